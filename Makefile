@@ -1,0 +1,63 @@
+# The commands of this project. `make demo` shows it, `make test` proves it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOCALCLOUD_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/nuages
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup controlplane demo smoke test lint types layers unit soak lock crds bench clean
+
+help: ## what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.installed ## the Python environment, from hash-pinned requirements
+
+$(VENV)/.installed: requirements-dev.txt pyproject.toml localcloud/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or later is needed: run with PYTHON=python3.12, say."; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+		{ echo "Python has no venv module: run 'sudo apt-get install python3-venv'."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@grep -A 40 '^uv==' requirements-dev.txt | awk 'NR > 1 && /^[a-z]/ { exit } { print }' > $(VENV)/uv.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e . -e ./localcloud
+	@touch $@
+
+controlplane: setup ## the Kubernetes control plane, built once and cached
+	@$(BIN)/python -m localcloud.controlplane
+
+demo: setup ## from nothing to a page served by Django; stays up until Ctrl-C
+	@$(BIN)/localcloud demo
+
+smoke: setup ## the demo, unattended and checked
+	@$(BIN)/localcloud demo --check
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy operator/nuages localcloud tests benchmarks
+
+layers: setup
+	$(BIN)/lint-imports
+
+test: lint types layers controlplane ## lint, types, layering and all tests but the soak
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not soak"
+
+soak: controlplane ## the long sweeps; results go to docs/quality.md
+	$(BIN)/pytest -m soak
+
+crds: setup ## write crds/ from the models
+	$(BIN)/nuages crds --output crds
+
+lock: setup ## pin the requirements again
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header -q -o requirements.txt
+	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header -c requirements.txt -q -o requirements-dev.txt
+
+clean: ## remove the environment and every local cloud of this folder
+	rm -rf $(VENV) .localcloud build dist

@@ -1,0 +1,1 @@
+"""localcloud: Google Cloud on one machine."""

@@ -1,0 +1,172 @@
+"""What the commands ask of a running local cloud, under `/_localcloud/` on the plain REST port."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from localcloud.admin_token import TOKEN_HEADER
+from localcloud.core.cloud import Cloud
+from localcloud.core.errors import ApiError, Code
+from localcloud.core.faults import Fault, Kind
+
+
+class Admin:
+    """Serves only who can read the folder, by the token that is kept there."""
+
+    def __init__(self, cloud: Cloud, token: str) -> None:
+        self._cloud, self._token = cloud, token
+        self._routes: dict[tuple[str, str], Callable[[web.Request], Awaitable[web.StreamResponse]]] = {
+            ("GET", "status"): self._status,
+            ("POST", "build"): self._build,
+            ("GET", "logs"): self._logs,
+            ("GET", "faults"): self._list_faults,
+            ("POST", "faults"): self._add_fault,
+            ("DELETE", "faults"): self._clear_faults,
+        }
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """One command's request."""
+        if not hmac.compare_digest(request.headers.get(TOKEN_HEADER, ""), self._token):
+            return _answer({"error": "This needs the token from the folder's address.json."}, 403)
+        route = self._routes.get((request.method, request.path.removeprefix("/_localcloud/")))
+        if route is None:
+            return _answer({"error": f"There is no {request.method} {request.path}."}, 404)
+        return await route(request)
+
+    async def _status(self, _: web.Request) -> web.StreamResponse:
+        cloud = self._cloud
+        return _answer(
+            {
+                "projects": [project.id for project in cloud.projects.all()],
+                "requests": sum(cloud.requests.counts.values()),
+                "counts": dict(cloud.requests.counts.most_common(10)),
+                "faults": len(cloud.faults.all()),
+                "notes": self._notes(),
+            }
+        )
+
+    def _notes(self) -> list[str]:
+        """What stands in for something else here."""
+        stand_ins: dict[str, str] = self._cloud.runtime.databases.stand_ins()
+        return [f"{name}: {sentence}" for name, sentence in stand_ins.items()]
+
+    async def _build(self, request: web.Request) -> web.StreamResponse:
+        """Lines of JSON: progress as it happens, then the digest or the error."""
+        from localcloud.runtime.builder import BuildError, build
+        from localcloud.runtime.imagereference import BadReference
+        from localcloud.runtime.instructions import DockerfileError
+
+        asked = await request.json()
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await response.prepare(request)
+        lines: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+
+        def progress(line: str) -> None:
+            loop.call_soon_threadsafe(lines.put_nowait, {"progress": line})
+
+        async def work() -> dict[str, str]:
+            try:
+                image = await build(
+                    Path(asked["path"]),
+                    asked["tag"],
+                    self._cloud.runtime.images,
+                    assume_system_packages=bool(asked.get("assume_system_packages")),
+                    arguments=dict(asked.get("arguments", {})),
+                    dockerfile=asked.get("dockerfile", "Dockerfile"),
+                    progress=progress,
+                )
+                return {"digest": image.digest}
+            except (BuildError, DockerfileError, BadReference, OSError) as error:
+                return {"error": str(error)}
+
+        task = asyncio.create_task(work())
+        task.add_done_callback(lambda done: lines.put_nowait({} if done.cancelled() else done.result()))
+        try:
+            while "progress" in (line := await lines.get()):
+                await response.write(json.dumps(line).encode() + b"\n")
+            await response.write(json.dumps(line).encode() + b"\n")
+        finally:
+            task.cancel()
+        return response
+
+    async def _logs(self, request: web.Request) -> web.StreamResponse:
+        """Entries as lines of JSON; with `follow`, new ones until the client goes."""
+        query = dict(request.query)
+        tail, follow = int(query.pop("tail", "200")), bool(query.pop("follow", ""))
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await response.prepare(request)
+        fresh: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        stop = self._cloud.runtime.logs.listen(fresh.put_nowait)
+        try:
+            past = [entry for entry in self._cloud.runtime.logs.entries() if _is_of(entry, query)]
+            for entry in past[len(past) - tail :] if tail else []:
+                await response.write(json.dumps(entry).encode() + b"\n")
+            while follow:
+                entry = await fresh.get()
+                if _is_of(entry, query):
+                    await response.write(json.dumps(entry).encode() + b"\n")
+        except ConnectionResetError:
+            pass  # the reader has enough
+        finally:
+            stop()
+        return response
+
+    async def _list_faults(self, _: web.Request) -> web.StreamResponse:
+        return _answer([_shown(fault) for fault in self._cloud.faults.all()])
+
+    async def _add_fault(self, request: web.Request) -> web.StreamResponse:
+        try:
+            fault = _fault(await request.json())
+        except (KeyError, ValueError) as error:
+            return _answer({"error": f"Not a fault: {error}."}, 400)
+        return _answer(_shown(self._cloud.faults.add(fault)))
+
+    async def _clear_faults(self, _: web.Request) -> web.StreamResponse:
+        self._cloud.faults.clear()
+        return _answer({})
+
+
+def _is_of(entry: dict[str, Any], labels: dict[str, str]) -> bool:
+    """Whether the entry's resource has these labels; a database is also named without its project."""
+    of_entry = entry.get("resource", {}).get("labels", {})
+    return all(
+        of_entry.get(name) == value or str(of_entry.get(name, "")).endswith(f":{value}")
+        for name, value in labels.items()
+    )
+
+
+def _fault(asked: dict[str, Any]) -> Fault:
+    error = ApiError(Code[asked.get("code", "UNAVAILABLE")], asked.get("message", "The service is unavailable."))
+    return Fault(
+        method=str(asked["method"]),
+        kind=Kind(asked.get("kind", "fail")),
+        error=error,
+        seconds=float(asked.get("seconds", 0)),
+        times=int(asked.get("times", 1)),
+        skip=int(asked.get("skip", 0)),
+        resource=str(asked.get("resource", "*")),
+    )
+
+
+def _shown(fault: Fault) -> dict[str, Any]:
+    return {
+        "method": fault.method,
+        "kind": fault.kind.value,
+        "code": fault.error.code.name,
+        "seconds": fault.seconds,
+        "times": fault.times,
+        "skip": fault.skip,
+        "resource": fault.resource,
+    }
+
+
+def _answer(value: Any, status: int = 200) -> web.Response:
+    return web.json_response(value, status=status)

@@ -1,0 +1,1 @@
+"""The protobuf classes of each API, under names that mypy can see."""

@@ -1,0 +1,110 @@
+"""What Cloud Run fills in where a client says nothing (gcp/behaviour.md, section 1: defaults seen in recordings)."""
+
+from __future__ import annotations
+
+from localcloud.api.messages import run as pb
+
+HTTP_PORT = 8080
+CPU, MEMORY = "1000m", "512Mi"
+SERVICE_TIMEOUT_S, TASK_TIMEOUT_S = 300, 600
+CONCURRENCY = 80
+MAX_INSTANCES = 100
+MAX_RETRIES = 3
+DEFAULT_STARTUP_SECONDS = 240
+
+
+def default_account(number: str) -> str:
+    """The Compute Engine default service account, under which everything runs that names no other."""
+    return f"{number}-compute@developer.gserviceaccount.com"
+
+
+def fill_service(service: pb.Service, number: str) -> None:
+    """The service as Google would answer it."""
+    template = service.template
+    service.launch_stage = service.launch_stage or pb.GA
+    service.ingress = service.ingress or pb.Ingress.INGRESS_TRAFFIC_ALL
+    if not service.traffic:
+        service.traffic.add(type_=pb.Allocation.TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST, percent=100)
+    if not template.HasField("timeout"):
+        template.timeout.seconds = SERVICE_TIMEOUT_S
+    template.service_account = template.service_account or default_account(number)
+    if not template.scaling.max_instance_count:
+        template.scaling.max_instance_count = service.scaling.max_instance_count or MAX_INSTANCES
+    ingress = ingress_container(template.containers)
+    for container in template.containers:
+        if not container.HasField("resources"):  # a client that sends resources must say cpuIdle itself (API reference)
+            container.resources.cpu_idle = True
+        _fill_limits(container)
+        if container is ingress:
+            _fill_ports(container)
+        port = container.ports[0].container_port if container.ports else HTTP_PORT
+        if container is ingress and not container.HasField("startup_probe"):
+            container.startup_probe.timeout_seconds = DEFAULT_STARTUP_SECONDS
+            container.startup_probe.period_seconds = DEFAULT_STARTUP_SECONDS
+            container.startup_probe.failure_threshold = 1
+            container.startup_probe.tcp_socket.port = port
+        _fill_probes(container, port)
+    if not template.max_instance_request_concurrency:
+        template.max_instance_request_concurrency = 1 if _is_part_of_a_cpu(ingress) else CONCURRENCY
+
+
+def fill_job(job: pb.Job, number: str) -> None:
+    """The job as Google would answer it."""
+    job.launch_stage = job.launch_stage or pb.GA
+    job.template.task_count = job.template.task_count or 1
+    task = job.template.template
+    if not task.HasField("timeout"):
+        task.timeout.seconds = TASK_TIMEOUT_S
+    if task.WhichOneof("retries") is None:
+        task.max_retries = MAX_RETRIES
+    task.service_account = task.service_account or default_account(number)
+    task.execution_environment = task.execution_environment or pb.Environment.EXECUTION_ENVIRONMENT_GEN2
+    for container in task.containers:
+        _fill_limits(container)
+        _fill_probes(container, container.ports[0].container_port if container.ports else HTTP_PORT)
+    job.latest_created_execution.SetInParent()  # `{}` before any run
+
+
+def ingress_container(containers: list[pb.Container]) -> pb.Container | None:
+    """The one that answers requests: it has ports, or is alone."""
+    with_ports = [container for container in containers if container.ports]
+    return with_ports[0] if with_ports else (containers[0] if containers else None)
+
+
+def _fill_limits(container: pb.Container) -> None:
+    limits = container.resources.limits
+    limits["cpu"] = limits["cpu"] if "cpu" in limits else CPU
+    limits["memory"] = limits["memory"] if "memory" in limits else MEMORY
+
+
+def _fill_ports(container: pb.Container) -> None:
+    if not container.ports:
+        container.ports.add(name="http1", container_port=HTTP_PORT)
+    port = container.ports[0]
+    port.name = port.name or "http1"
+    port.container_port = port.container_port or HTTP_PORT
+
+
+def _fill_probes(container: pb.Container, port: int) -> None:
+    for field in ("startup_probe", "liveness_probe", "readiness_probe"):
+        if not container.HasField(field):
+            continue
+        probe = getattr(container, field)
+        probe.failure_threshold = probe.failure_threshold or 3
+        probe.period_seconds = probe.period_seconds or 10
+        probe.timeout_seconds = probe.timeout_seconds or 1
+        kind = probe.WhichOneof("probe_type")
+        if kind == "http_get":
+            probe.http_get.path = probe.http_get.path or "/"
+            probe.http_get.port = probe.http_get.port or port
+        elif kind == "grpc":
+            probe.grpc.port = probe.grpc.port or port
+        else:
+            probe.tcp_socket.port = probe.tcp_socket.port or port
+
+
+def _is_part_of_a_cpu(container: pb.Container | None) -> bool:
+    if container is None:
+        return False
+    cpu = container.resources.limits["cpu"]
+    return (float(cpu[:-1]) / 1000 if cpu.endswith("m") else float(cpu)) < 1

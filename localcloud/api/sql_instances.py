@@ -1,0 +1,203 @@
+"""SQL Admin v1: instances (gcp/behaviour.md, section 2)."""
+
+from __future__ import annotations
+
+from google.protobuf.message import Message
+
+from localcloud.api import listing, sql_defaults, sql_rules
+from localcloud.api.messages import sql as pb
+from localcloud.api.sql_errors import invalid, protected
+from localcloud.api.sql_service import INSTANCE, Beta, SqlService
+from localcloud.core.errors import not_modelled
+from localcloud.core.service import rpc
+
+# What only the server writes; a caller's value is ignored, as Google does.
+OUTPUT_ONLY = (
+    "kind",
+    "state",
+    "etag",
+    "replica_names",
+    "current_disk_size",
+    "ip_addresses",
+    "server_ca_cert",
+    "project",
+    "service_account_email_address",
+    "backend_type",
+    "self_link",
+    "connection_name",
+    "name",
+    "gce_zone",
+    "create_time",
+    "database_installed_version",
+    "available_maintenance_versions",
+    "upgradable_database_versions",
+    "sql_network_architecture",
+    "gemini_config",
+    "satisfies_pzi",
+    "satisfies_pzs",
+    "root_password",
+)
+
+
+class SqlInstances(SqlService):
+    host = "sqladmin.googleapis.com"
+    grpc = "google.cloud.sql.v1.SqlInstancesService"
+
+    @rpc("POST /v1/projects/{project}/instances", body="body")
+    async def insert(self, request: pb.SqlInstancesInsertRequest) -> pb.Operation:
+        project, sent = self.sql.project(request.project), request.body
+        self.sql.require("instances.create", f"projects/{project.id}")
+        sql_rules.check_new(sent, project.id, self.cloud.simulate)
+        key, password = self.sql.key(project.id, sent.name), sent.root_password
+        instance = pb.DatabaseInstance()
+        instance.CopyFrom(sent)
+        for field in OUTPUT_ONLY:
+            if field != "name":
+                instance.ClearField(field)
+        sql_defaults.complete(instance, project, self.cloud.clock.now())
+        sql_rules.check(instance, self.sql.service_networking(project.id))
+        return self.shown(self.sql.insert(key, instance, password))
+
+    @rpc(f"GET {INSTANCE}")
+    async def get(self, request: pb.SqlInstancesGetRequest) -> pb.DatabaseInstance:
+        key = self.sql.key(request.project, request.instance)
+        self.sql.require("instances.get", key)
+        return self._linked(self.sql.items.get(key))
+
+    @rpc("GET /v1/projects/{project}/instances")
+    async def list(self, request: pb.SqlInstancesListRequest) -> pb.InstancesListResponse:
+        project = self.sql.project(request.project)
+        self.sql.require("instances.list", f"projects/{project.id}")
+        everything = [self._linked(instance) for instance in self.sql.items.under(f"projects/{project.id}")]
+        found = listing.matching(everything, request.filter)
+        items, token = listing.page(found, request.max_results, request.page_token, 500, 1000)
+        return pb.InstancesListResponse(kind="sql#instancesList", items=items, next_page_token=token)
+
+    @rpc(f"PATCH {INSTANCE}", body="body")
+    async def patch(self, request: pb.SqlInstancesPatchRequest) -> pb.Operation:
+        """Merges. What protobuf cannot tell from absent (an emptied list) needs `update`, as over Google's gRPC."""
+        key = self._changing(request)
+        before = self.sql.items.get(key)
+        after = self.sql.items.get(key)
+        _merge(_cleaned(request.body), after)
+        return self._change(key, before, after)
+
+    @rpc(f"PUT {INSTANCE}", body="body")
+    async def update(self, request: pb.SqlInstancesUpdateRequest) -> pb.Operation:
+        """Replaces the settings; what the caller leaves out becomes the server's default again."""
+        key = self._changing(request)
+        before = self.sql.items.get(key)
+        after, sent = self.sql.items.get(key), _cleaned(request.body)
+        if not sent.settings.tier:
+            raise invalid("Missing parameter: settings.tier.")
+        settings = pb.Settings()
+        settings.CopyFrom(sent.settings)
+        sent.ClearField("settings")
+        _merge(sent, after)
+        after.settings.CopyFrom(settings)
+        if not settings.HasField("data_disk_size_gb"):
+            after.settings.data_disk_size_gb.CopyFrom(before.settings.data_disk_size_gb)
+        if not settings.location_preference.zone:
+            after.settings.location_preference.zone = before.settings.location_preference.zone
+        return self._change(key, before, after)
+
+    @rpc(f"DELETE {INSTANCE}")
+    async def delete(self, request: pb.SqlInstancesDeleteRequest) -> pb.Operation:
+        key = self.sql.key(request.project, request.instance)
+        self.sql.require("instances.delete", key)
+        instance = self.sql.items.get(key)
+        if request.enable_final_backup:
+            raise not_modelled("final backups of a Cloud SQL instance")
+        if instance.settings.deletion_protection_enabled.value:
+            raise protected()
+        return self.shown(self.sql.queue.start("DELETE", key, "delete"))
+
+    @rpc(f"POST {INSTANCE}/restart")
+    async def restart(self, request: pb.SqlInstancesRestartRequest) -> pb.Operation:
+        key = self.sql.key(request.project, request.instance)
+        self.sql.require("instances.restart", key)
+        self.sql.running(key)
+        return self.shown(self.sql.queue.start("RESTART", key, "restart"))
+
+    @rpc(f"POST {INSTANCE}/failover", body="body")
+    async def failover(self, request: pb.SqlInstancesFailoverRequest) -> pb.Operation:
+        """The stand-by takes over: for clients, a restart."""
+        key = self.sql.key(request.project, request.instance)
+        self.sql.require("instances.failover", key)
+        instance, _ = self.sql.running(key)
+        if pb.name_of(instance.settings, "availability_type") != "REGIONAL":
+            raise invalid("Only instances with regional availability can fail over.")
+        given = request.body.failover_context.settings_version
+        if given and given != instance.settings.settings_version.value:
+            raise sql_rules.stale()
+        return self.shown(self.sql.queue.start("FAILOVER", key, "restart"))
+
+    @rpc(f"POST {INSTANCE}/restoreBackup", body="body")
+    async def restore_backup(self, request: pb.SqlInstancesRestoreBackupRequest) -> pb.Operation:
+        key, context = self.sql.key(request.project, request.instance), request.body.restore_backup_context
+        self.sql.require("instances.restoreBackup", key)
+        if not context.backup_run_id:
+            raise not_modelled("restoring from anything but a backup run")
+        self.sql.running(key)
+        source = self.sql.key(context.project or request.project, context.instance_id or request.instance)
+        run = self.sql.backups.get(f"{source}/backupRuns/{context.backup_run_id}")
+        if pb.name_of(run, "status") != "SUCCESSFUL":
+            raise invalid("The backup run has not succeeded.")
+        arguments = {"source": source, "backup": str(run.id)}
+        return self.shown(self.sql.queue.start("RESTORE_VOLUME", key, "restore", **arguments))
+
+    def _changing(self, request: Message) -> str:
+        key = self.sql.key(request.project, request.instance)  # type: ignore[attr-defined]
+        self.sql.require("instances.update", key)
+        self.sql.items.get(key)
+        self.sql.queue.require_idle(key)
+        return key
+
+    def _change(self, key: str, before: pb.DatabaseInstance, after: pb.DatabaseInstance) -> pb.Operation:
+        """Checked, complete, kept; settingsVersion counts only what changed."""
+        sql_rules.check_change(before, after, self.cloud.simulate)
+        sql_defaults.complete_settings(after)
+        after.settings.settings_version.CopyFrom(before.settings.settings_version)
+        if after.database_version != before.database_version:
+            sql_defaults.set_version(after)
+        sql_rules.check(after, self.sql.service_networking(key.split("/")[1]))
+        if after != before:
+            after.settings.settings_version.value += 1
+        operation = self.sql.queue.start("UPDATE", key, "update")
+        self.sql.put(key, after)
+        return self.shown(operation)
+
+    def _linked(self, instance: pb.DatabaseInstance) -> pb.DatabaseInstance:
+        instance.self_link = self.link(f"projects/{instance.project}/instances/{instance.name}")
+        return instance
+
+
+class SqlInstancesBeta(Beta, SqlInstances):
+    grpc = "google.cloud.sql.v1beta4.SqlInstancesService"
+
+
+def _cleaned(sent: pb.DatabaseInstance) -> pb.DatabaseInstance:
+    """The caller's wish without what only the server writes."""
+    clean = pb.DatabaseInstance()
+    clean.CopyFrom(sent)
+    for field in OUTPUT_ONLY:
+        clean.ClearField(field)
+    return clean
+
+
+def _merge(source: Message, target: Message) -> None:
+    """JSON merge over messages: what is set replaces, messages and maps merge, lists are replaced whole."""
+    for field, value in source.ListFields():
+        kind = field.message_type
+        if field.is_repeated:
+            own = getattr(target, field.name)
+            if kind is None or not kind.GetOptions().map_entry:
+                del own[:]
+            own.MergeFrom(value)
+        elif kind is None:
+            setattr(target, field.name, value)
+        elif kind.full_name.startswith("google.protobuf."):
+            getattr(target, field.name).CopyFrom(value)
+        else:
+            _merge(value, getattr(target, field.name))
+            getattr(target, field.name).SetInParent()

@@ -1,0 +1,113 @@
+"""`localcloud up` and `down`: the process that serves, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import logging
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import typer
+
+from localcloud.cli_client import fail
+from localcloud.controlplane.errors import MissingError, StartError
+from localcloud.folder import Folder, InUse, NotRunning
+from localcloud.localcloud import LocalCloud, Options
+
+START_S = 900.0  # the first start may build the control plane
+POLL_S = 0.05
+
+
+def foreground(options: Options, with_operator: bool) -> int:
+    """Serve until a signal; returns the exit status."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    try:
+        asyncio.run(_serve(options, with_operator))
+    except (InUse, MissingError, StartError) as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"localcloud cannot start in {options.dir}: {error}.")
+    return 0
+
+
+async def _serve(options: Options, with_operator: bool) -> None:
+    loop = asyncio.get_running_loop()
+    serving = asyncio.current_task()
+    assert serving is not None
+    asked = asyncio.Event()
+
+    def ask() -> None:
+        if not asked.is_set():  # a second Ctrl-C must not break off the orderly end
+            asked.set()
+            serving.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, ask)
+    began = time.monotonic()
+    try:
+        async with LocalCloud(options, progress=typer.echo) as cloud:
+            if with_operator:
+                await _start_operator(cloud)
+            _announce(cloud, time.monotonic() - began)
+            await cloud.exited()
+    except asyncio.CancelledError:
+        if not asked.is_set():
+            raise
+
+
+async def _start_operator(cloud: LocalCloud) -> None:
+    """The operator is a package of its own; localcloud serves without it too."""
+    if importlib.util.find_spec("nuages.cli") is None or importlib.util.find_spec("localcloud.operator") is None:
+        typer.echo("The operator (package nuages) is not installed: without it.")
+        return
+    from localcloud.operator import start
+
+    await start(cloud)
+
+
+def _announce(cloud: LocalCloud, seconds: float) -> None:
+    folder = cloud.folder.path
+    where = "" if folder == Path(".localcloud").absolute() else f" --dir {folder}"
+    typer.echo(f"localcloud is ready after {seconds:.1f} s; operations end {cloud.options.speed:g} times faster.")
+    typer.echo(f'  in a shell:  eval "$(localcloud env{where})"')
+    typer.echo(f"  plain REST:  {cloud.rest}")
+    typer.echo(f"  to end it:   Ctrl-C, or localcloud down{where}", nl=True)
+    sys.stdout.flush()
+
+
+def detached(options: Options, with_operator: bool) -> int:
+    """Start in the background; returns once it is ready, or with what it said when it failed."""
+    folder = Folder(options.dir)
+    if folder.is_used():
+        fail(f"{folder.path}: a localcloud runs here already. Use it, or run 'localcloud down'.")
+    folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    argv = [sys.executable, "-m", "localcloud", "up", "--dir", str(folder.path), "--speed", str(options.speed)]
+    argv += ["--project", options.project, "--region", options.region]
+    argv += ["--simulate"] * options.simulate + ["--no-control-plane"] * (not options.control_plane)
+    argv += ["--no-operator"] * (not with_operator)
+    with folder.log.open("wb") as log:
+        child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        if child.poll() is not None:
+            fail(_last_line(folder.log) or f"localcloud ended with {child.returncode}; its log is {folder.log}.")
+        if _is_ready(folder, child.pid):
+            typer.echo(folder.log.read_text().rstrip())
+            return 0
+        time.sleep(POLL_S)
+    fail(f"localcloud was not ready after {START_S:.0f} s; its log is {folder.log}.")
+
+
+def _is_ready(folder: Folder, pid: int) -> bool:
+    try:
+        return folder.address().pid == pid and "is ready" in folder.log.read_text()
+    except NotRunning:
+        return False
+
+
+def _last_line(log: Path) -> str:
+    return (log.read_text().strip().splitlines() or [""])[-1]

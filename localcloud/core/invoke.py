@@ -1,0 +1,113 @@
+"""The one way into a method, over gRPC and REST alike: who, may they, faults, the work, the log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from google.protobuf.message import Message
+
+from localcloud.core.cloud import Cloud
+from localcloud.core.errors import ApiError, Code, permission_denied
+from localcloud.core.identity import ANONYMOUS, OWNER, Caller, current_caller
+from localcloud.core.keys import InvalidToken
+from localcloud.core.requests import Request
+from localcloud.core.service import Method, Service
+
+T = TypeVar("T")
+
+
+def caller_of(cloud: Cloud, authorization: str) -> Caller:
+    """Who bears this Authorization header. Raises UNAUTHENTICATED for a token of ours that has expired, whose account
+    is gone or disabled, or that is an ID token.
+    """
+    if not authorization:
+        return ANONYMOUS
+    token = authorization.removeprefix("Bearer ").removeprefix("bearer ")
+    email = _signed_by(cloud, token) if cloud.keys.knows(token) else cloud.tokens.email(token)
+    if email is None:
+        return OWNER
+    if cloud.tokens.expired(token) or not cloud.accounts.usable(email):
+        raise _unauthenticated()
+    return OWNER if email == OWNER.email else Caller(email)
+
+
+def _signed_by(cloud: Cloud, token: str) -> str:
+    """The account that made this JWT its bearer, without exchange (behaviour-runtime.md, section 2)."""
+    try:
+        owner, claims = cloud.keys.verify(token)
+    except InvalidToken:
+        raise _unauthenticated() from None
+    if claims.get("iss") != owner or claims.get("sub", owner) != owner:  # an ID token of Google's, say
+        raise _unauthenticated()
+    return owner
+
+
+def _unauthenticated() -> ApiError:
+    return ApiError(
+        Code.UNAUTHENTICATED,
+        "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or "
+        "other valid authentication credential.",
+    )
+
+
+async def invoke(
+    cloud: Cloud, service: Service, method: Method, request: Message, authorization: str, reason: str
+) -> Message:
+    """Serve one call of a declared method. Raises ApiError."""
+    resource = method.resource(request)
+    return await guarded(
+        cloud,
+        name=f"{service.host}/{service.grpc.rsplit('.', 1)[-1]}.{method.name}",
+        resource=resource,
+        permission=method.permission,
+        api=(service.host, service.title),
+        payload=request.SerializeToString(deterministic=True),
+        authorization=authorization,
+        reason=reason,
+        work=lambda: method.handler(request),
+    )
+
+
+async def guarded(
+    cloud: Cloud,
+    *,
+    name: str,
+    resource: str,
+    permission: str,
+    api: tuple[str, str],
+    payload: bytes,
+    authorization: str,
+    reason: str,
+    work: Callable[[], Awaitable[T]],
+    is_open: bool = False,
+) -> T:
+    """The same guard for hand-written REST handlers: an answer of any type.
+
+    `is_open`: served without any credential too (tokens, signed URLs); the handler judges `current_caller` itself.
+    """
+    began, status, caller = time.monotonic(), 200, ANONYMOUS
+    try:
+        caller = caller_of(cloud, authorization)
+        if caller is ANONYMOUS and not is_open:
+            raise ApiError(
+                Code.UNAUTHENTICATED,
+                "Request is missing required authentication credential. Expected OAuth 2 access token, login cookie "
+                "or other valid authentication credential.",
+            )
+        current_caller.set(caller)
+
+        async def judged() -> T:
+            cloud.projects.require_enabled(resource, *api)
+            if permission and not cloud.policies.allows(caller, permission, resource):
+                raise permission_denied(permission, resource)
+            return await work()
+
+        return await cloud.faults.around(name, resource, payload, judged)
+    except ApiError as error:
+        status = error.code.http
+        raise
+    finally:
+        took = 1000 * (time.monotonic() - began)
+        cloud.requests.add(Request(name, resource, caller.email, reason, status, took))

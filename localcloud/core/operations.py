@@ -1,0 +1,133 @@
+"""Long-running operations of the google.longrunning kind: as long as Google's (scaled), and kept over a restart.
+
+What an operation does when its time has come is a handler that the service registers under a verb; it is found again by
+that verb when localcloud was stopped half-way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+
+from google.longrunning import operations_pb2
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.message import Message
+from google.rpc import status_pb2
+
+from localcloud.core.clock import Clock
+from localcloud.core.errors import ApiError, Code
+from localcloud.core.state import Store
+
+Work = Callable[[str], Awaitable[Message]]  # the target's name -> the operation's response
+Snapshot = Callable[[str], Message | None]  # the target's name -> the operation's metadata at its end
+
+
+def _missing(name: str) -> ApiError:
+    return ApiError(Code.NOT_FOUND, f"Operation '{name}' not found.")
+
+
+class Operations:
+    """Start, look up, wait for; one instance for all services, since operation paths collide on a shared port."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._clock = clock
+        self._items = store.collection("operations", operations_pb2.Operation, _missing)
+        self._plans = store.records("operations.pending")  # name -> {verb, target}
+        self._work: dict[str, Work] = {}
+        self._snapshots: dict[str, Snapshot] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.settled = asyncio.Condition()  # notified whenever an operation ends
+
+    def register(self, verb: str, work: Work, snapshot: Snapshot | None = None) -> None:
+        """`work(target)` runs after the verb's time (clock.REAL_SECONDS); ApiError ends the operation in that error.
+
+        `snapshot(target)` replaces the metadata at the end, for APIs whose metadata is the resource itself.
+        """
+        self._work[verb] = work
+        if snapshot is not None:
+            self._snapshots[verb] = snapshot
+
+    def start(self, parent: str, verb: str, target: str, metadata: Message | None = None) -> operations_pb2.Operation:
+        """A new operation `<parent>/operations/<uuid>` on `target`; `parent` "" for APIs whose names have none."""
+        name = f"{parent}/operations/{uuid.uuid4()}".lstrip("/")
+        operation = operations_pb2.Operation(name=name)
+        if metadata is not None:
+            operation.metadata.Pack(metadata)
+        self._items.put(name, operation)
+        self._plans.put(name, {"verb": verb, "target": target})
+        self._tasks[name] = asyncio.create_task(self._run(name, verb, target), name=name)
+        return operation
+
+    def finished(self, parent: str, response: Message, metadata: Message | None = None) -> operations_pb2.Operation:
+        """An operation that is done in the first answer."""
+        operation = operations_pb2.Operation(name=f"{parent}/operations/{uuid.uuid4()}".lstrip("/"), done=True)
+        operation.response.Pack(response)
+        if metadata is not None:
+            operation.metadata.Pack(metadata)
+        return self._items.put(operation.name, operation)
+
+    def resume(self) -> None:
+        """Go on with what a stop interrupted: the whole wait again, since nobody knows how much was left."""
+        for name, plan in self._plans.items():
+            self._tasks[name] = asyncio.create_task(self._run(name, plan["verb"], plan["target"]), name=name)
+
+    def get(self, name: str) -> operations_pb2.Operation:
+        return self._items.get(name)
+
+    def update_metadata(self, name: str, metadata: Message) -> None:
+        operation = self._items.get(name)
+        operation.metadata.Pack(metadata)
+        self._items.put(name, operation)
+
+    def under(self, parent: str) -> list[operations_pb2.Operation]:
+        return self._items.under(parent)
+
+    def pending(self, target: str) -> bool:
+        """Whether an operation on `target` is under way."""
+        return any(plan["target"] == target for _, plan in self._plans.items())
+
+    def forget(self, name: str) -> None:
+        """DeleteOperation: the client has no more interest in the result."""
+        self._items.remove(name)
+
+    async def wait(self, name: str, seconds: float) -> operations_pb2.Operation:
+        """The operation once it is done, or as it is after `seconds` (WaitOperation)."""
+        task = self._tasks.get(name)
+        if task is not None:
+            await asyncio.wait({task}, timeout=seconds)
+        return self._items.get(name)
+
+    async def close(self) -> None:
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def _run(self, name: str, verb: str, target: str) -> None:
+        await self._clock.lasts(verb)
+        end = operations_pb2.Operation(done=True)
+        try:
+            end.response.CopyFrom(_packed(await self._work[verb](target)))
+        except ApiError as error:
+            end.error.CopyFrom(
+                status_pb2.Status(
+                    code=error.code.number, message=error.message, details=[_packed(d) for d in error.details]
+                )
+            )
+        operation = self._items.find(name)
+        if operation is not None:  # else the client has deleted it
+            operation.MergeFrom(end)
+            metadata = self._snapshots[verb](target) if verb in self._snapshots else None
+            if metadata is not None:
+                operation.metadata.Pack(metadata)
+            self._items.put(name, operation)
+        self._plans.remove(name)
+        self._tasks.pop(name, None)
+        async with self.settled:
+            self.settled.notify_all()
+
+
+def _packed(message: Message) -> AnyMessage:
+    packed = AnyMessage()
+    packed.Pack(message)
+    return packed

@@ -1,0 +1,126 @@
+"""IAM policies of all resources, and whether a caller may do a thing (gcp/behaviour.md, section 5).
+
+A policy stands on a resource name; it holds for everything below it in the path, and a project's for the whole project.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+
+from google.iam.v1 import policy_pb2
+
+from localcloud.core.errors import ApiError, Code
+from localcloud.core.identity import Caller
+from localcloud.core.roles import permits
+from localcloud.core.state import Store
+
+EMPTY_ETAG = base64.b64decode("ACAB")
+NAME_CONDITION = re.compile(r"resource\.name\s*==\s*['\"]([^'\"]+)['\"]")
+PREFIX_CONDITION = re.compile(r"resource\.name\.startsWith\(['\"]([^'\"]+)['\"]\)")
+
+
+def _missing(name: str) -> ApiError:
+    return ApiError(Code.NOT_FOUND, f"No policy on '{name}'.")
+
+
+class Policies:
+    """Read and replaced whole, as Google does; etags make read-modify-write safe."""
+
+    def __init__(self, store: Store, canonical: Callable[[str], str]) -> None:
+        """`canonical` names a resource by its project's id where the caller gave the number."""
+        self._items = store.collection("policies", policy_pb2.Policy, _missing)
+        self._canonical = canonical
+        self.validators: list[Callable[[str], None]] = []  # each raises for a member that no policy may name
+
+    def get(self, resource: str) -> policy_pb2.Policy:
+        """The policy that stands on this very resource; empty with an etag where none does."""
+        return self._items.find(self._canonical(resource)) or policy_pb2.Policy(etag=EMPTY_ETAG)
+
+    def set(self, resource: str, policy: policy_pb2.Policy) -> policy_pb2.Policy:
+        """Replace it. Raises ABORTED on a stale etag, INVALID_ARGUMENT on a condition without version 3."""
+        current = self.get(resource)
+        if policy.etag and policy.etag != current.etag:
+            raise ApiError(
+                Code.ABORTED,
+                "There were concurrent policy changes. Please retry the whole read-modify-write with exponential "
+                "backoff.",
+            )
+        conditional = any(binding.HasField("condition") for binding in policy.bindings)
+        if conditional and policy.version != 3:
+            raise ApiError(Code.INVALID_ARGUMENT, "A policy with a condition must have version 3.")
+        for member in {member for binding in policy.bindings for member in binding.members}:
+            for validate in self.validators:
+                validate(member)
+        made = policy_pb2.Policy(version=3 if conditional else 1, etag=secrets.token_bytes(8))
+        made.bindings.extend(_merged(policy.bindings))
+        made.audit_configs.extend(policy.audit_configs)
+        return self._items.put(self._canonical(resource), made)
+
+    def remove(self, resource: str) -> None:
+        """The resource is gone, and its policy with it."""
+        self._items.remove(self._canonical(resource))
+
+    def rename_member(self, old: str, new: str) -> None:
+        """A deleted account's bindings stay, under the name `deleted:…?uid=…`."""
+        for resource in self._items:
+            policy = self._items.get(resource)
+            touched = [b for b in policy.bindings if old in b.members]
+            for binding in touched:
+                members = [new if member == old else member for member in binding.members]
+                del binding.members[:]
+                binding.members.extend(members)
+            if touched:
+                self._items.put(resource, policy)
+
+    def allows(self, caller: Caller, permission: str, resource: str, parent: str = "") -> bool:
+        """Whether any policy on the resource or above it grants the permission to the caller.
+
+        `parent`: what is above it where its name does not say so (buckets: `projects/_/buckets/B` in `projects/P`).
+        """
+        if caller.owner:
+            return True
+        resource = self._canonical(resource)
+        return any(
+            permits(binding.role, permission)
+            and _names(binding.members, caller)
+            and _holds(binding.condition.expression, resource)
+            for policy in (*self._above(resource), *self._above(self._canonical(parent)))
+            for binding in policy.bindings
+        )
+
+    def _above(self, resource: str) -> Iterator[policy_pb2.Policy]:
+        parts = resource.split("/")
+        for end in range(len(parts), 0, -1):
+            policy = self._items.find("/".join(parts[:end]))
+            if policy is not None:
+                yield policy
+
+
+def _names(members: Iterable[str], caller: Caller) -> bool:
+    mine = {caller.member.lower(), "allusers"} | ({"allauthenticatedusers"} if caller.email else set())
+    return any(member.lower() in mine for member in members)
+
+
+def _holds(expression: str, resource: str) -> bool:
+    """The conditions in use: on the resource's name; others do not hold, so that nothing is granted by mistake."""
+    if not expression:
+        return True
+    same, prefix = NAME_CONDITION.search(expression), PREFIX_CONDITION.search(expression)
+    if same:
+        return resource == same.group(1) or resource.startswith(same.group(1) + "/")
+    return bool(prefix and resource.startswith(prefix.group(1)))
+
+
+def _merged(bindings: Iterable[policy_pb2.Binding]) -> Iterator[policy_pb2.Binding]:
+    """One binding per role and condition, members once each, none empty."""
+    merged: dict[tuple[str, bytes], policy_pb2.Binding] = {}
+    for binding in bindings:
+        key = (binding.role, binding.condition.SerializeToString(deterministic=True))
+        kept = merged.setdefault(key, policy_pb2.Binding(role=binding.role))
+        if binding.HasField("condition"):
+            kept.condition.CopyFrom(binding.condition)
+        kept.members.extend(m for m in dict.fromkeys(binding.members) if m not in kept.members)
+    yield from (binding for binding in merged.values() if binding.members)

@@ -1,0 +1,1 @@
+"""Serves the declared services as Google does: gRPC, and REST with JSON."""

@@ -1,0 +1,1 @@
+"""What the APIs promise really runs: processes, databases, instances, jobs."""

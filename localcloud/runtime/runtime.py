@@ -1,0 +1,69 @@
+"""What really runs behind the APIs: processes, images, databases, instances, jobs, files, logs, metadata servers."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from localcloud.runtime.processes import Processes
+
+if TYPE_CHECKING:
+    from localcloud.core.cloud import Cloud
+    from localcloud.runtime.images import ImageStore
+    from localcloud.runtime.metadata import MetadataServers
+
+
+@dataclass
+class Runtime:
+    """One for each local cloud. Composed in two steps, since most parts see the cloud that they belong to."""
+
+    dir: Path
+    simulate: bool
+    processes: Processes | None  # None when simulated
+    buckets: Path  # a folder for each bucket
+    images: ImageStore = field(init=False)
+    databases: Any = field(init=False)
+    revisions: Any = field(init=False)
+    tasks: Any = field(init=False)
+    logs: Any = field(init=False)
+    metadata: MetadataServers = field(init=False)
+    # What a process needs to reach Google's names here: HTTPS_PROXY, NO_PROXY, CA files; set once the proxy listens.
+    client_environment: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def make(cls, folder: Path, simulate: bool) -> Runtime:
+        """The part that needs no cloud; `attach` makes the rest."""
+        buckets = folder / "buckets"
+        buckets.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return cls(folder, simulate, None if simulate else Processes(), buckets)
+
+    def attach(self, cloud: Cloud) -> None:
+        """Make what works for this cloud; nothing is started yet."""
+        from localcloud.runtime.images import ImageStore
+        from localcloud.runtime.logs import LogStore
+
+        self.images = ImageStore(self.dir / "images")
+        self.logs = LogStore(cloud)
+        self.metadata = _part("metadata", "MetadataServers", cloud)
+        self.databases = _part("databases", "SimulatedDatabases" if self.simulate else "Databases", cloud)
+        self.revisions = _part("revisions", "SimulatedRevisions" if self.simulate else "Revisions", cloud)
+        self.tasks = _part("tasks", "SimulatedTasks" if self.simulate else "Tasks", cloud)
+
+    async def close(self) -> None:
+        """End every process and server."""
+        for part in (self.revisions, self.tasks, self.databases, self.metadata):
+            if part is not None:
+                await part.close()
+        if self.processes is not None:
+            await self.processes.close()
+        await self.logs.close()
+
+
+def _part(module: str, name: str, cloud: Cloud) -> Any:
+    try:
+        return getattr(importlib.import_module(f"localcloud.runtime.{module}"), name)(cloud)
+    except (ImportError, AttributeError):
+        return None

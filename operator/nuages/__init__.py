@@ -1,0 +1,1 @@
+"""Nuages: Django on Google Cloud, from one Kubernetes resource."""

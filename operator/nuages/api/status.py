@@ -1,0 +1,169 @@
+"""`status`: a cache of what Google says, written by the operator alone."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.config import JsonDict
+
+from nuages.api.rules import Part
+
+Phase = Literal["Pending", "Provisioning", "Migrating", "Releasing", "Ready", "Degraded", "Paused", "Deleting"]
+
+
+class StatusPart(Part):
+    """A piece of a status; what an older or newer operator left there is passed over."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class Condition(StatusPart):
+    """A condition as kstatus and kubectl wait read it."""
+
+    type: str = Field(description="Ready, Reconciling, Stalled or a part's, such as DatabaseReady.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
+    reason: str = Field(description="Documented CamelCase constant.")
+    message: str = Field("", description="Field, cause, remedy.")
+    last_transition_time: str = Field(
+        description="When status last changed, RFC 3339.", json_schema_extra={"format": "date-time"}
+    )
+    observed_generation: int = Field(0, description="Generation that it speaks of.")
+
+
+class Traffic(StatusPart):
+    """A revision's share of requests."""
+
+    revision: str = Field(description="Name of the revision.")
+    percent: int = Field(0, description="Percent of all requests.")
+    tag: str | None = Field(None, description="Tag, if it has one.")
+    url: str | None = Field(None, description="The tag's own address.")
+
+
+class ResourceStatus(StatusPart):
+    """A Google resource that the app owns or uses."""
+
+    kind: str = Field(description="Such as SqlInstance.")
+    name: str = Field(description="Google's name of it.")
+    state: str = Field(description="Such as Ready, Creating or Retained.")
+    link: str | None = Field(None, description="Its page in Google's console.")
+
+
+class OperationStatus(StatusPart):
+    """A long-running operation under way, resumed by name after a restart."""
+
+    name: str = Field(description="Google's name of the operation.")
+    kind: str = Field(description="Create, Update or Delete, or the API's word.")
+    resource: str = Field(description="Name of the resource.")
+    started_at: str = Field(description="RFC 3339.", json_schema_extra={"format": "date-time"})
+
+
+class MigrationStatus(StatusPart):
+    """The migration of a release."""
+
+    execution: str = Field(description="Name of the job's execution.")
+    state: str = Field(description="Running, Succeeded or Failed.")
+    digest: str = Field("", description="Digest of the image that migrated.")
+    log_uri: str | None = Field(None, description="Where its log is.")
+
+
+class ReleaseRecord(StatusPart):
+    """A release that ended."""
+
+    id: str = Field(description="Made from the digest and the template.")
+    revision: str = Field("", description="Its revision.")
+    image_digest: str = Field("", description="Digest of its image.")
+    result: str = Field(description="Succeeded, Failed or Superseded.")
+    reason: str = Field("", description="Why it failed.")
+    started_at: str | None = Field(None, description="RFC 3339.", json_schema_extra={"format": "date-time"})
+    finished_at: str | None = Field(None, description="RFC 3339.", json_schema_extra={"format": "date-time"})
+
+
+class ReleaseStatus(StatusPart):
+    """The release under way, or the last."""
+
+    stage: str = Field(description="Step that it is in, or Done.")
+    id: str = Field("", description="Made from the digest and the template.")
+    revision: str = Field("", description="Its revision.")
+    image_digest: str = Field("", description="Digest of its image.")
+    migration: MigrationStatus | None = Field(None, description="Its migration.")
+    started_at: str | None = Field(None, description="RFC 3339.", json_schema_extra={"format": "date-time"})
+    history: tuple[ReleaseRecord, ...] = Field((), description="Releases before, newest first.")
+
+
+class DatabaseStatus(StatusPart):
+    """Where the app's data is; while it is set, the spec may not name another place."""
+
+    instance: str = Field(max_length=98, description="Cloud SQL instance.")
+    name: str = Field(max_length=63, description="Database.")
+
+
+class PlannedAction(StatusPart):
+    """What the operator would do next."""
+
+    action: str = Field(description="Create, Update, Replace, Adopt, Conflict or Delete.")
+    kind: str = Field(description="Such as SqlInstance.")
+    name: str = Field(description="Google's name of it.")
+    fields: tuple[str, ...] = Field((), description="Fields that differ.")
+
+
+class DriftStatus(StatusPart):
+    """What was last found changed by other hands."""
+
+    last_detected: str = Field(description="RFC 3339.", json_schema_extra={"format": "date-time"})
+    fields: tuple[str, ...] = Field((), description="Resource and field of each.")
+
+
+class ConnectionStatus(StatusPart):
+    """The connection budget."""
+
+    peak: int = Field(description="Connections that the app may open.")
+    limit: int = Field(description="Connections that the instance takes.")
+
+
+def _conditions() -> Any:
+    extra: JsonDict = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
+    return Field((), description="Ready, Reconciling, Stalled, then the parts'.", json_schema_extra=extra)
+
+
+class DjangoAppStatus(StatusPart):
+    """What is, as last observed."""
+
+    observed_generation: int = Field(-1, description="Generation that was processed last; -1 before the first.")
+    phase: Phase | None = Field(None, description="One word for people; programs read the conditions.")
+    url: str | None = Field(None, description="Where the app answers.")
+    urls: tuple[str, ...] = Field((), description="All its addresses.")
+    image: str | None = Field(None, description="Image that serves, with its digest.")
+    revision: str | None = Field(None, description="Revision that serves.")
+    traffic: tuple[Traffic, ...] = Field((), description="Shares of the revisions.")
+    traffic_split: str | None = Field(None, description="The shares in one line; made from traffic.")
+    conditions: tuple[Condition, ...] = _conditions()
+    database: DatabaseStatus | None = Field(None, description="Where the data is.")
+    release: ReleaseStatus | None = Field(None, description="The release under way, or the last.")
+    resources: tuple[ResourceStatus, ...] = Field((), description="Google resources of the app.")
+    operations: tuple[OperationStatus, ...] = Field((), description="Long-running operations under way.")
+    plan: tuple[PlannedAction, ...] = Field((), description="What would be done next.")
+    drift: DriftStatus | None = Field(None, description="What was found changed by other hands.")
+    connections: ConnectionStatus | None = Field(None, description="The connection budget.")
+
+    def dump(self) -> dict[str, Any]:
+        """The status as Kubernetes stores it; what is unset is left out."""
+        # A printer column shows only the first match of a path, so the split needs a field of its own.
+        shares = ",".join(f"{share.revision}={share.percent}%" for share in self.traffic if share.percent)
+        return _dump(self.model_copy(update={"traffic_split": shares or None}))
+
+
+class DjangoTenantStatus(StatusPart):
+    """What is, as last observed."""
+
+    observed_generation: int = Field(-1, description="Generation that was processed last.")
+    conditions: tuple[Condition, ...] = _conditions()
+
+    def dump(self) -> dict[str, Any]:
+        """The status as Kubernetes stores it; what is unset is left out."""
+        return _dump(self)
+
+
+def _dump(status: StatusPart) -> dict[str, Any]:
+    dumped: dict[str, Any] = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return dumped

@@ -1,0 +1,35 @@
+"""Who may read which secret, connect to the database and call the service: one member of one role at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from nuages.blueprint import names
+from nuages.blueprint.scope import Scope
+from nuages.desired.iam import Condition, IamMember
+from nuages.desired.run import Environment
+from nuages.desired.secretmanager import SecretRef
+
+
+def secret_grants(scope: Scope, environments: Iterable[Environment]) -> tuple[IamMember, ...]:
+    """The runtime identity reads each secret that a variable refers to, and no other."""
+    used = {value.secret for found in environments for _, value in found if isinstance(value, SecretRef)}
+    member = f"serviceAccount:{scope.runtime_account}"
+    return tuple(IamMember.of(name, "roles/secretmanager.secretAccessor", member) for name in sorted(used))
+
+
+def database_grants(scope: Scope, members: Iterable[str]) -> tuple[IamMember, ...]:
+    """Google offers cloudsql.client on a project only: the condition narrows it to the instance."""
+    instance = scope.instance
+    condition = Condition(
+        title=names.shorten(f"nuages-{instance.rsplit('/', 1)[-1]}", 100),
+        expression=f'resource.name == "{instance}" && resource.service == "sqladmin.googleapis.com"',
+    )
+    project = names.project(scope.tenant)
+    return tuple(IamMember.of(project, "roles/cloudsql.client", member, condition) for member in members)
+
+
+def invokers(scope: Scope) -> tuple[IamMember, ...]:
+    """spec.web.invokers, on this one service."""
+    name = names.service_name(scope.app, scope.tenant)
+    return tuple(IamMember.of(name, "roles/run.invoker", member) for member in scope.app.spec.web.invokers)

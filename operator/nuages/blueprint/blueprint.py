@@ -1,0 +1,52 @@
+"""The blueprint: every Google resource of an app, as a graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from nuages.desired.iam import IamMember
+from nuages.desired.resource import Resource
+from nuages.desired.run import Environment, RunJob, RunService
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why this spec cannot be carried out; the message is field, cause and remedy in one sentence."""
+
+    field: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Capability:
+    """One part of an app: its resources, the variables that lead to them, and the condition that speaks of them."""
+
+    resources: tuple[Resource, ...] = ()
+    environment: Environment = ()
+    condition: str = ""
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """`resources` come in an order in which each stands after what it needs.
+
+    What the release steps make stands apart: `service`, the jobs, and `access`, the grants that need the service. They
+    are None or empty until the image is known. Secret versions are still open (`Resource.bind`).
+    """
+
+    resources: tuple[Resource, ...]
+    conditions: tuple[tuple[str, str], ...]  # full name of a resource -> condition type
+    service_name: str  # full names, known before the image is
+    service_url: str  # the number-based URL, known before the first deploy
+    candidate_url: str
+    job_names: tuple[str, ...] = ()  # full names of the app's own jobs (not db-init's), whatever the image
+    hash_host: str = ""  # facts.hash_url's host: in the allowed hosts, but no reason for a release
+    service: RunService | None = None
+    db_init: RunJob | None = None
+    db_drop: RunJob | None = None  # the same job with the action "drop": deletion on an instance that stays
+    migrate: RunJob | None = None
+    superuser: RunJob | None = None
+    access: tuple[IamMember, ...] = ()
+    problems: tuple[Problem, ...] = field(default=())

@@ -1,0 +1,83 @@
+"""Names in Google Cloud: deterministic, so that a create whose answer was lost is found, never repeated.
+
+`<deploymentId>-<app>[-<part>]`, shortened with a hash of the whole to each service's limit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from nuages.api.app import DjangoApp
+from nuages.api.tenant import DjangoTenant
+
+SERVICE = 37  # tag + name at most 46 characters (behaviour-runtime.md, section 3), for the tag "candidate"
+JOB = 49  # job + "-" + start token under 63 characters
+ACCOUNT = 30
+INSTANCE = 80  # project + instance at most 98 characters
+BUCKET = 63
+ROLE = 63  # PostgreSQL's identifiers, in bytes
+
+
+def shorten(name: str, limit: int) -> str:
+    """The name, or as much of it as fits before a hash of the whole."""
+    if len(name) <= limit:
+        return name
+    return f"{name[: limit - 7].rstrip('-')}-{_hash(name)}"
+
+
+def prefix(app: DjangoApp, tenant: DjangoTenant) -> str:
+    return f"{tenant.deployment_id}-{app.metadata.name}"
+
+
+def service_id(app: DjangoApp, tenant: DjangoTenant) -> str:
+    return shorten(prefix(app, tenant), SERVICE)
+
+
+def service_name(app: DjangoApp, tenant: DjangoTenant) -> str:
+    """Full name of the Cloud Run service."""
+    return f"{location(tenant)}/services/{service_id(app, tenant)}"
+
+
+def job_name(app: DjangoApp, tenant: DjangoTenant, part: str) -> str:
+    """Full name of one of the app's jobs."""
+    return f"{location(tenant)}/jobs/{shorten(f'{prefix(app, tenant)}-{part}', JOB)}"
+
+
+def secret_name(app: DjangoApp, tenant: DjangoTenant, part: str) -> str:
+    """Full name of one of the app's secrets."""
+    return f"{project(tenant)}/secrets/{shorten(f'{prefix(app, tenant)}-{part}', 255)}"
+
+
+def account_name(tenant: DjangoTenant, name: str) -> str:
+    """Full name of a service account; ids are 6 to 30 characters long."""
+    account = shorten(name if len(name) >= 6 else f"{name}-django", ACCOUNT)
+    return f"{project(tenant)}/serviceAccounts/{account}@{tenant.spec.project}.iam.gserviceaccount.com"
+
+
+def instance_name(app: DjangoApp, tenant: DjangoTenant) -> str:
+    """With a hash of the uid: an instance's name is not reusable soon after deletion (behaviour.md, section 2)."""
+    suffix = f"-{_hash(app.metadata.uid)}"
+    return f"{project(tenant)}/instances/{shorten(prefix(app, tenant), INSTANCE - len(suffix))}{suffix}"
+
+
+def bucket_name(app: DjangoApp, tenant: DjangoTenant, part: str) -> str:
+    """The project's id comes first, for bucket names are global."""
+    name = shorten(f"{tenant.spec.project}-{prefix(app, tenant)}-{part}", BUCKET)
+    return f"{project(tenant)}/buckets/{name}"
+
+
+def role(database: str, part: str) -> str:
+    """A role inside the instance, named after the database, of which an instance has but one."""
+    return shorten(f"{database}-{part}", ROLE)
+
+
+def project(tenant: DjangoTenant) -> str:
+    return f"projects/{tenant.spec.project}"
+
+
+def location(tenant: DjangoTenant) -> str:
+    return f"projects/{tenant.spec.project}/locations/{tenant.spec.region}"
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:6]

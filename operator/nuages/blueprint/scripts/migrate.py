@@ -1,0 +1,88 @@
+"""Runs inside the app's own image as the argument of `python -c`: Django's migrations, one at a time, under a lock.
+
+It knows nothing but Django (3.2 or later) and the environment. Its verdict is the exit code, and one JSON line.
+"""
+
+import json
+import os
+import re
+import sys
+import time
+
+LOCK = 7_305_808_869_229_538_926  # "nuages m": any number that nobody else uses
+
+
+def settings_module():
+    """The environment's, else the default in manage.py, as Django's own command line finds it."""
+    if not os.environ.get("DJANGO_SETTINGS_MODULE"):
+        with open(os.environ.get("NUAGES_MANAGE", "manage.py")) as source:
+            found = re.search(r"DJANGO_SETTINGS_MODULE[\"']\s*,\s*[\"']([\w.]+)", source.read())
+        if not found:
+            tell("SettingsModuleMissing", "spec.django.settingsModule: manage.py names no settings. Set it.", 14)
+        os.environ["DJANGO_SETTINGS_MODULE"] = found.group(1)
+
+
+def tell(reason, message, code, **more):
+    severity = "ERROR" if code else "INFO"
+    line = {"nuages": "migrate", "severity": severity, "reason": reason, "message": message, **more}
+    print(json.dumps(line), flush=True)
+    sys.exit(code)
+
+
+def locked(connection):
+    """An advisory lock on a connection of its own; other databases than PostgreSQL have none to offer."""
+    if connection.vendor != "postgresql":
+        return None
+    holder = connection.copy()
+    with holder.cursor() as cursor:
+        deadline = time.monotonic() + 600
+        while True:
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
+            if cursor.fetchone()[0]:
+                return holder
+            if time.monotonic() > deadline:
+                tell("MigrationLocked", "migrate: another migration has held the lock for 10 minutes.", 15)
+            time.sleep(1)
+
+
+def limit(connection):
+    """A migration that waits for a table's lock makes everybody wait behind it: give up soon, and try again."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            for name in ("lock_timeout", "statement_timeout"):
+                seconds = int(os.environ.get("NUAGES_" + name.upper(), "0"))
+                cursor.execute("SELECT set_config(%s, %s, false)", [name, f"{seconds}s"])
+
+
+def main():
+    sys.path.insert(0, os.getcwd())
+    settings_module()
+    import django
+    from django.core.management import call_command
+    from django.db import DEFAULT_DB_ALIAS, connections
+    from django.db.migrations.executor import MigrationExecutor
+    from django.db.utils import OperationalError
+
+    django.setup()
+    connection = connections[DEFAULT_DB_ALIAS]
+    holder = locked(connection)
+    executor = MigrationExecutor(connection)
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    names = [migration.app_label + "." + migration.name for migration, _ in plan]
+    if not names:
+        tell("NothingToMigrate", "migrate: the database is up to date.", 0, applied=[])
+    for attempt in range(5):
+        try:
+            limit(connection)
+            call_command("migrate", interactive=False, verbosity=1)
+            break
+        except OperationalError as error:
+            if "lock timeout" not in str(error) or attempt == 4:
+                raise
+            time.sleep(2**attempt)
+    if holder is not None:
+        holder.close()
+    tell("Migrated", f"migrate: {len(names)} applied.", 0, applied=names)
+
+
+main()

@@ -1,0 +1,1 @@
+"""Google Cloud: one driver per resource, the clients, and how their calls fail."""

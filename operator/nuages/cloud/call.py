@@ -1,0 +1,72 @@
+"""One Google call: bounded in number and time, named to the audit log, counted, its failure classified.
+
+Nothing is retried here: the engine observes again and comes back, so that a call is made because it is still wanted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from prometheus_client import Counter, Histogram
+
+from nuages.cloud.errors import CloudError, NotFound, classify
+
+T = TypeVar("T")
+
+CALLS = Counter("nuages_google_calls_total", "Calls of Google APIs.", ["method", "outcome"])
+SECONDS = Histogram("nuages_google_call_seconds", "How long calls of Google APIs took.", ["method"])
+
+# "nuages/<namespace>/<app>@<generation>": whom audit logs name as the object behind a call.
+request_reason: contextvars.ContextVar[str] = contextvars.ContextVar("request_reason", default="nuages")
+
+
+class Call:
+    """Callable for all drivers of one credential; `parallel` calls at once, each at most `deadline` seconds."""
+
+    def __init__(self, parallel: int = 32, deadline: float = 60.0) -> None:
+        self._slots = asyncio.Semaphore(parallel)
+        self._deadline = deadline
+
+    async def __call__(self, method: Callable[..., Awaitable[T]], request: Any = None, **fields: Any) -> T:
+        """Call a method of one of Google's async clients. Raises CloudError."""
+        return await self._counted(
+            method.__qualname__,
+            lambda: method(
+                **({"request": request} if request is not None else {}),
+                **fields,
+                retry=None,
+                timeout=self._deadline,
+                metadata=(("x-goog-request-reason", request_reason.get()),),
+            ),
+        )
+
+    async def or_none(self, method: Callable[..., Awaitable[T]], request: Any = None, **fields: Any) -> T | None:
+        """The same, with None for what is not there."""
+        try:
+            return await self(method, request, **fields)
+        except NotFound:
+            return None
+
+    async def in_thread(self, name: str, function: Callable[..., T], *arguments: Any, **fields: Any) -> T:
+        """Call a synchronous client (Cloud Storage) without blocking the loop. Raises CloudError."""
+        return await self._counted(name, lambda: asyncio.to_thread(function, *arguments, **fields))
+
+    async def _counted(self, name: str, work: Callable[[], Awaitable[T]]) -> T:
+        name, began, outcome = name.replace("AsyncClient", ""), time.monotonic(), "ok"
+        async with self._slots:
+            try:
+                return await asyncio.wait_for(work(), self._deadline + 5)
+            except CloudError as error:
+                outcome = type(error).__name__
+                raise
+            except Exception as error:  # the clients raise from four libraries; classify() knows them
+                ours = classify(error)
+                outcome = type(ours).__name__
+                raise ours from error
+            finally:
+                CALLS.labels(name, outcome).inc()
+                SECONDS.labels(name).observe(time.monotonic() - began)

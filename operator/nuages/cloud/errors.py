@@ -1,0 +1,119 @@
+"""How Google's calls fail, classified once for the whole operator.
+
+CloudError
+├── Transient            try again later: 429, 500, 502, 503, 504, lost connections, and whatever is unknown
+├── Conflict             observe again: stale etag, already exists, another operation in progress
+├── NotFound             it is not there
+├── Propagating          a fresh service account or grant is not known everywhere yet: wait, bounded
+├── PermissionDenied     the operator's identity lacks a permission
+├── ApiDisabled          the Google API is not turned on in the project
+├── QuotaExceeded        a limit of the project, not of a moment
+└── Invalid              the request can never succeed as it is
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+from google.api_core import exceptions as google
+from google.auth import exceptions as auth
+
+ACCOUNT_MISSING = re.compile(r"[Ss]ervice account .*does not exist|Unknown service account")
+PERMISSION = re.compile(r"[Pp]ermission '?\"?([a-z]+\.[\w.]+)'?\"?")
+
+
+class CloudError(Exception):
+    """A failed call: `cause` is Google's message; `retry_after` seconds, where Google named them."""
+
+    def __init__(
+        self, cause: str, *, permission: str = "", service: str = "", retry_after: float | None = None
+    ) -> None:
+        super().__init__(cause)
+        self.cause, self.permission, self.service, self.retry_after = cause, permission, service, retry_after
+
+
+class Transient(CloudError):
+    """Worth trying again with backoff."""
+
+
+class Conflict(CloudError):
+    """The world has moved: observe again."""
+
+
+class NotFound(CloudError):
+    """It is not there; a parent that is gone counts too."""
+
+
+class Propagating(CloudError):
+    """Eventual consistency of IAM: it heals by itself within minutes (behaviour.md, section 5)."""
+
+
+class PermissionDenied(CloudError):
+    """`permission` is the one that is missing, where Google says so."""
+
+
+class ApiDisabled(CloudError):
+    """`service` is the API's host name."""
+
+
+class QuotaExceeded(CloudError):
+    """Only somebody raising a limit helps."""
+
+
+class Invalid(CloudError):
+    """Trying again is of no use."""
+
+
+def classify(error: Exception) -> CloudError:
+    """Ours for one of Google's, of grpc's, of requests' or of asyncio's; an unknown one is transient."""
+    message = str(getattr(error, "message", "") or error)
+    if isinstance(error, CloudError):
+        return error
+    if isinstance(error, google.NotFound):
+        return Propagating(message) if ACCOUNT_MISSING.search(message) else NotFound(message)
+    if isinstance(error, google.Forbidden):
+        return _forbidden(error, message)
+    if isinstance(error, google.TooManyRequests):
+        return _exhausted(error, message)
+    if isinstance(error, google.Conflict | google.PreconditionFailed):  # 409 and 412
+        return Conflict(message)
+    if isinstance(error, google.FailedPrecondition):
+        return Conflict(message) if "etag" in message.lower() else Invalid(message)
+    if isinstance(error, google.BadRequest | google.MethodNotImplemented | google.Unauthorized):
+        return Propagating(message) if ACCOUNT_MISSING.search(message) else Invalid(message)
+    if isinstance(error, asyncio.TimeoutError | auth.TransportError):
+        return Transient(message or "the call took too long")
+    if isinstance(error, auth.RefreshError):
+        return PermissionDenied(message)
+    return Transient(message or type(error).__name__)
+
+
+def _forbidden(error: google.Forbidden, message: str) -> CloudError:
+    for info in _infos(error):
+        if info.reason == "SERVICE_DISABLED":
+            return ApiDisabled(message, service=info.metadata.get("service", ""))
+        if info.reason == "IAM_PERMISSION_DENIED":
+            return PermissionDenied(message, permission=info.metadata.get("permission", ""))
+    if "has not been used in project" in message:
+        found = re.search(r"api/([a-z.]+googleapis\.com)", message)
+        return ApiDisabled(message, service=found.group(1) if found else "")
+    found = PERMISSION.search(message)
+    return PermissionDenied(message, permission=found.group(1) if found else "")
+
+
+def _exhausted(error: google.TooManyRequests, message: str) -> CloudError:
+    """A rate heals with time, an allocation (service accounts in a project) does not."""
+    if "Maximum number of service accounts" in message:
+        return QuotaExceeded(message)
+    for detail in getattr(error, "details", None) or ():
+        delay = getattr(detail, "retry_delay", None)
+        if delay is not None:
+            return Transient(message, retry_after=delay.seconds + delay.nanos / 1e9)
+    header = (getattr(error.response, "headers", None) or {}).get("Retry-After", "")
+    return Transient(message, retry_after=float(header) if header.isdigit() else None)
+
+
+def _infos(error: google.GoogleAPICallError) -> list[Any]:
+    return [d for d in getattr(error, "details", None) or () if type(d).__name__ == "ErrorInfo"]

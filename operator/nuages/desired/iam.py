@@ -1,0 +1,76 @@
+"""Identities, and who may do what to one resource."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from nuages.desired.resource import Resource
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectService(Resource):
+    """A Google API turned on in a project: `projects/P/services/run.googleapis.com`. Never turned off."""
+
+    kind: ClassVar[str] = "serviceusage.googleapis.com/Service"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceAccount(Resource):
+    """`projects/P/serviceAccounts/EMAIL`; its description is the owner's marker."""
+
+    kind: ClassVar[str] = "iam.googleapis.com/ServiceAccount"
+    display_name: str
+
+    @property
+    def email(self) -> str:
+        return self.id
+
+    @property
+    def account_id(self) -> str:
+        return self.id.split("@")[0]
+
+    @property
+    def member(self) -> str:
+        return f"serviceAccount:{self.email}"
+
+
+@dataclass(frozen=True)
+class Condition:
+    """An IAM condition; two bindings of one role differ by it."""
+
+    title: str
+    expression: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class IamMember(Resource):
+    """One member of one role on one resource; the rest of the policy is not ours to touch.
+
+    Its name is `<target>#<role>#<member>`, made by `of`.
+    """
+
+    kind: ClassVar[str] = "iam.googleapis.com/PolicyMember"
+    target: str  # full name of a project, secret, bucket, service account, service or job
+    role: str
+    member: str
+    condition: Condition | None = None
+
+    @classmethod
+    def of(
+        cls,
+        target: str,
+        role: str,
+        member: str,
+        condition: Condition | None = None,
+        needs: frozenset[str] = frozenset(),
+    ) -> IamMember:
+        suffix = f"#{condition.title}" if condition else ""
+        return cls(
+            name=f"{target}#{role}#{member}{suffix}",
+            target=target,
+            role=role,
+            member=member,
+            condition=condition,
+            needs=needs,
+        )

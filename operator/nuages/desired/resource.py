@@ -1,0 +1,89 @@
+"""What all desired resources share: a name, an owner, and the resources that must be there first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+MANAGED_BY = "nuages"
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The Kubernetes object that a Google resource belongs to; written on it as labels or as one line of text.
+
+    `app` and `uid` are empty for what the apps of a namespace share (an administrator's secret, say).
+    `retained` marks what was kept when its app was deleted: an app of the same namespace and name takes it back.
+    """
+
+    namespace: str
+    app: str = ""
+    uid: str = ""
+    retained: bool = False
+
+    def labels(self) -> dict[str, str]:
+        """Google label values allow what Kubernetes names do, except dots."""
+        labels = {"managed-by": MANAGED_BY, "nuages-namespace": self.namespace}
+        if self.app:
+            labels |= {"nuages-app": self.app.replace(".", "_"), "nuages-uid": self.uid}
+        return labels | ({"nuages-retained": "true"} if self.retained else {})
+
+    def text(self) -> str:
+        """The marker for what has no labels: a description, a comment."""
+        app = f" app={self.app} uid={self.uid}" if self.app else ""
+        return f"managed-by={MANAGED_BY} namespace={self.namespace}{app}" + (" retained" if self.retained else "")
+
+    @classmethod
+    def of_labels(cls, labels: Mapping[str, str]) -> Owner | None:
+        """Whose labels these are; None where they are not ours."""
+        if labels.get("managed-by") != MANAGED_BY or "nuages-namespace" not in labels:
+            return None
+        return cls(
+            labels["nuages-namespace"],
+            labels.get("nuages-app", "").replace("_", "."),
+            labels.get("nuages-uid", ""),
+            labels.get("nuages-retained") == "true",
+        )
+
+    @classmethod
+    def of_text(cls, text: str) -> Owner | None:
+        """Whose marker this is; None where it is not ours."""
+        found = re.fullmatch(r"managed-by=nuages namespace=(\S+)(?: app=(\S+) uid=(\S+))?( retained)?", text)
+        return None if found is None else cls(found[1], found[2] or "", found[3] or "", bool(found[4]))
+
+    def may_have(self, other: Owner | None) -> bool:
+        """Whether what bears `other` is ours, or was left behind for us."""
+        if other is None or (self.namespace, self.app) != (other.namespace, other.app):
+            return False
+        return self.uid == other.uid or other.retained
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resource:
+    """A Google resource that should be there. `name` is its full name, `owner` None where it is not ours to mark."""
+
+    kind: ClassVar[str] = ""  # "run.googleapis.com/Service", as status.resources shows it
+    name: str
+    owner: Owner | None = None
+    needs: frozenset[str] = field(default=frozenset(), metadata={"compare": False})
+
+    @property
+    def id(self) -> str:
+        """The last part of the name."""
+        return self.name.rsplit("/", 1)[-1]
+
+    @property
+    def project(self) -> str:
+        """The id of the project that it lives in."""
+        return self.name.split("/")[1]
+
+    @property
+    def keeps_data(self) -> bool:
+        """Whether deleting it loses what nobody can make again: kept under deletionPolicy Retain."""
+        return False
+
+    def bind(self, versions: Mapping[str, str]) -> Resource | None:
+        """The same with the current versions of secrets (by full name) filled in; None while one is missing."""
+        return self

@@ -1,0 +1,22 @@
+"""Cloud Storage buckets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from nuages.desired.resource import Resource
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bucket(Resource):
+    """`projects/P/buckets/B` (Google's own `projects/_/buckets/B`, with the project that pays); never public."""
+
+    kind: ClassVar[str] = "storage.googleapis.com/Bucket"
+    location: str  # upper case, as Google answers it
+    versioning: bool
+    labels: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def keeps_data(self) -> bool:
+        return True

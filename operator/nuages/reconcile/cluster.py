@@ -1,0 +1,41 @@
+"""What the engine needs of Kubernetes; `nuages.kube` implements it, so that this side knows no Kubernetes client."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+Body = Mapping[str, Any]  # a Kubernetes object as JSON
+
+
+class Cluster(Protocol):
+    """Reads come from the API server; writes carry the resourceVersion that was read. Raises Gone, Stale."""
+
+    async def app(self, namespace: str, name: str) -> Body | None:
+        """The DjangoApp, or None."""
+
+    async def tenant(self, namespace: str) -> Body | None:
+        """The namespace's DjangoTenant "default", or None."""
+
+    async def secret(self, namespace: str, name: str) -> Body | None:
+        """A Kubernetes Secret, or None."""
+
+    async def config_map(self, namespace: str, name: str) -> Body | None:
+        """A ConfigMap, or None."""
+
+    async def write_status(self, app: Body, status: Mapping[str, Any]) -> Body:
+        """Replace the status; returns the object as it is now."""
+
+    async def write_finalizers(self, app: Body, finalizers: list[str]) -> Body:
+        """Replace metadata.finalizers."""
+
+    async def event(self, app: Body, kind: str, reason: str, message: str) -> None:
+        """Tell people: `kind` Normal or Warning. Never raises: an event is not worth a failed pass."""
+
+
+class Gone(Exception):
+    """The object is no longer there."""
+
+
+class Stale(Exception):
+    """Somebody wrote in between: read again."""

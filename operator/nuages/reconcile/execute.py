@@ -1,0 +1,123 @@
+"""The executor: each action as soon as what it depends on is ready, all others in parallel.
+
+Every write follows a fresh read of that resource, decides again on what it shows, and is followed by another read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from nuages.cloud.driver import Observed, Operation, Readiness
+from nuages.cloud.drivers import Drivers
+from nuages.cloud.errors import CloudError, Conflict, NotFound
+from nuages.cloud.inventory import Inventory
+from nuages.desired.resource import Resource
+from nuages.reconcile.plan import REFUSED, Action, Plan, Verb, decide, versions_of
+
+ATTEMPTS = 3  # of one resource in one pass, when the world moves under it
+
+
+class State(enum.Enum):
+    READY = "Ready"
+    WAITING = "Waiting"  # an operation is under way, or what it needs is not ready
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True)
+class Result:
+    """How one resource stands after the pass. `did` is the verb that was carried out, None where nothing was."""
+
+    resource: Resource
+    state: State
+    observed: Observed[Any] | None = None
+    did: Verb | None = None
+    operation: Operation | None = None
+    refused: Action | None = None
+    error: CloudError | None = None
+    blocked_by: str = ""  # full name of what it waits for
+
+
+class Executor:
+    """Carries out the plan of one app."""
+
+    def __init__(self, drivers: Drivers, inventory: Inventory, adopt: bool = False) -> None:
+        self._drivers, self._inventory, self._adopt = drivers, inventory, adopt
+
+    async def execute(self, plan: Plan, underway: Iterable[Operation] = ()) -> dict[str, Result]:
+        """One result a resource, by full name. Never raises CloudError: failures are results.
+
+        `underway`: operations of earlier passes that are not done; their resources are waited for, not touched.
+        """
+        busy = {operation.resource: operation for operation in underway}
+        tasks: dict[str, asyncio.Task[Result]] = {}
+        for action in plan.actions:  # topological order: what an action needs has its task already
+            needed = [tasks[name] for name in sorted(action.resource.needs) if name in tasks]
+            work = self._one(action, needed, busy.get(action.resource.name))
+            tasks[action.resource.name] = asyncio.create_task(work, name=action.resource.name)
+        try:
+            return {name: await task for name, task in tasks.items()}
+        finally:
+            for task in tasks.values():
+                task.cancel()
+
+    async def _one(self, action: Action, needed: list[asyncio.Task[Result]], operation: Operation | None) -> Result:
+        before = [await task for task in needed]
+        if operation is not None:
+            return Result(action.resource, State.WAITING, operation=operation)
+        if action.verb is Verb.KEEP:
+            return Result(action.resource, State.READY, action.observed)
+        blocker = next((result for result in before if result.state is not State.READY), None)
+        if blocker is not None:
+            return Result(action.resource, State.WAITING, action.observed, blocked_by=blocker.resource.name)
+        try:
+            return await self._act(action, before)
+        except CloudError as error:
+            return Result(action.resource, State.FAILED, error=error)
+
+    async def _act(self, action: Action, before: list[Result]) -> Result:
+        if action.verb is Verb.DELETE:
+            return await self._delete(action.resource)
+        resource, driver = action.resource, self._drivers.of(type(action.resource))
+        versions = versions_of({result.resource.name: result.observed for result in before})
+        attempt = 0
+        while True:
+            attempt += 1
+            found = await driver.observe(resource.name)
+            now = decide(resource, found, versions, driver.owned, self._adopt)
+            if now.verb in REFUSED:
+                return Result(resource, State.FAILED, found, refused=now)
+            if now.verb in (Verb.KEEP, Verb.WAIT):
+                return _as_seen(resource, found, None)
+            try:
+                if now.verb is Verb.CREATE or found is None:
+                    operation = await driver.create(now.resource)
+                else:
+                    operation = await driver.update(now.resource, found, now.paths)
+            except (Conflict, NotFound):  # somebody was faster: what is there now?
+                if attempt == ATTEMPTS:
+                    raise
+                continue
+            finally:
+                self._inventory.forget(resource.name)
+            if operation is not None and not operation.done:
+                return Result(resource, State.WAITING, found, now.verb, operation)
+            return _as_seen(resource, await driver.observe(resource.name), now.verb)
+
+    async def _delete(self, resource: Resource) -> Result:
+        try:
+            operation = await self._drivers.of(type(resource)).delete(resource.name)
+        finally:
+            self._inventory.forget(resource.name)
+        waiting = operation is not None and not operation.done
+        return Result(resource, State.WAITING if waiting else State.READY, None, Verb.DELETE, operation)
+
+
+def _as_seen(resource: Resource, found: Observed[Any] | None, did: Verb | None) -> Result:
+    """A write whose effect is not to be seen yet is waited for, never repeated in this pass."""
+    if found is None or found.readiness is Readiness.BUSY:
+        return Result(resource, State.WAITING, found, did)
+    return Result(resource, State.READY, found, did)

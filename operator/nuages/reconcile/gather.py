@@ -1,0 +1,146 @@
+"""The facts that a blueprint needs: from the cluster, from Google, from the status of an earlier pass."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Awaitable, Callable, Mapping
+
+from nuages.api.app import DjangoApp
+from nuages.api.tenant import DjangoTenant
+from nuages.blueprint.facts import ExistingInstance, Facts, ImageFacts
+from nuages.cloud import errors
+from nuages.cloud.access import CloudAccess
+from nuages.desired.secretmanager import Copied, Secret
+from nuages.desired.sql import ExistingSqlInstance
+from nuages.reconcile import reasons
+from nuages.reconcile.cluster import Cluster
+from nuages.reconcile.trouble import Trouble, of_error
+
+
+async def gather(
+    app: DjangoApp,
+    tenant: DjangoTenant,
+    cluster: Cluster,
+    cloud: CloudAccess,
+    operator_image: str,
+    image: ImageFacts | None,
+    max_age: float,
+) -> Facts:
+    """Everything but the image, which the caller resolved or found pinned. Raises Trouble."""
+    try:
+        number = await cloud.projects.number(tenant.spec.project)
+    except errors.CloudError as error:
+        raise of_error(error, f"DjangoTenant spec.project: {tenant.spec.project}", cloud.identity.principal) from error
+    return Facts(
+        project_number=number,
+        operator_image=operator_image,
+        image=image,
+        existing_instance=await _existing_instance(app, tenant, cloud, max_age),
+        kubernetes_secrets=await _secret_fingerprints(app, cluster),
+        config_maps=await _config_maps(app, cluster),
+    )
+
+
+async def resolve_image(app: DjangoApp, cloud: CloudAccess) -> ImageFacts:
+    """The digest behind spec.image. Raises Trouble."""
+    reference = app.spec.image
+    try:
+        found = await cloud.images.resolve(reference)
+    except errors.NotFound as error:
+        raise Trouble(
+            reasons.IMAGE_NOT_FOUND,
+            f'spec.image: {reference} is not in its registry. Push it or correct the tag. It says: "{error.cause}".',
+        ) from error
+    except (errors.PermissionDenied, errors.Invalid) as error:
+        raise Trouble(
+            reasons.IMAGE_UNREACHABLE,
+            f"spec.image: the registry of {reference} refused the operator. Grant it roles/artifactregistry.reader, or "
+            f'correct the name. It says: "{error.cause}".',
+        ) from error
+    except errors.CloudError as error:
+        raise Trouble(
+            reasons.IMAGE_UNREACHABLE,
+            f'spec.image: the registry of {reference} cannot be reached. It says: "{error.cause}".',
+            stalled=False,
+        ) from error
+    return ImageFacts(found.reference, found.digest, found.working_dir, found.user)
+
+
+async def _existing_instance(
+    app: DjangoApp, tenant: DjangoTenant, cloud: CloudAccess, max_age: float
+) -> ExistingInstance | None:
+    from_app = app.spec.database.instance.existing
+    name = from_app or ("" if app.spec.database.instance.create else tenant.spec.database.existing)
+    if not name or app.spec.database.engine == "None":
+        return None
+    named_by = "spec.database.instance.existing" if from_app else "DjangoTenant spec.database.existing"
+    full_name = f"projects/{tenant.spec.project}/instances/{name}"
+    try:
+        found = await cloud.inventory.get(ExistingSqlInstance, full_name, max_age, max_age)
+    except errors.CloudError as error:
+        raise of_error(error, f"{named_by}: {name}", cloud.identity.principal) from error
+    if found is None:
+        raise Trouble(
+            reasons.INSTANCE_NOT_FOUND,
+            f"{named_by}: instance {name} is not in project {tenant.spec.project}. Create it or correct the name.",
+        )
+    return ExistingInstance(
+        found.outputs["region"],
+        found.outputs["database_version"],
+        int(found.outputs.get("max_connections") or 0),
+        found.outputs["tier"],
+    )
+
+
+async def _secret_fingerprints(app: DjangoApp, cluster: Cluster) -> dict[tuple[str, str], str]:
+    found: dict[tuple[str, str], str] = {}
+    for index, entry in enumerate(app.spec.env):
+        reference = entry.kubernetes_secret
+        if reference is None:
+            continue
+        place = f"spec.env[{index}].kubernetesSecret"
+        body = await cluster.secret(app.metadata.namespace, reference.name)
+        if body is None:
+            raise Trouble(
+                reasons.SECRET_MISSING,
+                f"{place}: there is no Secret {reference.name} in namespace {app.metadata.namespace}. Create it or "
+                "correct the name.",
+            )
+        if reference.key not in (body.get("data") or {}):
+            raise Trouble(
+                reasons.SECRET_KEY_MISSING,
+                f'{place}: {reference.name} has no key "{reference.key}". Add it or name another.',
+            )
+        metadata = body["metadata"]
+        found[reference.name, reference.key] = f"{metadata['uid']}/{metadata['resourceVersion']}/{reference.key}"
+    return found
+
+
+async def _config_maps(app: DjangoApp, cluster: Cluster) -> dict[str, Mapping[str, str]]:
+    found: dict[str, Mapping[str, str]] = {}
+    for index, entry in enumerate(app.spec.env_from):
+        name = entry.config_map.name
+        body = await cluster.config_map(app.metadata.namespace, name)
+        if body is None:
+            raise Trouble(
+                reasons.CONFIG_MAP_MISSING,
+                f"spec.envFrom[{index}].configMap: there is no ConfigMap {name} in namespace {app.metadata.namespace}. "
+                "Create it or correct the name.",
+            )
+        found[name] = dict(body.get("data") or {})
+    return found
+
+
+def copies(cluster: Cluster) -> Callable[[Secret], Awaitable[bytes]]:
+    """How the secret driver gets the payload of a Kubernetes Secret: read when it is needed, kept nowhere."""
+
+    async def copy(secret: Secret) -> bytes:
+        payload, owner = secret.payload, secret.owner
+        if not isinstance(payload, Copied) or owner is None:
+            raise errors.Invalid(f"{secret.id} is no copy of a Kubernetes Secret")
+        body = await cluster.secret(owner.namespace, payload.secret)
+        if body is None or payload.key not in (body.get("data") or {}):
+            raise errors.Transient(f"the Kubernetes Secret {payload.secret} has gone")
+        return base64.b64decode(body["data"][payload.key])
+
+    return copy

@@ -1,0 +1,71 @@
+"""Events: what changed since the last status, in the order in which it happened. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nuages.reconcile.plan import Verb
+from nuages.reconcile.report import Report
+
+VERBS = {Verb.CREATE: "Created", Verb.UPDATE: "Updated", Verb.ADOPT: "Adopted", Verb.DELETE: "Deleted"}
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of `kubectl describe`; `kind` is Normal or Warning."""
+
+    kind: str
+    reason: str
+    message: str
+
+
+def news(report: Report, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Event]:
+    """A pass that found everything as it was says nothing."""
+    events = [Event("Normal", *line) for line in _writes(report)]
+    events += [Event("Normal", stage, text) for stage, text in report.done_news]
+    events += _verdict(report, _of(before), _of(after))
+    if report.gone:
+        events += [Event("Normal", "Retained", f"Kept, as spec.deletionPolicy says: {name}") for name in report.kept]
+    return events
+
+
+def _writes(report: Report) -> list[tuple[str, str]]:
+    lines = []
+    for result in report.results.values():
+        if result.did in VERBS:
+            kind = result.resource.kind.rsplit("/", 1)[-1]
+            under_way = " (under way)" if result.operation and not result.operation.done else ""
+            taken = result.observed.owner if result.observed and result.did is Verb.UPDATE else None
+            if taken is not None and taken.retained:
+                lines.append(("TakenBack", f"{kind} {result.resource.id} was kept from an earlier life of this app"))
+            else:
+                lines.append((VERBS[result.did], f"{kind} {result.resource.id}{under_way}"))
+    return lines
+
+
+def _verdict(report: Report, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Event]:
+    """The head of the conditions, when it became another."""
+    old, new = before.get("Ready", {}), after.get("Ready", {})
+    same = (old.get("reason"), old.get("message"), old.get("status")) == (
+        new.get("reason"),
+        new.get("message"),
+        new.get("status"),
+    )
+    if same or not new:
+        return []
+    stalled = "Stalled" in after
+    text = str(new.get("message") or new.get("reason"))
+    if report.is_ready and report.release is not None:
+        text = f"{report.release.revision} serves all traffic"
+    events = [Event("Warning" if stalled else "Normal", str(new.get("reason")), text)]
+    failure = report.failure
+    if failure is not None and failure.lines:
+        tail = "\n".join(failure.lines)[-900:]  # an event's message holds 1,024 bytes
+        events.append(Event("Warning", f"{failure.reason}Log", tail))
+    return events
+
+
+def _of(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    return {item["type"]: item for item in status.get("conditions") or []}

@@ -1,0 +1,118 @@
+"""The plan: what is wanted against what is there. Pure; `nuages plan`, status.plan and the executor read this one."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nuages.cloud.driver import Observed, Owned, Readiness, differences
+from nuages.desired.resource import Resource
+from nuages.desired.sql import ExistingSqlInstance
+
+Sight = Mapping[str, Observed[Any] | None]  # by full name; None: looked, and it is not there
+
+
+class Verb(enum.Enum):
+    CREATE = "create"
+    UPDATE = "update"
+    KEEP = "keep"
+    ADOPT = "adopt"  # bears no marker of ours, and the user asked to take it over
+    WAIT = "wait"  # busy at Google
+    CONFLICT = "conflict"  # somebody else's
+    IMMUTABLE = "immutable"  # differs in what only a replacement could change
+    MISSING = "missing"  # must be there, is not, and is not ours to make
+    FAILED = "failed"  # there, and broken
+    DELETE = "delete"
+
+
+WRITES = frozenset({Verb.CREATE, Verb.UPDATE, Verb.ADOPT, Verb.DELETE})
+REFUSED = frozenset({Verb.CONFLICT, Verb.IMMUTABLE, Verb.MISSING, Verb.FAILED})
+
+
+@dataclass(frozen=True)
+class Action:
+    """What to do about one resource; `paths` are the fields that differ, `message` why, for people."""
+
+    verb: Verb
+    resource: Resource
+    observed: Observed[Any] | None = None
+    paths: tuple[str, ...] = ()
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One action a resource, in the order of the blueprint, deletions last."""
+
+    actions: tuple[Action, ...]
+
+    @property
+    def changes(self) -> tuple[Action, ...]:
+        """What would be written."""
+        return tuple(action for action in self.actions if action.verb in WRITES)
+
+    @property
+    def refusals(self) -> tuple[Action, ...]:
+        """What stands in the way, and does not go away by itself."""
+        return tuple(action for action in self.actions if action.verb in REFUSED)
+
+
+def make_plan(
+    desired: Sequence[Resource],
+    seen: Sight,
+    owned: Callable[[type[Resource]], Owned],
+    *,
+    adopt: bool = False,
+    surplus: Iterable[Observed[Any]] = (),
+) -> Plan:
+    """Compare everything. `surplus`: what bears this app's marker and is wanted no more, dependents last."""
+    versions = versions_of(seen)
+    actions = [
+        decide(resource, seen.get(resource.name), versions, owned(type(resource)), adopt) for resource in desired
+    ]
+    actions += [Action(Verb.DELETE, item.state, item) for item in surplus if not item.state.keeps_data]
+    return Plan(tuple(actions))
+
+
+def decide(
+    resource: Resource, found: Observed[Any] | None, versions: Mapping[str, str], owned: Owned, adopt: bool = False
+) -> Action:
+    """What to do about one resource, given the current versions of secrets."""
+    if isinstance(resource, ExistingSqlInstance):
+        return Action(Verb.MISSING if found is None else Verb.KEEP, resource, found)
+    bound = resource.bind(versions)
+    if found is None:
+        return Action(Verb.CREATE, bound or resource)
+    if found.readiness is Readiness.BUSY:
+        return Action(Verb.WAIT, resource, found, message=found.message)
+    taken_over: tuple[str, ...] = ()
+    verb = Verb.UPDATE
+    if resource.owner is not None and found.owner != resource.owner:
+        if not resource.owner.may_have(found.owner):
+            if not adopt or found.owner is not None:
+                return Action(Verb.CONFLICT, resource, found, message=_whose(found))
+            verb = Verb.ADOPT
+        taken_over = ("owner",)
+    if bound is None:  # what it is made of is still on its way
+        return Action(Verb.UPDATE, resource, found, taken_over)
+    paths = differences(bound, found, owned)
+    fixed = tuple(path for path in paths if path in owned.immutable)
+    if fixed:
+        return Action(Verb.IMMUTABLE, bound, found, fixed)
+    if not paths and not taken_over:
+        if found.readiness is Readiness.FAILED:
+            return Action(Verb.FAILED, bound, found, message=found.message)
+        return Action(Verb.KEEP, bound, found)
+    return Action(verb, bound, found, (*taken_over, *paths))
+
+
+def versions_of(seen: Sight) -> dict[str, str]:
+    """The current version of every secret that has one."""
+    return {name: item.outputs["version"] for name, item in seen.items() if item and item.outputs.get("version")}
+
+
+def _whose(found: Observed[Any]) -> str:
+    owner = found.owner
+    return f"it belongs to {owner.namespace}/{owner.app}" if owner else "it bears no marker of ours"

@@ -1,0 +1,249 @@
+"""One pass over one app: look, decide, act, report. Level-triggered: what woke it does not matter."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
+
+from nuages.api.app import DjangoApp
+from nuages.api.tenant import DjangoTenant
+from nuages.api.validate import InvalidSpec, check_allowed, parse_app, parse_tenant
+from nuages.cloud import errors
+from nuages.cloud.access import CloudAccess, Clouds
+from nuages.cloud.call import request_reason
+from nuages.cloud.driver import Operation
+from nuages.reconcile import reasons
+from nuages.reconcile.cluster import Body, Cluster, Gone, Stale
+from nuages.reconcile.conditions import trouble_of
+from nuages.reconcile.news import news
+from nuages.reconcile.provision import provision
+from nuages.reconcile.queue import Next
+from nuages.reconcile.release.outcome import Done, Waiting
+from nuages.reconcile.report import Report
+from nuages.reconcile.rollout import rollout
+from nuages.reconcile.status import status
+from nuages.reconcile.teardown import tear_down
+from nuages.reconcile.trouble import Trouble, of_error
+
+FINALIZER = "nuages.dev/google-resources"
+POLL_FIRST, POLL_LAST, POLL_SHARE = 0.5, 10.0, 0.02  # seconds, seconds, of the time that it has taken so far
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the operator was started with. `default_tenant` serves namespaces without a DjangoTenant."""
+
+    operator_image: str
+    default_tenant: Callable[[str], DjangoTenant] | None = None
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What every part of a pass gets."""
+
+    body: Body
+    app: DjangoApp
+    tenant: DjangoTenant
+    cluster: Cluster
+    cloud: CloudAccess
+    settings: Settings
+    underway: tuple[Operation, ...]
+    interrupted: Callable[[], bool]
+
+    @property
+    def before(self) -> Mapping[str, Any]:
+        return self.body.get("status") or {}
+
+    @property
+    def max_age(self) -> float:
+        """How old a snapshot may be: nothing older than the user's interval; none when asked to look now."""
+        if self.app.reconcile_at != (self.before.get("release") or {}).get("reconcileAt", ""):
+            return 0.0
+        return float(self.app.spec.reconcile_interval_seconds or 86_400)
+
+
+class Reconciler:
+    """`reconcile` is the queue's work."""
+
+    def __init__(self, cluster: Cluster, clouds: Clouds, settings: Settings) -> None:
+        self._cluster, self._clouds, self._settings = cluster, clouds, settings
+
+    async def reconcile(self, key: str, interrupted: Callable[[], bool] = lambda: False) -> Next:
+        """One pass over `namespace/name`. Never raises: a bug is logged, counted and tried again."""
+        namespace, name = key.split("/", 1)
+        try:
+            body = await self._cluster.app(namespace, name)
+            if body is None:
+                return Next()
+            generation = body["metadata"].get("generation", 0)
+            request_reason.set(f"nuages/{key}@{generation}")
+            return await self._pass(body, interrupted)
+        except Gone:
+            return Next()
+        except Stale:
+            return Next(after=0.0)
+        except asyncio.CancelledError:
+            raise
+        except Exception:  # the queue must outlive any bug in a pass
+            log.exception("pass failed", app=key)
+            return Next(failed=True)
+
+    async def _pass(self, body: Body, interrupted: Callable[[], bool]) -> Next:
+        generation = int(body["metadata"].get("generation", 0))
+        try:
+            app, tenant, cloud = await self._parse(body)
+        except Trouble as trouble:
+            if body["metadata"].get("deletionTimestamp") and not (body.get("status") or {}).get("resources"):
+                await self._release_finalizer(body)
+                return Next()
+            deleting = bool(body["metadata"].get("deletionTimestamp"))
+            return await self._tell(body, Report(generation, trouble=trouble, deleting=deleting), None)
+        underway, all_waiting = await self._poll(body, cloud)
+        if all_waiting and not app.is_deleting and generation == (body.get("status") or {}).get("observedGeneration"):
+            return Next(after=self._poll_after(body.get("status") or {}))
+        work = Pass(body, app, tenant, self._cluster, cloud, self._settings, underway, interrupted)
+        report = await self._work(work)
+        return await self._tell(body, report, app)
+
+    async def _work(self, work: Pass) -> Report:
+        app = work.app
+        generation = app.metadata.generation
+        common: dict[str, Any] = {"generation": generation, "reconcile_at": app.reconcile_at, "image": app.spec.image}
+        try:
+            if app.is_deleting:
+                return await tear_down(work, Report(**common, deleting=True))
+            if app.spec.paused:
+                return Report(**common, paused=True)
+            if FINALIZER not in app.metadata.finalizers:
+                finalizers = [*app.metadata.finalizers, FINALIZER]
+                work = replace(work, body=await self._cluster.write_finalizers(work.body, finalizers))
+            report = await provision(work, Report(**common))
+            return await rollout(work, report) if report.is_provisioned else report
+        except Trouble as trouble:
+            return Report(**common, trouble=trouble, deleting=app.is_deleting)
+        except errors.CloudError as error:
+            trouble = of_error(error, "Google Cloud", work.cloud.identity.principal)
+            return Report(**common, trouble=trouble, deleting=app.is_deleting)
+
+    async def _parse(self, body: Body) -> tuple[DjangoApp, DjangoTenant, CloudAccess]:
+        """The app, its tenant and the tenant's credentials. Raises Trouble."""
+        try:
+            app = parse_app(body)
+        except InvalidSpec as error:
+            raise Trouble(reasons.INVALID_SPEC, str(error)) from error
+        tenant = await self._tenant(app.metadata.namespace)
+        violations = check_allowed(app, tenant)
+        if violations and not app.is_deleting:
+            raise Trouble(reasons.NOT_ALLOWED, str(violations[0]))
+        try:
+            return app, tenant, await self._clouds.for_tenant(tenant.spec.impersonate_service_account or "")
+        except errors.CloudError as error:
+            who = tenant.spec.impersonate_service_account or "the operator's own credentials"
+            raise of_error(error, f"DjangoTenant spec.impersonateServiceAccount: {who}") from error
+
+    async def _tenant(self, namespace: str) -> DjangoTenant:
+        body = await self._cluster.tenant(namespace)
+        if body is not None:
+            try:
+                return parse_tenant(body)
+            except InvalidSpec as error:
+                raise Trouble(reasons.TENANT_INVALID, f"DjangoTenant {error}") from error
+        if self._settings.default_tenant is None:
+            raise Trouble(
+                reasons.TENANT_MISSING,
+                f"namespace {namespace} has no DjangoTenant named default, and the operator no default project. Create "
+                "one, or start the operator with --project.",
+            )
+        return self._settings.default_tenant(namespace)
+
+    async def _poll(self, body: Body, cloud: CloudAccess) -> tuple[tuple[Operation, ...], bool]:
+        """The recorded operations that are still under way, and whether nothing has moved since the last pass."""
+        rows = (body.get("status") or {}).get("operations") or []
+        known = [Operation(row["service"], row["name"], row["resource"]) for row in rows]
+        polled = await asyncio.gather(*(self._poll_one(operation, cloud) for operation in known))
+        underway = tuple(operation for operation in polled if not operation.done)
+        for operation in polled:
+            if operation.done:
+                cloud.inventory.forget(operation.resource)
+        return underway, bool(underway) and len(underway) == len(known)
+
+    async def _poll_one(self, operation: Operation, cloud: CloudAccess) -> Operation:
+        try:
+            return await cloud.operations.poll(operation)
+        except errors.NotFound:  # Google forgets operations; the resource itself will tell
+            return replace(operation, done=True)
+        except errors.CloudError:
+            return operation
+
+    async def _tell(self, body: Body, report: Report, app: DjangoApp | None) -> Next:
+        """Status, events, and when to come again."""
+        if report.gone:
+            for event in news(report, body.get("status") or {}, {}):
+                await self._cluster.event(body, event.kind, event.reason, event.message)
+            await self._release_finalizer(body)
+            return Next()
+        before = body.get("status") or {}
+        after = status(report, before, dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+        if after != before:
+            body = await self._cluster.write_status(await self._current(body), after)
+        for event in news(report, before, after):
+            await self._cluster.event(body, event.kind, event.reason, event.message)
+        return self._next(report, after, app)
+
+    async def _current(self, body: Body) -> Body:
+        """The object with the finalizer that this pass may have written."""
+        metadata = body["metadata"]
+        now = await self._cluster.app(metadata["namespace"], metadata["name"])
+        if now is None or now["metadata"]["uid"] != metadata["uid"]:
+            raise Gone
+        return now
+
+    def _next(self, report: Report, after: Mapping[str, Any], app: DjangoApp | None) -> Next:
+        trouble = trouble_of(report)
+        if trouble is not None:
+            # What stalled is looked at again too, for people mend things outside of the spec: slower and slower.
+            return Next(failed=True, at_least=trouble.retry_after)
+        if report.operations:
+            return Next(after=self._poll_after(after))
+        if isinstance(report.outcome, Waiting):
+            return Next(
+                after=max(report.outcome.after, self._stage_poll(after))
+                if report.outcome.execution
+                else report.outcome.after
+            )
+        if report.failure is not None:
+            return Next(failed=True, at_least=30.0)
+        if not report.is_provisioned and not report.paused:
+            return Next(after=1.0)
+        if report.outcome is not None and not isinstance(report.outcome, Done):
+            return Next(after=1.0)
+        interval = float(app.spec.reconcile_interval_seconds) if app is not None else 600.0
+        return Next(after=interval if interval else None)
+
+    def _poll_after(self, now: Mapping[str, Any]) -> float:
+        began = [_seconds_since(row["startedAt"]) for row in now.get("operations") or []]
+        return _share(min(began, default=0.0))
+
+    def _stage_poll(self, now: Mapping[str, Any]) -> float:
+        since = (now.get("release") or {}).get("stageStartedAt")
+        return _share(_seconds_since(since) if since else 0.0)
+
+    async def _release_finalizer(self, body: Body) -> None:
+        finalizers = [item for item in body["metadata"].get("finalizers") or [] if item != FINALIZER]
+        await self._cluster.write_finalizers(body, finalizers)
+
+
+def _share(seconds: float) -> float:
+    """Polling costs a fiftieth of the wait at most, and calls by the same measure."""
+    return min(POLL_LAST, max(POLL_FIRST, POLL_SHARE * seconds))
+
+
+def _seconds_since(stamp: str) -> float:
+    return max(0.0, (dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(stamp)).total_seconds())

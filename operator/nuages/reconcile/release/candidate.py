@@ -1,0 +1,71 @@
+"""candidate: the new revision, at 0 % under a tag of its own; on a first deploy all traffic, behind closed doors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from nuages.cloud.access import CloudAccess
+from nuages.cloud.driver import Observed, Readiness
+from nuages.desired.run import RunService, TrafficTarget
+from nuages.reconcile.release.outcome import DONE, Done, Failed, Outcome, Waiting
+from nuages.reconcile.release.release import CANDIDATE_TAG, Release
+
+LINES = 20
+
+
+async def candidate(release: Release, cloud: CloudAccess) -> Outcome:
+    """Done once Cloud Run calls the revision ready: its startup probe has passed."""
+    live = release.live
+    if live is None:
+        # Google wants 100 % somewhere, so the first revision has it; access is opened only after verify.
+        first = (TrafficTarget(release.revision, 100, CANDIDATE_TAG),)
+        wanted = replace(release.service, revision=release.revision, traffic=first, open_access=False)
+        operation = await cloud.drivers.of(RunService).create(wanted)
+        return Waiting("DeployingCandidate", f"{release.revision} is being deployed.", operation)
+    if live.readiness is Readiness.BUSY:
+        return Waiting("DeployingCandidate", f"{release.revision} is starting.")
+    if live.state.revision != release.revision:
+        return await _deploy(release, live, cloud)
+    if live.outputs.get("latest_ready_revision") == release.revision:
+        return DONE
+    return await _failure(release, live, cloud)
+
+
+async def _deploy(release: Release, live: Observed[RunService], cloud: CloudAccess) -> Outcome:
+    driver = cloud.drivers.of(RunService)
+    if release.serving:
+        traffic = (TrafficTarget(release.serving, 100), TrafficTarget(release.revision, 0, CANDIDATE_TAG))
+    else:
+        traffic = (TrafficTarget(release.revision, 100, CANDIDATE_TAG),)
+    wanted = replace(release.service, revision=release.revision, traffic=traffic, open_access=live.state.open_access)
+    paths = ("template", "revision", "traffic", *(() if live.owner == wanted.owner else ("owner",)))
+    operation = await driver.update(wanted, live, paths)
+    cloud.inventory.forget(wanted.name)
+    return Waiting("DeployingCandidate", f"{release.revision} is being deployed.", operation)
+
+
+async def _failure(release: Release, live: Observed[RunService], cloud: CloudAccess) -> Failed:
+    query = (
+        f'resource.type = "cloud_run_revision" resource.labels.service_name = "{release.service.id}" '
+        f'resource.labels.revision_name = "{release.revision}"'
+    )
+    lines = await cloud.logs.tail(release.service.project, query, LINES)
+    kept = f"{release.serving} keeps all traffic" if release.serving else "the service stays closed to the public"
+    cause = (live.message or "it is not ready").rstrip(".")
+    return Failed(
+        "RevisionFailed",
+        f'spec.image: revision {release.revision} did not start; {kept}. Release a fixed one. Google says: "{cause}".',
+        log_link=log_link(release.service, release.revision),
+        lines=tuple(line.text for line in lines if line.text),
+    )
+
+
+def log_link(service: RunService, revision: str) -> str:
+    """Where the console shows a revision's log (behaviour-runtime.md, section 4)."""
+    return (
+        f"https://console.cloud.google.com/logs/viewer?project={service.project}"
+        f"&resource=cloud_run_revision/service_name/{service.id}/revision_name/{revision}"
+    )
+
+
+__all__ = ["Done", "candidate", "log_link"]

@@ -1,0 +1,27 @@
+"""db-init: the database, its roles and its extensions, once per description of them."""
+
+from __future__ import annotations
+
+from nuages.cloud.access import CloudAccess
+from nuages.dbinit.verdict import RETRYABLE
+from nuages.reconcile.release.jobs import Run, run_once
+from nuages.reconcile.release.outcome import DONE, Outcome
+from nuages.reconcile.release.release import Release, fingerprint
+
+
+async def db_init(release: Release, cloud: CloudAccess) -> Outcome:
+    """A changed description, password version or operator image is another token, hence another execution."""
+    job = release.db_init
+    if job is None:
+        return DONE
+    token = fingerprint([job.template.args, job.template.image, [str(item) for item in job.template.environment]])[:8]
+    run = Run(
+        job,
+        token,
+        what="db-init",
+        reason_running="InitialisingDatabase",
+        reason_failed="DatabaseInitialisationFailed",
+        remedy="Read its log",
+        retry_exit_codes=RETRYABLE,
+    )
+    return await run_once(run, cloud)

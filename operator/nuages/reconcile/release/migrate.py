@@ -1,0 +1,41 @@
+"""migrate: one execution per image digest, at most one at a time, before any traffic moves."""
+
+from __future__ import annotations
+
+from nuages.cloud.access import CloudAccess
+from nuages.reconcile.release.jobs import Run, run_once
+from nuages.reconcile.release.outcome import DONE, Outcome, Waiting
+from nuages.reconcile.release.release import MIGRATE, RETRY_MIGRATION, Release, fingerprint
+
+
+async def migrate(release: Release, cloud: CloudAccess) -> Outcome:
+    """Unchanged digest: no execution. A failed one is run again only when the user asks (retry-migration)."""
+    spec = release.app.spec
+    if release.db_init is None or spec.migrations.policy == "Never" or _was_migrated(release):
+        return DONE
+    if spec.migrations.policy == "Manual" and release.annotation(MIGRATE) not in (spec.image, release.digest):
+        return Waiting(
+            "MigrationPending",
+            f"spec.migrations.policy: Manual waits for you. Annotate {MIGRATE}={spec.image} to migrate and release.",
+            after=300,
+        )
+    token = fingerprint([release.digest, release.annotation(RETRY_MIGRATION)])[:8]
+    kept = f"{release.serving} keeps all traffic. " if release.serving else ""
+    run = Run(
+        release.migrate,
+        token,
+        what="migrate",
+        reason_running="Migrating",
+        reason_failed="MigrationFailed",
+        remedy=f"{kept}Release a fixed image, or annotate {RETRY_MIGRATION} to try this one again",
+    )
+    return await run_once(run, cloud)
+
+
+def _was_migrated(release: Release) -> bool:
+    """A revision that is ready was deployed after its migration: the order of the steps is the proof."""
+    if release.live is None or not release.serving:
+        return False
+    return release.live.state.template.image.endswith(release.digest) and (
+        release.live.outputs.get("latest_ready_revision") == release.live.state.revision
+    )

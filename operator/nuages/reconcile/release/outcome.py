@@ -1,0 +1,42 @@
+"""What a release step says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nuages.cloud.driver import Operation
+
+
+@dataclass(frozen=True)
+class Done:
+    """The step's effect is there. `news` is an event worth telling, where this pass brought it about."""
+
+    news: str = ""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Come back: an execution, an operation or a person is needed. `after` seconds; a step never sleeps."""
+
+    reason: str
+    message: str
+    operation: Operation | None = None
+    execution: str = ""
+    log_link: str = ""
+    after: float = 1.0
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The old revision keeps all traffic. `lines` are the log's last ones, for an event."""
+
+    reason: str
+    message: str
+    log_link: str = ""
+    execution: str = ""
+    lines: tuple[str, ...] = ()
+
+
+Outcome = Done | Waiting | Failed
+
+DONE = Done()

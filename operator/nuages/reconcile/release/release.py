@@ -1,0 +1,119 @@
+"""One release: what is to be deployed, and what is deployed now. Made anew in every pass, from Google's answers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from nuages.api.app import DjangoApp
+from nuages.blueprint.blueprint import Blueprint
+from nuages.cloud.driver import Observed
+from nuages.desired.run import RunJob, RunService
+from nuages.desired.secretmanager import SecretRef
+
+CANDIDATE_TAG = "candidate"
+RETRY_MIGRATION = "nuages.dev/retry-migration"
+MIGRATE = "nuages.dev/migrate"
+
+
+@dataclass(frozen=True)
+class Release:
+    """`service` and the jobs are bound: image by digest, secrets by version. `attempt` counts failed revisions."""
+
+    app: DjangoApp
+    blueprint: Blueprint
+    id: str
+    digest: str
+    service: RunService
+    db_init: RunJob | None
+    migrate: RunJob
+    superuser: RunJob | None
+    live: Observed[RunService] | None
+    began: float  # wall-clock time of the current step, from status: the only clock of a release
+    now: float
+    attempt: int = 0
+
+    @property
+    def revision(self) -> str:
+        """Ours and deterministic, so that a create whose answer was lost is found again."""
+        suffix = f"-{self.attempt + 1}" if self.attempt else ""
+        return f"{self.service.id}-{self.id}{suffix}"
+
+    @property
+    def serving(self) -> str:
+        """The revision that has the traffic and can answer; "" before the first release is through."""
+        if self.live is None or not self.live.outputs.get("latest_ready_revision"):
+            return ""
+        return max(self.live.state.traffic, key=lambda t: t.percent).revision if self.live.state.traffic else ""
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether all traffic is on this release's revision already."""
+        return self.serving == self.revision
+
+    @property
+    def seconds(self) -> float:
+        """How long the current step has taken."""
+        return self.now - self.began
+
+    def annotation(self, name: str) -> str:
+        return self.app.metadata.annotations.get(name, "")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The bound pieces of a blueprint, or which secret is still missing."""
+
+    service: RunService
+    db_init: RunJob | None
+    migrate: RunJob
+    superuser: RunJob | None
+
+
+def bind(blueprint: Blueprint, versions: Mapping[str, str]) -> Parts | None:
+    """The release's resources with secret versions filled in; None while the image or a version is unknown."""
+    if blueprint.service is None or blueprint.migrate is None:
+        return None
+    service, migrate = blueprint.service.bind(versions), blueprint.migrate.bind(versions)
+    db_init = blueprint.db_init.bind(versions) if blueprint.db_init else None
+    superuser = blueprint.superuser.bind(versions) if blueprint.superuser else None
+    incomplete = (blueprint.db_init and not db_init) or (blueprint.superuser and not superuser)
+    if service is None or migrate is None or incomplete:
+        return None
+    return Parts(service, db_init, migrate, superuser)
+
+
+def identity(service: RunService, hash_host: str) -> str:
+    """Ten hexadecimal digits that stand for everything a revision is made of.
+
+    Labels, and the host that is only known after the first deploy, join with the next release and cause none.
+    """
+    environment = tuple((name, _without(value, hash_host)) for name, value in service.template.environment)
+    template = replace(service.template, environment=environment, labels=())
+    made_of = replace(
+        service,
+        template=template,
+        owner=None,
+        open_access=False,
+        revision="",
+        traffic=(),
+        ingress="",
+        needs=frozenset(),
+    )
+    return fingerprint(asdict(made_of))
+
+
+def _without(value: str | SecretRef, host: str) -> str | SecretRef:
+    """A comma-separated list without the entries that name the host."""
+    if not host or not isinstance(value, str) or host not in value:
+        return value
+    return ",".join(item for item in value.split(",") if host not in item)
+
+
+def fingerprint(value: Any) -> str:
+    """A short hash of a value that JSON can write; no secret payload is ever part of one."""
+    text = json.dumps(value, sort_keys=True, default=lambda item: sorted(item))
+    return hashlib.sha256(text.encode()).hexdigest()[:10]

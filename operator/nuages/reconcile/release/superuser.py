@@ -1,0 +1,24 @@
+"""superuser: created once in an app's life; its password is in Secret Manager, and the job alone sees it."""
+
+from __future__ import annotations
+
+from nuages.cloud.access import CloudAccess
+from nuages.reconcile.release.jobs import Run, run_once
+from nuages.reconcile.release.outcome import DONE, Outcome
+from nuages.reconcile.release.release import Release, fingerprint
+
+
+async def superuser(release: Release, cloud: CloudAccess) -> Outcome:
+    """Another username is another superuser; the first one is the user's to remove."""
+    job, spec = release.superuser, release.app.spec.superuser
+    if job is None or spec is None:
+        return DONE
+    run = Run(
+        job,
+        fingerprint([spec.username, release.app.metadata.uid])[:8],
+        what=f"createsuperuser {spec.username}",
+        reason_running="CreatingSuperuser",
+        reason_failed="SuperuserFailed",
+        remedy="spec.superuser: correct its command or username",
+    )
+    return await run_once(run, cloud)

@@ -1,0 +1,50 @@
+"""traffic: all of it to the verified revision, by name; then the doors are opened as far as the spec says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from nuages.cloud.access import CloudAccess
+from nuages.cloud.driver import Readiness
+from nuages.desired.iam import IamMember
+from nuages.desired.run import RunService, TrafficTarget
+from nuages.reconcile.execute import Executor, State
+from nuages.reconcile.plan import make_plan
+from nuages.reconcile.release.outcome import DONE, Done, Failed, Outcome, Waiting
+from nuages.reconcile.release.release import CANDIDATE_TAG, Release
+
+
+async def traffic(release: Release, cloud: CloudAccess) -> Outcome:
+    """One call moves the traffic and opens or closes the service."""
+    live = release.live
+    if live is None or live.readiness is Readiness.BUSY:
+        return Waiting("ShiftingTraffic", f"Traffic is moving to {release.revision}.")
+    wanted = replace(
+        release.service,
+        revision=release.revision,
+        traffic=(TrafficTarget(release.revision, 100, CANDIDATE_TAG),),
+    )
+    paths = tuple(
+        name for name in ("traffic", "open_access", "ingress") if getattr(wanted, name) != getattr(live.state, name)
+    )
+    if not paths:
+        return DONE
+    operation = await cloud.drivers.of(RunService).update(wanted, live, paths)
+    cloud.inventory.forget(wanted.name)
+    return Waiting("ShiftingTraffic", f"Traffic is moving to {release.revision}.", operation)
+
+
+async def access(release: Release, cloud: CloudAccess) -> Outcome:
+    """The invokers of spec.web.invokers, member by member."""
+    grants = release.blueprint.access
+    if not grants:
+        return DONE
+    seen = {grant.name: await cloud.drivers.of(IamMember).observe(grant.name) for grant in grants}
+    plan = make_plan(grants, seen, lambda kind: cloud.drivers.of(kind).owned)
+    if not plan.changes:
+        return DONE
+    results = await Executor(cloud.drivers, cloud.inventory).execute(plan)
+    failed = next((result for result in results.values() if result.state is State.FAILED), None)
+    if failed is not None and failed.error is not None:
+        return Failed("AccessFailed", f'spec.web.invokers: the grant was refused: "{failed.error.cause}".')
+    return Done(f"Granted run.invoker to {len(plan.changes)} member(s).")

@@ -1,0 +1,70 @@
+"""What one pass found and did: all that status, conditions and events are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from nuages.blueprint.blueprint import Blueprint
+from nuages.cloud.driver import Observed, Operation, Readiness
+from nuages.desired.run import RunService
+from nuages.reconcile.execute import Result, State
+from nuages.reconcile.plan import Plan
+from nuages.reconcile.release.outcome import Done, Failed, Outcome, Waiting
+from nuages.reconcile.release.release import Release
+from nuages.reconcile.trouble import Trouble
+
+
+@dataclass(frozen=True)
+class Report:
+    """`stage` is the release step that `outcome` is of; None where the pass did not come so far."""
+
+    generation: int
+    blueprint: Blueprint | None = None
+    plan: Plan | None = None
+    results: Mapping[str, Result] = field(default_factory=dict)
+    release: Release | None = None
+    stage: str = ""
+    outcome: Outcome | None = None
+    done_news: tuple[tuple[str, str], ...] = ()  # (stage, news) of steps that this pass brought to their end
+    live: Observed[RunService] | None = None
+    trouble: Trouble | None = None
+    paused: bool = False
+    deleting: bool = False
+    kept: tuple[str, ...] = ()  # what a deletion leaves behind
+    gone: bool = False  # a deletion that is through
+    reconcile_at: str = ""
+    image: str = ""  # spec.image, for the tag that the digest was made from
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """Everything under way at Google."""
+        found = [result.operation for result in self.results.values() if result.operation and not result.operation.done]
+        if isinstance(self.outcome, Waiting) and self.outcome.operation and not self.outcome.operation.done:
+            found.append(self.outcome.operation)
+        return tuple(found)
+
+    @property
+    def is_provisioned(self) -> bool:
+        return self.blueprint is not None and all(r.state is State.READY for r in self.results.values())
+
+    @property
+    def is_ready(self) -> bool:
+        """All is there, the release is through, nothing is in the way."""
+        through = self.trouble is None and self.is_provisioned and isinstance(self.outcome, Done)
+        return through and not self.paused and not self.deleting
+
+    @property
+    def failure(self) -> Failed | None:
+        return self.outcome if isinstance(self.outcome, Failed) else None
+
+    @property
+    def serves(self) -> bool:
+        """Whether some revision answers requests."""
+        if self.live is None or (self.live.readiness is Readiness.FAILED and not self.live.outputs.get("uri")):
+            return False
+        return bool(self.live.outputs.get("latest_ready_revision"))
+
+
+Json = Mapping[str, Any]

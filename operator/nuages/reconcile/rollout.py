@@ -1,0 +1,120 @@
+"""The second half of a pass: the release, step by step, as far as it goes without waiting."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from nuages.cloud.driver import Observed, Readiness
+from nuages.desired.run import RunService
+from nuages.reconcile.plan import versions_of
+from nuages.reconcile.provision import look_at_service
+from nuages.reconcile.release.outcome import DONE, Done, Failed, Outcome, Waiting
+from nuages.reconcile.release.release import Release, bind, identity
+from nuages.reconcile.release.steps import DONE as ALL_DONE
+from nuages.reconcile.release.steps import STEPS, Stage
+from nuages.reconcile.report import Report
+
+if TYPE_CHECKING:
+    from nuages.reconcile.reconciler import Pass
+
+ATTEMPTS = 5  # of a revision that failed for a reason which heals
+HEALING = re.compile(r"Permission denied on secret|does not exist|internal error", re.IGNORECASE)
+
+
+async def rollout(work: Pass, report: Report) -> Report:
+    """Nothing at all is called where the service is as it should be and the release was through."""
+    release = _release(work, report)
+    if release is None:
+        return replace(report, outcome=Waiting("Provisioning", "Secret versions are being made."))
+    if work.before.get("release", {}).get("stage") == ALL_DONE and _at_rest(work, release):
+        return replace(report, release=release, outcome=DONE)
+    live = await look_at_service(work, fresh=True)
+    release = replace(release, live=live, attempt=_attempt(release, live, work))
+    told: list[tuple[str, str]] = []
+    outcome: Outcome = DONE
+    stage = STEPS[0]
+    for stage in STEPS:
+        release = replace(release, began=_began(work, release, stage))
+        outcome = await stage.run(release, work.cloud)
+        if not isinstance(outcome, Done):
+            break
+        if outcome.news:
+            told.append((stage.name, outcome.news))
+        if work.interrupted():  # a new spec: this is a safe point, nothing is half-way
+            outcome = Waiting("Superseded", "A newer spec is being taken up.", after=0.0)
+            break
+    if isinstance(outcome, Done | Failed):
+        live = await look_at_service(work, fresh=True)
+    return replace(report, release=release, stage=stage.name, outcome=outcome, done_news=tuple(told), live=live)
+
+
+def _release(work: Pass, report: Report) -> Release | None:
+    blueprint = report.blueprint
+    if blueprint is None:
+        return None
+    seen = {name: result.observed for name, result in report.results.items()}
+    parts = bind(blueprint, versions_of(seen))
+    if parts is None:
+        return None
+    return Release(
+        app=work.app,
+        blueprint=blueprint,
+        id=identity(parts.service, blueprint.hash_host),
+        digest=parts.service.template.image.rsplit("@", 1)[-1],
+        service=parts.service,
+        db_init=parts.db_init,
+        migrate=parts.migrate,
+        superuser=parts.superuser,
+        live=report.live,
+        began=time.time(),
+        now=time.time(),
+    )
+
+
+def _at_rest(work: Pass, release: Release) -> bool:
+    """The service is what this release made it, and nothing but that."""
+    live = release.live
+    if live is None or live.readiness is not Readiness.READY or live.owner != release.service.owner:
+        return False
+    attempt = _attempt_number(release, live.state.revision)
+    if attempt is None or live.outputs.get("latest_ready_revision") != live.state.revision:
+        return False
+    name, host = live.state.revision, release.blueprint.hash_host
+    wanted = replace(release, attempt=attempt)
+    as_made = identity(live.state, host) == release.id
+    traffic_as_made = {(t.revision, t.percent) for t in live.state.traffic if t.percent} == {(name, 100)}
+    doors_as_made = (live.state.open_access, live.state.ingress) == (
+        release.service.open_access,
+        release.service.ingress,
+    )
+    return as_made and traffic_as_made and doors_as_made and name == wanted.revision
+
+
+def _attempt(release: Release, live: Observed[RunService] | None, work: Pass) -> int:
+    """The attempt that the live service is at, or the next one where its failure may heal or the user asked."""
+    attempt = _attempt_number(release, live.state.revision) if live is not None else None
+    if live is None or attempt is None:
+        return 0
+    if live.readiness is not Readiness.FAILED:
+        return attempt
+    asked = work.app.reconcile_at != (work.before.get("release") or {}).get("reconcileAt", "")
+    heals = HEALING.search(live.message) is not None and attempt + 1 < ATTEMPTS
+    return attempt + 1 if asked or heals else attempt
+
+
+def _attempt_number(release: Release, revision: str) -> int | None:
+    """Which attempt of this release a revision is; None where it is another release's."""
+    found = re.fullmatch(rf"{re.escape(release.service.id)}-{release.id}(?:-(\d+))?", revision)
+    return None if found is None else int(found[1] or 1) - 1
+
+
+def _began(work: Pass, release: Release, stage: Stage) -> float:
+    """When the current step began, from the status: losing it restarts that wait, nothing else."""
+    known = work.before.get("release") or {}
+    if known.get("id") == release.id and known.get("stage") == stage.name and known.get("stageStartedAt"):
+        return dt.datetime.fromisoformat(known["stageStartedAt"]).timestamp()
+    return release.now

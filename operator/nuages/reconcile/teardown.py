@@ -1,0 +1,152 @@
+"""Deletion: in reverse order, as far as deletionPolicy says. What a parent's absence has taken along is deleted too."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from nuages.blueprint.blueprint import Blueprint
+from nuages.blueprint.compose import compose
+from nuages.cloud.driver import Observed, Operation
+from nuages.cloud.errors import CloudError, NotFound
+from nuages.dbinit.verdict import RETRYABLE
+from nuages.desired.resource import Resource
+from nuages.desired.run import RunJob, RunService
+from nuages.desired.sql import ExistingSqlInstance, SqlInstance
+from nuages.reconcile.execute import Result, State
+from nuages.reconcile.gather import gather
+from nuages.reconcile.plan import Verb, versions_of
+from nuages.reconcile.release.jobs import Run, run_once
+from nuages.reconcile.release.outcome import Done, Failed, Waiting
+from nuages.reconcile.release.release import fingerprint
+from nuages.reconcile.report import Report
+from nuages.reconcile.trouble import Trouble
+
+if TYPE_CHECKING:
+    from nuages.reconcile.reconciler import Pass
+
+
+async def tear_down(work: Pass, report: Report) -> Report:
+    """One pass of it; `gone` once nothing is left to do. Raises Trouble, CloudError."""
+    facts = await gather(
+        work.app, work.tenant, work.cluster, work.cloud, work.settings.operator_image, None, work.max_age
+    )
+    blueprint = compose(work.app, work.tenant, facts)
+    report = replace(report, blueprint=blueprint)
+    if work.underway:
+        waiting = {o.resource: Result(_named(o.resource), State.WAITING, operation=o) for o in work.underway}
+        return replace(report, results=waiting)
+    runs = await _delete_all(work, _run_resources(blueprint), keep=False)
+    if any(result.state is not State.READY for result in runs.values()):
+        return replace(report, results=runs)
+    dropped = await _drop_database(work, blueprint)
+    if dropped is not None:
+        return replace(report, outcome=dropped, stage="DropDatabase")
+    if blueprint.db_init is not None:
+        runs |= await _delete_all(work, (blueprint.db_init,), keep=False)
+    keep = work.app.spec.deletion_policy != "Delete"
+    rest = await _delete_all(work, tuple(reversed(blueprint.resources)), keep)
+    results = runs | rest
+    kept = tuple(f"{r.resource.kind.rsplit('/', 1)[-1]} {r.resource.id}" for r in rest.values() if r.did is Verb.KEEP)
+    gone = all(result.state is State.READY for result in results.values())
+    return replace(report, results=results, kept=kept, gone=gone)
+
+
+def _run_resources(blueprint: Blueprint) -> tuple[Resource, ...]:
+    """The service and the app's jobs, by name: their templates do not matter any more."""
+    service = Resource(name=blueprint.service_name)
+    jobs = tuple(Resource(name=name) for name in blueprint.job_names)
+    return (service, *jobs)
+
+
+async def _delete_all(work: Pass, resources: tuple[Resource, ...], keep: bool) -> dict[str, Result]:
+    """One after the other: dependents come first, and a failure leaves what they need alone."""
+    results: dict[str, Result] = {}
+    for resource in resources:
+        if resource.owner is not None and not resource.owner.app:
+            continue  # shared by the tenant's apps
+        results[resource.name] = result = await _delete(work, resource, keep)
+        if result.state is not State.READY:
+            break
+    return results
+
+
+async def _delete(work: Pass, resource: Resource, keep: bool) -> Result:
+    kind = _kind_of(resource)
+    driver = work.cloud.drivers.of(kind)
+    if issubclass(kind, ExistingSqlInstance) or resource.kind == "serviceusage.googleapis.com/Service":
+        return Result(resource, State.READY)
+    try:
+        found = await driver.observe(resource.name)
+        if found is None or not _is_ours(work, resource, found):
+            return Result(resource, State.READY)
+        if keep and resource.keeps_data:
+            return await _retain(work, resource, found)
+        if isinstance(found.state, SqlInstance) and found.state.deletion_protection:
+            operation = await driver.update(
+                replace(found.state, deletion_protection=False), found, ("deletion_protection",)
+            )
+            return Result(resource, State.WAITING, found, Verb.UPDATE, operation)
+        operation = await driver.delete(resource.name)
+    except NotFound:
+        return Result(resource, State.READY)
+    except CloudError as error:
+        return Result(resource, State.FAILED, error=error)
+    finally:
+        work.cloud.inventory.forget(resource.name)
+    if operation is None or operation.done:
+        return Result(resource, State.READY, found, Verb.DELETE)
+    return Result(resource, State.WAITING, found, Verb.DELETE, operation)
+
+
+async def _retain(work: Pass, resource: Resource, found: Observed[Any]) -> Result:
+    """Marked as left behind, so that an app of the same namespace and name takes it back."""
+    if found.owner is not None and not found.owner.retained:
+        marked = replace(found.state, owner=replace(found.owner, retained=True))
+        operation: Operation | None = await work.cloud.drivers.of(type(found.state)).update(marked, found, ("owner",))
+        if operation is not None and not operation.done:
+            return Result(resource, State.WAITING, found, Verb.UPDATE, operation)
+    return Result(resource, State.READY, found, Verb.KEEP)
+
+
+async def _drop_database(work: Pass, blueprint: Blueprint) -> Waiting | Failed | None:
+    """On an instance that stays, the database and its roles go by a job; None where there is nothing to drop."""
+    job = blueprint.db_drop
+    if job is None or work.app.spec.deletion_policy != "Delete":
+        return None
+    seen = {r.name: await work.cloud.drivers.of(type(r)).observe(r.name) for r in blueprint.resources}
+    bound = job.bind(versions_of(seen))
+    if bound is None:
+        return None  # its secrets were never made, so neither was the database
+    run = Run(
+        bound,
+        fingerprint(["drop", work.app.metadata.uid])[:8],
+        what="db-init drop",
+        reason_running="DroppingDatabase",
+        reason_failed="DatabaseDropFailed",
+        remedy="Read its log",
+        retry_exit_codes=RETRYABLE,
+    )
+    outcome = await run_once(run, work.cloud)
+    if isinstance(outcome, Failed):
+        raise Trouble(outcome.reason, f"spec.deletionPolicy: {outcome.message}")
+    return None if isinstance(outcome, Done) else outcome
+
+
+def _is_ours(work: Pass, resource: Resource, found: Observed[Any]) -> bool:
+    """What bears another's marker stays; what cannot bear one is known by its name."""
+    if resource.owner is not None:
+        return resource.owner.may_have(found.owner)
+    owner = found.owner
+    metadata = work.app.metadata
+    return owner is None or (owner.namespace, owner.app, owner.uid) == (metadata.namespace, metadata.name, metadata.uid)
+
+
+def _kind_of(resource: Resource) -> type[Resource]:
+    if type(resource) is not Resource:
+        return type(resource)
+    return RunJob if "/jobs/" in resource.name else RunService
+
+
+def _named(name: str) -> Resource:
+    return Resource(name=name)

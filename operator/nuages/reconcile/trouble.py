@@ -1,0 +1,88 @@
+"""What stands in an app's way, in words for people: field, cause, remedy. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nuages.cloud import errors
+from nuages.desired.resource import Resource
+from nuages.reconcile import reasons
+from nuages.reconcile.plan import Action, Verb
+
+ADOPT = "nuages.dev/adopt"
+
+
+@dataclass(frozen=True)
+class Trouble(Exception):
+    """`stalled`: only a change by somebody helps; else it is tried again, `retry_after` seconds at the earliest."""
+
+    reason: str
+    message: str
+    stalled: bool = True
+    retry_after: float = 0.0
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def of_error(error: errors.CloudError, what: str, principal: str = "") -> Trouble:
+    """`what` names the resource or field that the call was about."""
+    quoted = f'Google says: "{_first_sentence(error.cause)}".'
+    match error:
+        case errors.PermissionDenied():
+            who, lacks = principal or "the operator's identity", error.permission or "a permission"
+            return Trouble(
+                reasons.PERMISSION_DENIED,
+                f"{what}: {who} lacks {lacks}. Grant it a role with this permission. {quoted}",
+            )
+        case errors.ApiDisabled():
+            return Trouble(
+                reasons.API_DISABLED,
+                f"{what}: the API {error.service or 'it needs'} is disabled. Set enableServices in DjangoTenant, or "
+                f"run: gcloud services enable {error.service}. {quoted}",
+            )
+        case errors.QuotaExceeded():
+            return Trouble(reasons.QUOTA_EXCEEDED, f"{what}: a limit of the project is reached. Raise it. {quoted}")
+        case errors.Invalid():
+            return Trouble(reasons.REFUSED_BY_GOOGLE, f"{what}: the request was refused. Correct the spec. {quoted}")
+        case errors.Propagating():
+            return Trouble(reasons.WAITING, f"{what}: a new identity or grant is not known everywhere yet.", False)
+        case _:
+            retry = error.retry_after or 0.0
+            return Trouble(reasons.GOOGLE_UNAVAILABLE, f"{what}: tried again soon. {quoted}", False, retry)
+
+
+def of_refusal(action: Action) -> Trouble:
+    """Why the plan refuses to touch a resource."""
+    resource = action.resource
+    shown = f"{_word(resource)} {resource.id}"
+    match action.verb:
+        case Verb.CONFLICT:
+            return Trouble(
+                reasons.NAME_CONFLICT,
+                f'metadata.name: {shown} is not ours: {action.message}. Read "nuages plan", then annotate '
+                f'{ADOPT}: "true", or rename.',
+            )
+        case Verb.IMMUTABLE:
+            return Trouble(
+                reasons.IMMUTABLE_FIELD,
+                f"{shown}: {', '.join(action.paths)} cannot be changed once it is there. Set the old value again.",
+            )
+        case Verb.MISSING:
+            field = getattr(resource, "named_by", "spec")
+            return Trouble(
+                reasons.INSTANCE_NOT_FOUND,
+                f"{field}: {shown} is not in project {resource.project}. Create it or correct the name.",
+            )
+        case _:
+            return Trouble(reasons.RESOURCE_FAILED, f'{shown} failed. Google says: "{action.message}".')
+
+
+def _word(resource: Resource) -> str:
+    """ "Secret" of "secretmanager.googleapis.com/Secret"."""
+    return resource.kind.rsplit("/", 1)[-1]
+
+
+def _first_sentence(text: str) -> str:
+    """Google's messages run on into links; the status keeps the part that says what is wrong."""
+    return " ".join(text.split())[:300].rstrip(".")

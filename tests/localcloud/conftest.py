@@ -1,0 +1,86 @@
+"""Running local clouds for tests, and Google's own clients that reach them through the proxy."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from google.oauth2.credentials import Credentials
+
+from localcloud.front.ca import CertificateAuthority
+from localcloud.localcloud import LocalCloud, Options
+
+C = TypeVar("C")
+SPEED = 1000.0
+OWNER_TOKEN = "any"
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One certificate authority for all clouds of this worker: gRPC reads its roots once in a process."""
+    folder = tmp_path_factory.mktemp("authority")
+    bundle = CertificateAuthority(folder).bundle
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", str(bundle))
+        yield folder
+
+
+async def _running(options: Options, authority: Path, patch: pytest.MonkeyPatch) -> AsyncIterator[LocalCloud]:
+    shutil.copytree(authority, options.dir / "tls")
+    async with LocalCloud(options) as cloud:
+        for name, value in cloud.environment().items():
+            if name != "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH":
+                patch.setenv(name, value)
+        yield cloud
+
+
+@pytest.fixture
+async def cloud(tmp_path: Path, authority: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LocalCloud]:
+    """A local cloud with its real runtime, in this process and its environment."""
+    async for running in _running(Options(dir=tmp_path / "cloud", speed=SPEED), authority, monkeypatch):
+        yield running
+
+
+@pytest.fixture
+async def simulated(tmp_path: Path, authority: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LocalCloud]:
+    """The same without processes."""
+    options = Options(dir=tmp_path / "cloud", speed=SPEED, simulate=True)
+    async for running in _running(options, authority, monkeypatch):
+        yield running
+
+
+class Clients:
+    """Makes Google's asyncio clients: default endpoints, call credentials, this test's proxy."""
+
+    def __init__(self) -> None:
+        self._made: list[Any] = []
+
+    def __call__(self, kind: Callable[..., C], token: str = OWNER_TOKEN) -> C:
+        """`token`: a bearer of localcloud's (`cloud.core.tokens.issue(email)`); any other acts as the owner."""
+        made = kind(credentials=Credentials(token))
+        self._made.append(made)
+        return made
+
+    async def close(self) -> None:
+        for client in self._made:
+            await client.transport.close()
+
+
+@pytest.fixture
+async def clients() -> AsyncIterator[Clients]:
+    """`clients(run_v2.ServicesAsyncClient)`; name `cloud` or `simulated` before it among a test's fixtures."""
+    made = Clients()
+    yield made
+    await made.close()
+
+
+@pytest.fixture(autouse=True)
+def _outside_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the developer's shell says of other clouds does not reach a test."""
+    for name in ("LOCALCLOUD_REST", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "HTTP_PROXY", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
