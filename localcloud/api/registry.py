@@ -8,6 +8,7 @@ import binascii
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +17,8 @@ from localcloud.core.errors import ApiError, Code, Family, permission_denied
 from localcloud.core.identity import ANONYMOUS, Caller, current_caller
 from localcloud.core.invoke import caller_of
 from localcloud.core.rest import RestRequest, RestResponse, RestService, route
-from localcloud.runtime.images import CONFIG_TYPE, MANIFEST_TYPE, BadReference
-from localcloud.runtime.imagereference import Reference
+from localcloud.runtime.imagereference import BadReference, Reference
+from localcloud.runtime.images import CONFIG_TYPE, MANIFEST_TYPE
 
 DOWNLOAD = "artifactregistry.repositories.downloadArtifacts"
 UPLOAD = "artifactregistry.repositories.uploadArtifacts"
@@ -38,8 +39,8 @@ class Refused(Exception):
     challenge: str = ""
 
     def answer(self) -> RestResponse:
-        headers = dict(VERSION) | ({"WWW-Authenticate": self.challenge} if self.challenge else {})
-        return RestResponse.of({"errors": [{"code": self.code, "message": self.message}]}, self.status, **headers)
+        headers = {"WWW-Authenticate": self.challenge} if self.challenge else {}
+        return _json({"errors": [{"code": self.code, "message": self.message}]}, self.status, headers)
 
 
 class Registry(RestService):
@@ -60,7 +61,7 @@ class Registry(RestService):
             self._caller(request, "")
         except Refused as refused:
             return refused.answer()
-        return RestResponse.of({}, **VERSION)
+        return _json({})
 
     @route("GET /v2/token", open=True)
     async def token(self, request: RestRequest) -> RestResponse:
@@ -69,19 +70,19 @@ class Registry(RestService):
             caller = _credential(self.cloud, request) or ANONYMOUS
             found = SCOPE.fullmatch(request.query.get("scope", ""))
             if found is not None and not caller.email:
-                self._judge(caller, request.host, found.group(1), DOWNLOAD)
+                await self._judge(caller, request.host, found.group(1), DOWNLOAD)
         except Refused as refused:
             if refused.status == 401:
                 refused = Refused(401, "UNAUTHORIZED", "authentication failed")
             return refused.answer()
         token = self.cloud.tokens.issue(caller.email, TOKEN_SECONDS)
-        return RestResponse.of({"token": token, "expires_in": TOKEN_SECONDS}, **VERSION)
+        return _json({"token": token, "expires_in": TOKEN_SECONDS})
 
     @route(f"GET {TREE}/manifests/{{reference}}", open=True)
     async def manifest(self, request: RestRequest) -> RestResponse:
         name, wanted = request.variables["name"], request.variables["reference"]
         try:
-            self._judge(self._caller(request, name), request.host, name, DOWNLOAD)
+            await self._judge(self._caller(request, name), request.host, name, DOWNLOAD)
             digest, content = await asyncio.to_thread(self._manifest, f"{request.host}/{name}", wanted)
         except Refused as refused:
             return refused.answer()
@@ -92,7 +93,7 @@ class Registry(RestService):
     async def blob(self, request: RestRequest) -> RestResponse:
         name, digest = request.variables["name"], request.variables["digest"]
         try:
-            self._judge(self._caller(request, name), request.host, name, DOWNLOAD)
+            await self._judge(self._caller(request, name), request.host, name, DOWNLOAD)
             content = await asyncio.to_thread(self._blob, digest)
             if content is None:
                 raise Refused(404, "BLOB_UNKNOWN", f'Failed to fetch "{digest}"')
@@ -105,11 +106,11 @@ class Registry(RestService):
     async def tags(self, request: RestRequest) -> RestResponse:
         name = request.variables["name"]
         try:
-            self._judge(self._caller(request, name), request.host, name, DOWNLOAD)
+            await self._judge(self._caller(request, name), request.host, name, DOWNLOAD)
             tags = await asyncio.to_thread(_or_none, lambda: self._images.tags(f"{request.host}/{name}"))
         except Refused as refused:
             return refused.answer()
-        return RestResponse.of({"name": name, "tags": tags or []}, **VERSION)
+        return _json({"name": name, "tags": tags or []})
 
     @route(
         f"PUT {TREE}/manifests/{{reference}}",
@@ -121,7 +122,7 @@ class Registry(RestService):
     )
     async def push(self, request: RestRequest) -> RestResponse:
         try:
-            self._judge(self._caller(request, request.variables["name"], "pull,push"), request.host, "", UPLOAD)
+            await self._judge(self._caller(request, request.variables["name"], "pull,push"), request.host, "", UPLOAD)
         except Refused as refused:
             return refused.answer()
         message = "localcloud does not model pushes: it has no container engine. Use `localcloud build`."
@@ -158,10 +159,10 @@ class Registry(RestService):
         scope = f'{realm},service="{request.host}",scope="repository:{name}:{actions}"'
         raise Refused(401, "UNAUTHORIZED", "not authenticated: No valid credential was supplied.", scope)
 
-    def _judge(self, caller: Caller, host: str, name: str, permission: str) -> None:
+    async def _judge(self, caller: Caller, host: str, name: str, permission: str) -> None:
         """Raises 403 for who may not, and where the repository does not exist."""
         resource = _resource(host, name)
-        exists = not name or self.cloud.simulate or self._exists(host, name)
+        exists = not name or self.cloud.simulate or await asyncio.to_thread(self._exists, host, name)
         if exists and self.cloud.policies.allows(caller, permission, resource):
             return
         if caller.email:
@@ -211,6 +212,11 @@ class Registry(RestService):
             if self._simulated.find(_digest(content)) is None:
                 self._simulated.put(_digest(content), {"content": content})
         return _digest(manifest)
+
+
+def _json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> RestResponse:
+    kind = {"Content-Type": "application/json; charset=UTF-8"}
+    return RestResponse(status, json.dumps(value).encode(), {**VERSION, **kind, **(headers or {})})
 
 
 def _credential(cloud: Cloud, request: RestRequest) -> Caller | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from localcloud.api.messages import run as pb
 
 HTTP_PORT = 8080
@@ -30,22 +32,23 @@ def fill_service(service: pb.Service, number: str) -> None:
     template.service_account = template.service_account or default_account(number)
     if not template.scaling.max_instance_count:
         template.scaling.max_instance_count = service.scaling.max_instance_count or MAX_INSTANCES
-    ingress = ingress_container(template.containers)
-    for container in template.containers:
+    ingress = _ingress(template.containers)
+    for index, container in enumerate(template.containers):
         if not container.HasField("resources"):  # a client that sends resources must say cpuIdle itself (API reference)
             container.resources.cpu_idle = True
         _fill_limits(container)
-        if container is ingress:
+        if index == ingress:
             _fill_ports(container)
         port = container.ports[0].container_port if container.ports else HTTP_PORT
-        if container is ingress and not container.HasField("startup_probe"):
+        if index == ingress and not container.HasField("startup_probe"):
             container.startup_probe.timeout_seconds = DEFAULT_STARTUP_SECONDS
             container.startup_probe.period_seconds = DEFAULT_STARTUP_SECONDS
             container.startup_probe.failure_threshold = 1
             container.startup_probe.tcp_socket.port = port
         _fill_probes(container, port)
     if not template.max_instance_request_concurrency:
-        template.max_instance_request_concurrency = 1 if _is_part_of_a_cpu(ingress) else CONCURRENCY
+        is_small = template.containers and _is_part_of_a_cpu(template.containers[ingress])
+        template.max_instance_request_concurrency = 1 if is_small else CONCURRENCY
 
 
 def fill_job(job: pb.Job, number: str) -> None:
@@ -65,16 +68,16 @@ def fill_job(job: pb.Job, number: str) -> None:
     job.latest_created_execution.SetInParent()  # `{}` before any run
 
 
-def ingress_container(containers: list[pb.Container]) -> pb.Container | None:
-    """The one that answers requests: it has ports, or is alone."""
-    with_ports = [container for container in containers if container.ports]
-    return with_ports[0] if with_ports else (containers[0] if containers else None)
+def _ingress(containers: Sequence[pb.Container]) -> int:
+    """Which one answers requests: it has ports, or is the first."""
+    return next((index for index, container in enumerate(containers) if container.ports), 0)
 
 
 def _fill_limits(container: pb.Container) -> None:
     limits = container.resources.limits
-    limits["cpu"] = limits["cpu"] if "cpu" in limits else CPU
-    limits["memory"] = limits["memory"] if "memory" in limits else MEMORY
+    for name, value in (("cpu", CPU), ("memory", MEMORY)):
+        if name not in limits:
+            limits[name] = value
 
 
 def _fill_ports(container: pb.Container) -> None:
@@ -103,8 +106,6 @@ def _fill_probes(container: pb.Container, port: int) -> None:
             probe.tcp_socket.port = probe.tcp_socket.port or port
 
 
-def _is_part_of_a_cpu(container: pb.Container | None) -> bool:
-    if container is None:
-        return False
+def _is_part_of_a_cpu(container: pb.Container) -> bool:
     cpu = container.resources.limits["cpu"]
     return (float(cpu[:-1]) / 1000 if cpu.endswith("m") else float(cpu)) < 1

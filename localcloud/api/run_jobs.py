@@ -19,7 +19,7 @@ from localcloud.runtime.revisions import RevisionFailure, denied_secret, pinned
 
 NAME = "/v2/{name=projects/*/locations/*/jobs/*}"
 RESOURCE = "/v2/{resource=projects/*/locations/*/jobs/*}"
-WRITABLE = "labels annotations client client_version launch_stage binary_authorization template".split()
+WRITABLE = ["labels", "annotations", "client", "client_version", "launch_stage", "binary_authorization", "template"]
 TOKENS = ("start_execution_token", "run_execution_token")
 
 
@@ -46,7 +46,7 @@ class Jobs(Service):
             raise violation("CreateJobRequest.job.name", "must be empty, or that of the parent and job_id.")
         if name in self._state.jobs:
             raise already_exists(request.job_id)
-        return self._create(name, request.job, request.validate_only)
+        return await self._create(name, request.job, request.validate_only)
 
     @rpc(f"GET {NAME}", permission="run.jobs.get")
     async def get_job(self, request: pb.GetJobRequest) -> pb.Job:
@@ -66,7 +66,7 @@ class Jobs(Service):
         if name not in self._state.jobs and request.allow_missing:
             self._state.require("run.jobs.create", location_of(name))
             check_id("UpdateJobRequest.job.name", last(name), JOB_ID_LIMIT)
-            return self._create(name, request.job, request.validate_only)
+            return await self._create(name, request.job, request.validate_only)
         before = self._state.jobs.get(name)
         require_etag(request.job.etag, before.etag, name)
         if before.HasField("delete_time"):
@@ -78,7 +78,7 @@ class Jobs(Service):
         if request.validate_only:
             return self.cloud.operations.finished(location_of(name), after, after)
         after.generation += 1
-        return self._put("run.jobs.update", after)
+        return await self._put("run.jobs.update", after)
 
     @rpc(f"DELETE {NAME}", permission="run.jobs.delete")
     async def delete_job(self, request: pb.DeleteJobRequest) -> operations_pb2.Operation:
@@ -124,7 +124,7 @@ class Jobs(Service):
         allowed = [p for p in request.permissions if self.cloud.policies.allows(caller, p, request.resource)]
         return iam_policy_pb2.TestIamPermissionsResponse(permissions=allowed)
 
-    def _create(self, name: str, wanted: pb.Job, validate_only: bool) -> operations_pb2.Operation:
+    async def _create(self, name: str, wanted: pb.Job, validate_only: bool) -> operations_pb2.Operation:
         job = pb.Job()
         _write(wanted, job)
         self._state.born(job, name)
@@ -132,7 +132,7 @@ class Jobs(Service):
         if validate_only:
             return self.cloud.operations.finished(location_of(name), job, job)
         self._state.deleted_jobs.remove(name)
-        return self._put("run.jobs.create", job)
+        return await self._put("run.jobs.create", job)
 
     def _check(self, before: pb.Job, after: pb.Job) -> None:
         """Defaults, then everything that is refused at once."""
@@ -147,11 +147,14 @@ class Jobs(Service):
             if f"{after.name}/executions/{execution}" in self._state.executions:
                 raise already_exists(execution)
 
-    def _put(self, verb: str, job: pb.Job) -> operations_pb2.Operation:
+    async def _put(self, verb: str, job: pb.Job) -> operations_pb2.Operation:
         self._state.pending(job)
         self._state.touched(job)
         operation = self.cloud.operations.start(location_of(job.name), verb, job.name, job)
         self._state.jobs.put(job.name, job)
+        token = job.start_execution_token or job.run_execution_token
+        if token and await self._problem(job) is None:
+            self._spend(job.name, token)  # now, so that the same token sent again finds it spent
         return operation
 
     async def _settle(self, name: str) -> pb.Job:
@@ -161,7 +164,11 @@ class Jobs(Service):
         token = job.start_execution_token or job.run_execution_token
         failure = ""
         if problem is None and token:
-            failure = await self._spend(name, token, to_the_end=bool(job.run_execution_token))
+            execution = self._spend(name, token)
+            if job.run_execution_token:
+                failure = await self._executor.ended(execution)
+            else:
+                await self._executor.started(execution)
         job = self._state.jobs.get(name)  # an execution may have written to it meanwhile
         if job.HasField("delete_time"):
             raise ApiError(Code.ABORTED, f"Job '{last(name)}' is being deleted.")
@@ -177,19 +184,15 @@ class Jobs(Service):
             raise ApiError(code, problem.message if problem is not None else failure)
         return job
 
-    async def _spend(self, name: str, token: str, to_the_end: bool) -> str:
-        """Make the token's execution, unless it is there; wait until it started, or ended. Why it failed, or ""."""
-        job = self._state.jobs.get(name)
+    def _spend(self, name: str, token: str) -> str:
+        """Make the token's execution, unless it is there; its name."""
         execution_name = f"{name}/executions/{last(name)}-{token}"
-        execution = self._state.executions.find(execution_name)
-        if execution is None:
+        if execution_name not in self._state.executions:
+            job = self._state.jobs.get(name)
             execution = self._executor.new(job, execution_id=last(execution_name))
             self._executor.count(job, execution)
             self._state.jobs.put(name, job)
-        if not to_the_end:
-            await self._executor.started(execution.name)
-            return ""
-        return await self._executor.ended(execution.name)
+        return execution_name
 
     async def _problem(self, job: pb.Job) -> RevisionFailure | None:
         """Why no execution of it could start: image, secrets. Images are pinned to their digests here."""

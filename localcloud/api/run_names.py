@@ -1,4 +1,4 @@
-"""Cloud Run's names: resource paths, ids that it makes up, URLs, etags (gcp/behaviour.md section 1, -runtime section 3)."""
+"""Cloud Run's names: resource paths, ids that it makes up, URLs, etags (behaviour.md §1, behaviour-runtime.md §3)."""
 
 from __future__ import annotations
 

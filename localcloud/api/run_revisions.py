@@ -53,9 +53,7 @@ class Revisions(Service):
         revision.reconciling = True
         self._state.touched(revision)
         self._state.revisions.put(revision.name, revision)
-        return self.cloud.operations.start(
-            location_of(request.name), "run.revisions.delete", request.name, revision
-        )
+        return self.cloud.operations.start(location_of(request.name), "run.revisions.delete", request.name, revision)
 
     def _check_unused(self, revision: pb.Revision) -> None:
         """Raise FAILED_PRECONDITION for one that can receive traffic, is the latest, or the only one."""

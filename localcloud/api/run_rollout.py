@@ -17,11 +17,26 @@ from localcloud.core.cloud import Cloud
 from localcloud.core.errors import ApiError, Code
 from localcloud.runtime.revisions import RevisionFailure
 
-COPIED = (
-    "vpc_access service_account execution_environment encryption_key max_instance_request_concurrency "
-    "session_affinity encryption_key_revocation_action"
-).split()
-MADE_UP = "uid creator etag create_time update_time conditions reconciling generation observed_generation".split()
+COPIED = [
+    "vpc_access",
+    "service_account",
+    "execution_environment",
+    "encryption_key",
+    "max_instance_request_concurrency",
+    "session_affinity",
+    "encryption_key_revocation_action",
+]
+MADE_UP = [
+    "uid",
+    "creator",
+    "etag",
+    "create_time",
+    "update_time",
+    "conditions",
+    "reconciling",
+    "generation",
+    "observed_generation",
+]
 HEALTHY = ("Ready", "ContainerHealthy", "ContainerReady", "ResourcesAvailable")
 
 
@@ -73,7 +88,7 @@ class Rollouts:
     def judge(self, revision: str) -> None:
         """Start finding out whether the revision comes up."""
         if revision not in self._checks:
-            self._checks[revision] = asyncio.create_task(self._judge(revision), name=f"check {revision}")
+            self._checks[revision] = self._running.background.spawn(f"check {revision}", self._judge(revision))
 
     async def settle(self, target: str) -> pb.Service:
         """The end of a create or update: the service as it then is. Raises the failure, which also stays on it."""
@@ -98,15 +113,11 @@ class Rollouts:
         """Percent by revision (full name) that requests to the service's own name go to; tag-only ones have 0."""
         found: dict[str, int] = {}
         for target in service.traffic_statuses:
-            revision = f"{service.name}/revisions/{target.revision}" if target.revision else service.latest_ready_revision
+            named = f"{service.name}/revisions/{target.revision}"
+            revision = named if target.revision else service.latest_ready_revision
             if revision:
                 found[revision] = found.get(revision, 0) + target.percent
         return found
-
-    async def close(self) -> None:
-        for task in self._checks.values():
-            task.cancel()
-        await asyncio.gather(*self._checks.values(), return_exceptions=True)
 
     def _made(self, service: pb.Service, name: str) -> pb.Revision:
         template, project = service.template, name.split("/")[1]
@@ -168,7 +179,8 @@ class Rollouts:
         problem, reason = "", {"reason": int(pb.CommonReason.REVISION_FAILED)}
         if newest is not None and not is_ready(newest):
             problem, reason = message_of(newest), _reason(newest)
-        self._state.named(service, "ConfigurationsReady", bad if problem else good, problem, **(reason if problem else {}))
+        why = reason if problem else {}
+        self._state.named(service, "ConfigurationsReady", bad if problem else good, problem, **why)
         blocked = next(self._blockers(service), "")
         if blocked:
             self._state.named(service, "RoutesReady", bad, blocked, reason=int(pb.CommonReason.REVISION_FAILED))
@@ -216,7 +228,8 @@ class Rollouts:
     def _is_same(self, there: pb.Revision, made: pb.Revision) -> bool:
         """Whether two revisions ask for the same; the first's images were pinned to digests since."""
         images = (self._state.internal.find(f"{there.name}#template") or {}).get("images", [])
-        return images == [c.image for c in made.containers] and _configuration(there) == _configuration(made)
+        same_images = images == [container.image for container in made.containers]
+        return same_images and bool(_configuration(there) == _configuration(made))
 
     def _is_newer(self, revision: pb.Revision, than: str) -> bool:
         other = self._state.revisions.find(than) if than else None

@@ -22,11 +22,26 @@ from localcloud.core.service import Service, rpc
 NAME = "/v2/{name=projects/*/locations/*/services/*}"
 RESOURCE = "/v2/{resource=projects/*/locations/*/services/*}"
 # What a client may write; the rest is Google's.
-WRITABLE = (
-    "description labels annotations client client_version ingress launch_stage binary_authorization template traffic "
-    "scaling invoker_iam_disabled default_uri_disabled iap_enabled multi_region_settings custom_audiences "
-    "threat_detection_enabled build_config"
-).split()
+WRITABLE = [
+    "description",
+    "labels",
+    "annotations",
+    "client",
+    "client_version",
+    "ingress",
+    "launch_stage",
+    "binary_authorization",
+    "template",
+    "traffic",
+    "scaling",
+    "invoker_iam_disabled",
+    "default_uri_disabled",
+    "iap_enabled",
+    "multi_region_settings",
+    "custom_audiences",
+    "threat_detection_enabled",
+    "build_config",
+]
 
 
 class Services(Service):
@@ -135,7 +150,6 @@ class Services(Service):
         return self._roll_out("run.services.create", service, service, self._rollouts.revise(service))
 
     def _update(self, before: pb.Service, after: pb.Service) -> operations_pb2.Operation:
-        name = after.name
         after.generation += 1
         self._state.pending(after)
         self._state.touched(after)

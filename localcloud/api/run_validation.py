@@ -1,4 +1,4 @@
-"""What Cloud Run refuses at once, before anything is made (gcp/behaviour.md section 1, behaviour-runtime.md section 3)."""
+"""What Cloud Run refuses at once, before anything is made (behaviour.md §1, behaviour-runtime.md §3)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SERVICE_ID_LIMIT, JOB_ID_LIMIT, REVISION_LIMIT = 49, 63, 63
 TAG_AND_SERVICE_LIMIT = 46
 RESERVED_SERVICE_ENV = frozenset({"PORT", "K_SERVICE", "K_REVISION", "K_CONFIGURATION"})
 RESERVED_JOB_ENV = frozenset(
-    "CLOUD_RUN_JOB CLOUD_RUN_EXECUTION CLOUD_RUN_TASK_INDEX CLOUD_RUN_TASK_ATTEMPT CLOUD_RUN_TASK_COUNT".split()
+    ["CLOUD_RUN_JOB", "CLOUD_RUN_EXECUTION", "CLOUD_RUN_TASK_INDEX", "CLOUD_RUN_TASK_ATTEMPT", "CLOUD_RUN_TASK_COUNT"]
 )
 SYSTEM_PREFIXES = (
     "run.googleapis.com",
@@ -38,8 +38,8 @@ def check_id(field: str, resource_id: str, limit: int) -> None:
     if not pattern_fits(resource_id, limit):
         raise violation(
             field,
-            "must use only lowercase alphanumeric characters and dashes, must begin with a letter and cannot end with a "
-            f"dash; the maximum length is {limit} characters.",
+            "must use only lowercase alphanumeric characters and dashes, must begin with a letter and cannot end with "
+            f"a dash; the maximum length is {limit} characters.",
         )
 
 
@@ -50,7 +50,8 @@ def check_service(service: pb.Service, service_id: str, simulate: bool) -> None:
     _check_labels("Service.template", template)
     if template.revision:
         check_revision_name(template.revision, service_id)
-    _check_containers("Service.template", template.containers, template.volumes, "spec.template.spec", RESERVED_SERVICE_ENV)
+    path = "spec.template.spec"
+    _check_containers("Service.template", template.containers, template.volumes, path, RESERVED_SERVICE_ENV)
     if not 1 <= template.max_instance_request_concurrency <= 1000:
         raise violation("Service.template.max_instance_request_concurrency", "must be between 1 and 1000.")
     if not 1 <= template.timeout.seconds <= 3600:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from localcloud.api import sql_defaults, sql_errors, sql_versions
 from localcloud.api.messages import sql as pb
 from localcloud.api.sql_queue import Task, Work
@@ -205,7 +207,7 @@ class SqlUsers(SqlService):
 
     # what is kept beside the server's own list: no password, ever
 
-    async def _users(self, key: str, instance: pb.DatabaseInstance, server: Server) -> list[pb.User]:
+    async def _users(self, key: str, instance: pb.DatabaseInstance, server: Server) -> Sequence[pb.User]:
         """The server knows who is there; those made in SQL are shown too, as Google does."""
         kept = {user.name: user for user in self.sql.users.under(key)}
         return [self._shown(instance, name, kept.get(name)) for name in await server.list_users()]

@@ -6,7 +6,7 @@ from google.protobuf.message import Message
 
 from localcloud.api import listing, sql_defaults, sql_rules
 from localcloud.api.messages import sql as pb
-from localcloud.api.sql_errors import invalid, protected
+from localcloud.api.sql_errors import invalid, protected, stale
 from localcloud.api.sql_service import INSTANCE, Beta, SqlService
 from localcloud.core.errors import not_modelled
 from localcloud.core.service import rpc
@@ -129,7 +129,7 @@ class SqlInstances(SqlService):
             raise invalid("Only instances with regional availability can fail over.")
         given = request.body.failover_context.settings_version
         if given and given != instance.settings.settings_version.value:
-            raise sql_rules.stale()
+            raise stale()
         return self.shown(self.sql.queue.start("FAILOVER", key, "restart"))
 
     @rpc(f"POST {INSTANCE}/restoreBackup", body="body")

@@ -53,7 +53,8 @@ def check_new(instance: pb.DatabaseInstance, project: str, simulated: bool) -> N
         raise _required("region")
     if version_name(instance) == "SQL_DATABASE_VERSION_UNSPECIFIED":
         raise _required("databaseVersion")
-    if not sql_versions.engine(version) or version not in sql_versions.INSTALLED and not version.startswith("MYSQL_8"):
+    offered = version in sql_versions.INSTALLED or version.startswith("MYSQL_8")
+    if not sql_versions.engine(version) or not offered:
         raise not_modelled(f"Cloud SQL for {version}")
     if sql_versions.engine(version) == "MYSQL" and not simulated:
         raise not_modelled(f"{version}, but for its API under --simulate: a real instance is PostgreSQL only")

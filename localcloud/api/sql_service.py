@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from localcloud.api.messages import sql as pb
@@ -18,7 +19,7 @@ class SqlService(Service):
 
     title = "Cloud SQL Admin API"
     errors = Family.LEGACY
-    always = {
+    always: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "User": ("host",),
         "Settings": ("authorized_gae_applications",),
         "IpConfiguration": ("authorized_networks",),
@@ -45,7 +46,7 @@ class SqlService(Service):
 
 
 class Beta(SqlService):
-    """Goes before a service of v1 among the bases: the same under the paths of v1beta4, for gcloud and older clients."""
+    """Goes before a service of v1 among the bases: the same under the paths of v1beta4, as gcloud calls it."""
 
     root = "https://sqladmin.googleapis.com/sql/v1beta4"
 

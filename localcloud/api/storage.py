@@ -10,6 +10,7 @@ from xml.sax.saxutils import escape
 
 from localcloud.api import storage_buckets as rules
 from localcloud.api.storage_base import NotModified, Preconditions
+from localcloud.api.storage_bucket_api import BucketRoutes
 from localcloud.api.storage_signing import Refused, is_signed, signer
 from localcloud.api.storage_uploads import UploadRoutes
 from localcloud.core.errors import ApiError, Code, Family
@@ -33,7 +34,7 @@ STORED_HEADERS = {
 XML_PATHS = ("/{bucket}/{object=**}", "/{object=**}")  # the second: BUCKET.storage.googleapis.com
 
 
-class Storage(UploadRoutes):
+class Storage(UploadRoutes, BucketRoutes):
     """The whole service; its parts are the classes below it."""
 
     host = HOST

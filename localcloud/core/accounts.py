@@ -38,16 +38,20 @@ def _missing(name: str) -> ApiError:
 class ServiceAccounts:
     """The accounts of all projects, by resource name, e-mail and unique id.
 
-    Where the settings record says so ("iam": accountQuota, propagationSeconds of Google's time), the quota is another
-    and a fresh account is unknown to policies and reads for that long, as with Google (gcp/behaviour.md, section 5).
+    Where `configure` said so, a fresh account is unknown to policies and reads for a while, as with Google
+    (gcp/behaviour.md, section 5).
     """
 
     def __init__(self, store: Store, projects: Projects, clock: Clock) -> None:
         self._items = store.collection("iam.accounts", PbAccount, _missing)
         self._visible_at = store.records("iam.accounts.visible")
-        self._settings = store.records("settings")
+        self._settings = store.records("iam.settings")
         self._projects, self._clock = projects, clock
         self._by_id = {self._items.get(name).unique_id: name for name in self._items}
+
+    def configure(self, *, quota: int = DEFAULT_QUOTA, propagation_s: float = 0.0) -> None:
+        """Accounts that a project may have; seconds of Google's time until a fresh one is known everywhere."""
+        self._settings.put("iam", {"accountQuota": quota, "propagationSeconds": propagation_s})
 
     def find(self, email: str) -> Any | None:
         """The account (pb ServiceAccount) with this e-mail, or None; settled or not."""
@@ -104,7 +108,9 @@ class ServiceAccounts:
 
     def require_room(self, project: str) -> None:
         """Raises RESOURCE_EXHAUSTED where the project has as many accounts as it may."""
-        if len(self._items.under(f"projects/{project}")) >= self._setting("accountQuota", DEFAULT_QUOTA):
+        accounts = self._items.under(f"projects/{project}")
+        made = [a for a in accounts if a.email.endswith(".iam.gserviceaccount.com")]  # Google's own do not count
+        if len(made) >= self._setting("accountQuota", DEFAULT_QUOTA):
             raise ApiError(Code.RESOURCE_EXHAUSTED, "Maximum number of service accounts on project reached.")
 
     def exists(self, email: str) -> bool:

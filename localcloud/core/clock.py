@@ -16,6 +16,7 @@ REAL_SECONDS: dict[str, float] = {
     "run.jobs.update": 1.5,
     "run.jobs.delete": 0.8,
     "run.executions.start": 8.0,
+    "run.executions.cancel": 0.8,
     "run.executions.delete": 0.8,
     "run.revisions.delete": 0.8,
     "run.instances.idle": 900.0,  # how long an idle instance lingers (behaviour-runtime.md, section 3)

@@ -34,7 +34,7 @@ SKEW_SECONDS = 10  # of clocks, as google-auth allows
 KEY_YEARS = 10
 
 
-class InvalidToken(Exception):
+class InvalidToken(ValueError):
     """A JWT that is malformed, wrongly signed, expired or for somebody else; the message says which."""
 
 

@@ -20,6 +20,7 @@ from localcloud.runtime.imagepaths import SYSTEM_ENVIRONMENT, environment_on_pat
 from localcloud.runtime.imagereference import BadReference, Reference
 from localcloud.runtime.images import Image, ImageConfig, ImageIncomplete, ImageStore
 from localcloud.runtime.runlines import RunLineError
+from localcloud.runtime.sandbox import Sandbox
 
 Progress = Callable[[str], None]
 BUILDER_VERSION = "1"  # raise it when the same Dockerfile makes another image
@@ -39,12 +40,14 @@ async def build(
     arguments: Mapping[str, str] | None = None,
     dockerfile: str = "Dockerfile",
     cache: Path | None = None,
+    sandbox: Sandbox | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Image:
     """Builds `context` by its Dockerfile, keeps the image in `store` under the tag of `reference` and returns it.
 
     The same content gives the same digest, and costs a hash of the context when this store has built it before.
-    `arguments` are --build-arg's. Raises DockerfileError for what cannot be run here, BuildError for what failed, and
+    `arguments` are --build-arg's. RUN lines see the image's paths in their own place where `sandbox` can show them.
+    Raises DockerfileError for what cannot be run here, BuildError for what failed, and
     BadReference.
     """
     name = Reference.parse(reference)
@@ -55,7 +58,8 @@ async def build(
     except FileNotFoundError:
         raise BuildError(f"{context}: there is no {dockerfile}; write one, or name the folder that has it.") from None
     parsed = df.parse(text, assume_system_packages=assume_system_packages, arguments=arguments)
-    work = _Build(context, dockerfile, parsed, store, Environments(cache or cache_folder()), progress)
+    sandbox = sandbox or Sandbox(store.directory / "sandbox")
+    work = _Build(context, dockerfile, parsed, store, Environments(cache or cache_folder()), sandbox, progress)
     digest = await work.run(text, assume_system_packages)
     await asyncio.to_thread(store.tag, name.repository, name.tag, digest)
     return await asyncio.to_thread(store.open, name.repository, digest)
@@ -69,9 +73,11 @@ class _Build:
         parsed: ins.Dockerfile,
         store: ImageStore,
         environments: Environments,
+        sandbox: Sandbox,
         progress: Progress,
     ) -> None:
-        self._parsed, self._store, self._environments, self._progress = parsed, store, environments, progress
+        self._parsed, self._store, self._environments = parsed, store, environments
+        self._sandbox, self._progress = sandbox, progress
         self._context = Source(context, Ignore.parse(_ignore_text(context, name)))
         self._work = store.directory / "work" / uuid.uuid4().hex
         self._stages: dict[str, StageState] = {}
@@ -161,7 +167,7 @@ class _Build:
 
     async def _run(self, state: StageState, instruction: ins.Run) -> None:
         mounted = await asyncio.to_thread(self._mount, state, instruction.mounts)
-        runner = LineRunner(state, self._environments, self._progress)
+        runner = LineRunner(state, self._environments, self._sandbox, self._progress)
         try:
             if instruction.argv:
                 await runner.run(shellwords.ShellCommand(instruction.argv))

@@ -4,6 +4,7 @@ import asyncio
 import os
 import platform
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from localcloud.runtime.filecommands import run_file_command
 from localcloud.runtime.imagepaths import SYSTEM_ENVIRONMENT, PathMap, environment_on_path, search_path
 from localcloud.runtime.images import ImageConfig
 from localcloud.runtime.runlines import RunLineError
+from localcloud.runtime.sandbox import Sandbox
 from localcloud.runtime.shellwords import ShellCommand
 
 _INCLUDES = re.compile(r"^\s*(?:-r|-c|--requirement|--constraint)[ =]?\s*(\S+)", re.MULTILINE)
@@ -72,8 +74,8 @@ class StageState:
 class LineRunner:
     """Runs the commands of one RUN line on a stage."""
 
-    def __init__(self, stage: StageState, environments: Environments, progress: Progress) -> None:
-        self._stage, self._environments, self._progress = stage, environments, progress
+    def __init__(self, stage: StageState, environments: Environments, sandbox: Sandbox, progress: Progress) -> None:
+        self._stage, self._environments, self._sandbox, self._progress = stage, environments, sandbox, progress
         self._variables = dict(stage.variables)  # export and activate last until the end of the line
         self._workdir = stage.config.workdir
 
@@ -229,11 +231,22 @@ class LineRunner:
         path = variables.get("PATH", "")
         if read.in_project:
             path = f"{self._project_environment(variables)}/bin:{path}"
-        env = stage.paths.environment({**variables, "PATH": ""})
-        env["PATH"] = ":".join(search_path(path, stage.rootfs, stage.folders, stage.paths))
-        env["HOME"] = str(place_in(stage.rootfs, stage.config.home))
-        env["PYTHONDONTWRITEBYTECODE"] = "1"  # byte code is compiled once, at the end
-        await run(self._rewritten(read.words), cwd=self._place("."), env=env, progress=self._progress)
+        settings = {
+            **variables,
+            "PATH": ":".join(search_path(path, stage.rootfs, stage.folders, stage.paths)),
+            "HOME": stage.config.home,
+            "PYTHONDONTWRITEBYTECODE": "1",  # byte code is compiled once, at the end
+        }
+        own = dict(stage.paths.entries)
+        if (await self._sandbox.probe()).kind == "namespace":
+            words = [stage.paths.only_system.rewrite(word) for word in read.words]
+            words[0] = words[0] if "/" in words[0] else shutil.which(words[0], path=settings["PATH"]) or words[0]
+            visible = [stage.rootfs, *stage.folders.values()]
+            launch = self._sandbox.command(words, settings, self._workdir, own, visible=visible, uid=stage.config.uid)
+            await run(launch.argv, cwd=launch.cwd, env=launch.env, progress=self._progress)
+        else:
+            env = {**stage.paths.environment(settings), "HOME": str(place_in(stage.rootfs, stage.config.home))}
+            await run(self._rewritten(read.words), cwd=self._place("."), env=env, progress=self._progress)
 
     def _place(self, path: str) -> Path:
         try:

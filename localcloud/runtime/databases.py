@@ -176,7 +176,7 @@ class SimulatedServer:
 
     async def start(self) -> None:
         if self._records.find("server") is None:
-            self._save([] if self._mysql else ["postgres"], _own_databases(self._mysql))
+            self._save(["root" if self._mysql else "postgres"], _own_databases(self._mysql))
         self.is_running = True
 
     async def stop(self) -> None:

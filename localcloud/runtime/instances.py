@@ -12,7 +12,7 @@ import errno
 import secrets
 import shutil
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,7 +94,12 @@ class Instances:
         raise AssertionError("the stack does not swallow exceptions")
 
     def log(
-        self, workload: Workload, instance_id: str, log_id: str, payload: str | dict[str, Any], severity: str = "DEFAULT"
+        self,
+        workload: Workload,
+        instance_id: str,
+        log_id: str,
+        payload: str | dict[str, Any],
+        severity: str = "DEFAULT",
     ) -> None:
         """Write an entry of this workload."""
         labels = {"instanceId": instance_id, **workload.entry_labels}
@@ -170,13 +175,9 @@ class Instances:
             self.log(workload, instance_id, stream, line)
 
         try:
-            return await processes.start(
-                workload.name, launch.argv, env=launch.env, cwd=launch.cwd, on_line=on_line
-            )
+            return await processes.start(workload.name, launch.argv, env=launch.env, cwd=launch.cwd, on_line=on_line)
         except ProcessError as error:
-            raise StartAborted(
-                f"Application failed to start: Failed to find executable or start it: {error}"
-            ) from None
+            raise StartAborted(f"Application failed to start: Failed to find executable or start it: {error}") from None
 
     async def _watch(self, instance: Instance) -> None:
         code = await instance.child.wait()

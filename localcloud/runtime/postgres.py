@@ -19,9 +19,10 @@ from pathlib import Path
 import psycopg
 
 from localcloud.runtime import postgres_files, postgres_sql
+from localcloud.runtime.postgres_extensions import trust, trusting
 from localcloud.runtime.postgres_programs import Choice, Programs, Unprivileged, choose, unprivileged
 from localcloud.runtime.postgres_sql import Database, PostgresRefusedError
-from localcloud.runtime.postgres_template import ADMINISTRATOR, make_cluster, trust_extensions
+from localcloud.runtime.postgres_template import ADMINISTRATOR, make_cluster
 from localcloud.runtime.processes import Child, OnLine, Processes
 
 __all__ = ["Database", "PostgresRefusedError", "PostgresServer", "PostgresStartError"]
@@ -69,6 +70,7 @@ class PostgresServer:
         self.port = 0
         digest = hashlib.sha256(str(self._folder).encode()).hexdigest()[:8]
         self.socket_dir = Path(tempfile.gettempdir()) / f"lc-{digest}"  # short: socket paths end at 104 bytes
+        _private_folder(self.socket_dir)  # apps have it mounted whether or not the server runs, so it stays the same
 
     # the server
 
@@ -118,7 +120,7 @@ class PostgresServer:
             raise PostgresStartError(f"{self._data} is a PostgreSQL {self._major()} cluster. {self._choice.stands_in}")
         await self._until_no_other()
         await asyncio.to_thread(self._prepare, programs, way)
-        await self._launch(programs, way)
+        await self._launch(await trusting(programs), way)
 
     def _major(self) -> int:
         """The version of the cluster that is there, which no other server reads; else the one asked for."""
@@ -146,13 +148,13 @@ class PostgresServer:
     def _prepare(self, programs: Programs, way: Unprivileged) -> None:
         _private_folder(self.socket_dir)
         self.port = _free_port(self.port)
-        extensions = trust_extensions(self._folder / "extensions", programs)
+        extensions = trust(self._folder / "extensions", programs)
         settings = postgres_files.settings(self.port, self.socket_dir, extensions, self._flags)
         (self._data / "localcloud.conf").write_text(settings)
-        link = self.socket_dir / f".s.PGSQL.{CLOUD_SQL_PORT}"
-        link.unlink(missing_ok=True)
+        for leftover in self.socket_dir.glob(".s.PGSQL.*"):
+            leftover.unlink()
         if self.port != CLOUD_SQL_PORT:
-            link.symlink_to(f".s.PGSQL.{self.port}")
+            (self.socket_dir / f".s.PGSQL.{CLOUD_SQL_PORT}").symlink_to(f".s.PGSQL.{self.port}")
         for folder in (self._data, self.socket_dir):
             way.own(folder)
 
@@ -186,7 +188,6 @@ class PostgresServer:
         if self._child is not None:
             await self._child.stop(STOP_S)
             self._child = None
-        await asyncio.to_thread(shutil.rmtree, self.socket_dir, ignore_errors=True)
 
     def _heard(self, stream: str, line: str) -> None:
         self._last_lines = [*self._last_lines[-4:], line]
@@ -282,7 +283,8 @@ class PostgresServer:
     async def delete(self) -> None:
         """Stops it and removes all that it kept."""
         await self.stop()
-        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+        for folder in (self.socket_dir, self._folder):
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
 def _private_folder(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import hashlib
 import importlib.util
 import os
 import platform
@@ -39,10 +40,11 @@ class Programs:
         return str(self.bin / name)
 
     @property
-    def identity(self) -> str:
-        """Changes when the installation is replaced; part of the template's key."""
+    def key(self) -> str:
+        """Changes when the installation is replaced; part of the names of what is cached."""
         found = (self.bin / "postgres").stat()
-        return f"{self.major} {self.bin} {found.st_size} {found.st_mtime_ns}"
+        identity = f"{self.major} {self.bin} {found.st_size} {found.st_mtime_ns}"
+        return hashlib.sha256(identity.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

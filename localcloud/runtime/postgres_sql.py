@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import sql
 
-from localcloud.runtime.postgres_template import EXTENSION_PATH_SINCE, EXTENSIONS
+from localcloud.runtime.postgres_extensions import EXTENSIONS
 
 Connection = psycopg.AsyncConnection
 GROUP = "cloudsqlsuperuser"
@@ -113,10 +113,10 @@ async def list_databases(connection: Connection) -> list[Database]:
 
 
 async def available_extensions(connection: Connection) -> list[str]:
-    """Servers before 18 cannot be told to trust more than they do themselves."""
+    """Those of Cloud SQL that this server has, and that who is no superuser may create."""
     cursor = await connection.execute(
-        "SELECT DISTINCT name FROM pg_available_extension_versions WHERE name = ANY(%s) AND (trusted OR %s) ORDER BY 1",
-        [sorted(EXTENSIONS), connection.info.server_version // 10000 >= EXTENSION_PATH_SINCE],
+        "SELECT DISTINCT name FROM pg_available_extension_versions WHERE trusted AND name = ANY(%s) ORDER BY name",
+        [sorted(EXTENSIONS)],
     )
     return [name for (name,) in await cursor.fetchall()]
 

@@ -47,39 +47,6 @@ local all             all                          scram-sha-256
 host  all             all             127.0.0.1/32 scram-sha-256
 """
 
-# What cloudsqlsuperuser may create (Google's page "Configure PostgreSQL extensions"); the others stay unknown.
-EXTENSIONS = frozenset(
-    {
-        *(
-            "amcheck",
-            "autoinc",
-            "bloom",
-            "btree_gin",
-            "btree_gist",
-            "citext",
-            "cube",
-            "dblink",
-            "dict_int",
-            "dict_xsyn",
-        ),
-        *("earthdistance", "fuzzystrmatch", "hstore", "insert_username", "intagg", "intarray", "isn", "lo", "ltree"),
-        *("moddatetime", "pageinspect", "pg_buffercache", "pg_freespacemap", "pg_prewarm", "pg_stat_statements"),
-        *("pg_trgm", "pg_visibility", "pgcrypto", "pgrowlocks", "pgstattuple", "plpgsql", "postgres_fdw", "refint"),
-        *(
-            "seg",
-            "sslinfo",
-            "tablefunc",
-            "tcn",
-            "tsm_system_rows",
-            "tsm_system_time",
-            "unaccent",
-            "uuid-ossp",
-            "vector",
-        ),
-    }
-)
-EXTENSION_PATH_SINCE = 18  # extension_control_path; before it, what the server marks as trusted must do
-
 
 async def make_cluster(data: Path, password_file: Path, programs: Programs, way: Unprivileged) -> None:
     """Fills `data` with a cluster whose administrator has a password of its own, written to `password_file`."""
@@ -92,7 +59,7 @@ async def make_cluster(data: Path, password_file: Path, programs: Programs, way:
 
 async def _template(programs: Programs, way: Unprivileged) -> Path:
     collation = await locale()
-    key = hashlib.sha256(f"{REVISION} {programs.identity} {collation} {way} {ROLES} {ACCESS}".encode()).hexdigest()
+    key = hashlib.sha256(f"{REVISION} {programs.key} {collation} {way} {ROLES} {ACCESS}".encode()).hexdigest()
     folder = cache_folder() / "postgres"
     template = folder / f"{programs.major}-{key[:16]}"
     if template.exists():
@@ -162,27 +129,3 @@ def _private_file(text: str, way: Unprivileged) -> Iterator[str]:
         yield str(folder / "password")
     finally:
         shutil.rmtree(folder)
-
-
-def trust_extensions(folder: Path, programs: Programs) -> str | None:
-    """Makes Cloud SQL's extensions creatable by who is no superuser; the value of extension_control_path.
-
-    A control file that says `trusted` lets whoever may create in the database create the extension, run as the
-    bootstrap superuser (PostgreSQL, "Extension Files"). Only Cloud SQL's own are listed, so that others are unknown.
-    """
-    if programs.major < EXTENSION_PATH_SINCE:
-        return None
-    source, target = programs.share / "extension", folder / "extension"
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
-    for control in source.glob("*.control"):
-        if control.stem in EXTENSIONS:
-            _trust(control, target)
-    return str(folder)
-
-
-def _trust(control: Path, target: Path) -> None:
-    lines = [line for line in control.read_text().splitlines() if not line.startswith("trusted")]
-    (target / control.name).write_text("\n".join([*lines, "trusted = true", ""]))
-    for script in control.parent.glob(f"{control.stem}--*.sql"):
-        (target / script.name).symlink_to(script)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from localcloud.api.messages import run as pb
 from localcloud.core.errors import Code
-from localcloud.runtime.images import BadReference
+from localcloud.runtime.background import Background
+from localcloud.runtime.imagereference import BadReference
 from localcloud.runtime.instances import Instances
 from localcloud.runtime.pool import Pool, PoolTimes
 from localcloud.runtime.probes import ProbeTimes
@@ -48,6 +49,7 @@ class Revisions:
             pending_s=max(cloud.clock.real_seconds("run.requests.pending") / speed, PENDING_FLOOR_S),
         )
         self._instances: Instances | None = None
+        self.background = Background()
         self._pools: dict[str, Pool] = {}
         self._routes: dict[str, set[str]] = {}  # service -> the revisions that it may send requests to
 
@@ -97,6 +99,7 @@ class Revisions:
 
     async def close(self) -> None:
         """End all instances."""
+        await self.background.close()
         pools, self._pools = list(self._pools.values()), {}
         await asyncio.gather(*(pool.close() for pool in pools))
 
@@ -168,6 +171,7 @@ class SimulatedRevisions:
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
+        self.background = Background()
 
     async def bring_up(self, revision: Any) -> None:
         """Any image is good."""
@@ -179,7 +183,7 @@ class SimulatedRevisions:
         """There is nothing to end."""
 
     async def close(self) -> None:
-        """There is nothing to end."""
+        await self.background.close()
 
     def counts(self) -> dict[str, int]:
         return {}
@@ -215,9 +219,7 @@ async def denied_secret(cloud: Cloud, template: Any, number: str) -> str:
                     return f"spec.containers[{index}].env[{at}].value_from.secret_key_ref.name: {denied.text}"
     for at, volume in enumerate(template.volumes):
         if volume.WhichOneof("volume_type") == "secret":
-            denied = await values.check(
-                template.service_account, SecretRef.of(number, volume.secret.secret, "latest")
-            )
+            denied = await values.check(template.service_account, SecretRef.of(number, volume.secret.secret, "latest"))
             if denied is not None:
                 return f"spec.volumes[{at}].secret.secret_name: {denied.text}"
     return ""

@@ -22,6 +22,9 @@ _REMEDIES = {
     "curl": "keep the file in the project and COPY it",
     "wget": "keep the file in the project and COPY it",
     "git": "keep the files in the project and COPY them",
+    "if": "write out the commands that are meant",
+    "for": "write its commands out",
+    "while": "write its commands out",
     "sh": "write its commands as RUN lines",
     "bash": "write its commands as RUN lines",
 }

@@ -7,6 +7,7 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from localcloud.runtime.background import Background
 from localcloud.runtime.instances import Instances
 from localcloud.runtime.processes import STOP_GRACE_S
 from localcloud.runtime.workload import StartAborted, Workload
@@ -37,7 +38,7 @@ class Tasks:
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
         self._instances: Instances | None = None
-        self._running: set[asyncio.Task[Any]] = set()
+        self.background = Background()
 
     async def attempt(self, workload: Workload, timeout_s: float, cancelled: asyncio.Event) -> Attempt:
         """Run to the end, the timeout (wall-clock: real work needs its real time) or the cancellation."""
@@ -49,33 +50,29 @@ class Tasks:
             return Attempt(exit_code=1, message=str(error))
         exiting = asyncio.create_task(instance.exited())
         cancelling = asyncio.create_task(cancelled.wait())
-        current = asyncio.current_task()
-        assert current is not None
-        self._running.add(current)
         try:
             await asyncio.wait({exiting, cancelling}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
             if exiting.done():
                 return _of(exiting.result())
             timed_out = not cancelling.done()
             if timed_out:
-                instance.log("Terminating task because it has reached the maximum timeout of "
-                             f"{timeout_s:g} seconds. To change this limit, see "
-                             "https://cloud.google.com/run/docs/configuring/task-timeout", "ERROR")
+                instance.log(
+                    f"Terminating task because it has reached the maximum timeout of {timeout_s:g} seconds. To change "
+                    "this limit, see https://cloud.google.com/run/docs/configuring/task-timeout",
+                    "ERROR",
+                )
             code = await instance.stop(STOP_GRACE_S)
             if timed_out:
                 return Attempt(message=TIMED_OUT)  # the exit code is unset then (behaviour-runtime.md)
             return Attempt(max(code, 0), max(-code, 0) or signal.SIGTERM, "The execution was cancelled.")
         finally:
-            self._running.discard(current)
             for waiting in (exiting, cancelling):
                 waiting.cancel()
             await asyncio.shield(instance.stop())
 
     async def close(self) -> None:
         """End what runs; it counts as interrupted, and is taken up again by the next start."""
-        for task in list(self._running):
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await self.background.close()
 
 
 class SimulatedTasks:
@@ -83,12 +80,13 @@ class SimulatedTasks:
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
+        self.background = Background()
 
     async def attempt(self, workload: Workload, timeout_s: float, cancelled: asyncio.Event) -> Attempt:
         return Attempt()
 
     async def close(self) -> None:
-        """There is nothing to end."""
+        await self.background.close()
 
 
 def _of(code: int) -> Attempt:

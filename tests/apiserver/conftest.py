@@ -63,13 +63,14 @@ def _answer(call: Any, *args: Any, **options: Any) -> Answer:
     try:
         return Answer(True, "", call(*args, **options))
     except client.ApiException as error:
-        return Answer(False, json.loads(error.body)["message"], {})
+        return Answer(False, json.loads(error.body or "")["message"], {})
 
 
 @pytest.fixture(scope="session")
 def api_client(controlplane: ControlPlane) -> Iterator[client.ApiClient]:
     """The administrator's connection."""
-    with config.new_client_from_config(str(controlplane.kubeconfig)) as api:
+    api: client.ApiClient = config.new_client_from_config(str(controlplane.kubeconfig))  # type: ignore[no-untyped-call]
+    with api:
         yield api
 
 
@@ -103,5 +104,5 @@ def _wait_until_served(api: client.ApiClient, plural: str) -> None:
 def cluster(api_client: client.ApiClient, crds: None, controlplane: ControlPlane) -> Cluster:
     """A namespace of its own, with the CRDs."""
     name = f"api-{os.getpid()}-{next(_NUMBERS)}"
-    client.CoreV1Api(api_client).create_namespace({"metadata": {"name": name}})
+    client.CoreV1Api(api_client).create_namespace(client.V1Namespace(metadata=client.V1ObjectMeta(name=name)))
     return Cluster(api_client, Path(controlplane.kubeconfig), name)

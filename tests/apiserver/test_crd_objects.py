@@ -7,17 +7,35 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from conftest import REPOSITORY, Cluster
-from crd_cases import FULL, FULL_TENANT, app, tenant
 
 from nuages.api import crd, parse_app
 from nuages.api.status import DjangoAppStatus
 
+if TYPE_CHECKING:
+    from tests.apiserver.conftest import Cluster
+
+CRDS = Path(__file__).parents[2] / "crds"
+
 KUBECTL = Path(sys.executable).parent / "kubectl"
+
+
+def _read(name: str, **spec: Any) -> dict[str, Any]:
+    manifest: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "data" / f"{name}.yaml").read_text())
+    return {**manifest, "spec": {**manifest["spec"], **spec}}
+
+
+def app(**spec: Any) -> dict[str, Any]:
+    """A DjangoApp with an image and these fields."""
+    return _read("minimal_app", **spec)
+
+
+def tenant(**spec: Any) -> dict[str, Any]:
+    """A DjangoTenant with project and region and these fields."""
+    return _read("minimal_tenant", **spec)
 
 
 def _kubectl(cluster: Cluster, *words: str, given: str = "") -> str:
@@ -50,18 +68,18 @@ STATUS = {
 
 def test_kubectl_get_shows_the_state(cluster: Cluster) -> None:
     """READY REASON URL REVISION AGE, and in the wide form IMAGE and TRAFFIC too."""
-    _stored(cluster, app({}), DjangoAppStatus.model_validate_json(json.dumps(STATUS)).dump())
+    _stored(cluster, app(), DjangoAppStatus.model_validate_json(json.dumps(STATUS)).dump())
     header, row = (line.split() for line in _kubectl(cluster, "get", "djangoapps").splitlines())
     assert header == ["NAME", "READY", "REASON", "URL", "REVISION", "AGE"]
     assert row[:5] == ["shop", "True", "Available", STATUS["url"], "acme-shop-00002"]
     header, row = (line.split(maxsplit=7) for line in _kubectl(cluster, "get", "dja", "-o", "wide").splitlines())
     assert header[6:] == ["IMAGE", "TRAFFIC"]
-    assert row[6:] == [app({})["spec"]["image"], "acme-shop-00001=90%,acme-shop-00002=10%"]
+    assert row[6:] == [app()["spec"]["image"], "acme-shop-00001=90%,acme-shop-00002=10%"]
 
 
 def test_kubectl_get_tenants(cluster: Cluster) -> None:
     """PROJECT REGION AGE; both kinds are in the category `nuages`."""
-    _stored(cluster, tenant({}))
+    _stored(cluster, tenant())
     header, row = (line.split() for line in _kubectl(cluster, "get", "djt").splitlines())
     assert header == ["NAME", "PROJECT", "REGION", "AGE"]
     assert row[:3] == ["default", "acme-prod", "europe-west1"]
@@ -70,14 +88,15 @@ def test_kubectl_get_tenants(cluster: Cluster) -> None:
 
 def test_new_app_is_not_current(cluster: Cluster) -> None:
     """kstatus reads a new app as in progress, and the spec has no field that was not written."""
-    stored = _stored(cluster, app({}))
+    stored = _stored(cluster, app())
     assert stored["status"] == {"observedGeneration": -1}
-    assert stored["spec"] == app({})["spec"]
+    assert stored["spec"] == app()["spec"]
 
 
-@pytest.mark.parametrize("manifest", [app(FULL), app({}), tenant(FULL_TENANT)], ids=["full", "minimal", "tenant"])
-def test_applied_twice_leaves_no_difference(cluster: Cluster, manifest: dict[str, Any]) -> None:
+@pytest.mark.parametrize("name", ["full_app", "minimal_app", "full_tenant"])
+def test_applied_twice_leaves_no_difference(cluster: Cluster, name: str) -> None:
     """Applied again, under the status that the operator wrote, nothing is written; another manager changes no spec."""
+    manifest = _read(name)
     text, plural = yaml.safe_dump(manifest), f"{manifest['kind'].lower()}s"
 
     def apply(manager: str) -> dict[str, Any]:
@@ -103,7 +122,7 @@ def _changed(obj: dict[str, Any], database: dict[str, Any]) -> dict[str, Any]:
 
 def test_data_in_use_is_not_left_behind(cluster: Cluster) -> None:
     """Once the app's data is somewhere, database and existing instance cannot be named otherwise."""
-    stored = _stored(cluster, app({"database": {"instance": {"existing": "acme-pg"}}}), STATUS)
+    stored = _stored(cluster, app(database={"instance": {"existing": "acme-pg"}}), STATUS)
     renamed = cluster.replace(_changed(stored, {"name": "other", "instance": {"existing": "acme-pg"}}))
     assert "spec.database.name" in renamed.message
     assert "The data is in the old database and is not moved." in renamed.message
@@ -116,13 +135,13 @@ def test_data_in_use_is_not_left_behind(cluster: Cluster) -> None:
 
 def test_tenants_instance_can_be_spelt_out(cluster: Cluster) -> None:
     """Naming the instance that the app uses anyway is no move."""
-    stored = _stored(cluster, app({}), STATUS)
+    stored = _stored(cluster, app(), STATUS)
     assert cluster.replace(_changed(stored, {"instance": {"existing": "acme-pg"}})).accepted
 
 
 def test_wrong_instance_can_be_corrected(cluster: Cluster) -> None:
     """Before there is data, another instance and database may be named."""
-    stored = _stored(cluster, app({"database": {"instance": {"existing": "acme-gp"}}}))
+    stored = _stored(cluster, app(database={"instance": {"existing": "acme-gp"}}))
     answer = cluster.replace(_changed(stored, {"name": "other", "instance": {"existing": "acme-pg"}}))
     assert answer.accepted, answer.message
 
@@ -132,7 +151,7 @@ def test_wrong_instance_can_be_corrected(cluster: Cluster) -> None:
 )
 def test_tenant_does_not_move(cluster: Cluster, field: str, value: str) -> None:
     """Project, region and prefix stay: what exists would be left behind."""
-    stored = _stored(cluster, tenant({"deploymentId": "acme"}))
+    stored = _stored(cluster, tenant(deploymentId="acme"))
     answer = cluster.replace({**stored, "spec": {**stored["spec"], field: value}})
     assert f"spec.{field}" in answer.message
     assert "What exists would stay behind under the old value." in answer.message
@@ -140,7 +159,7 @@ def test_tenant_does_not_move(cluster: Cluster, field: str, value: str) -> None:
 
 def test_status_of_the_models_is_accepted(cluster: Cluster) -> None:
     """Every field of the status passes the API server unpruned."""
-    stored = _stored(cluster, app({}), FULL_STATUS)
+    stored = _stored(cluster, app(), FULL_STATUS)
     assert stored["status"] == FULL_STATUS
 
 
@@ -169,13 +188,13 @@ FULL_STATUS: dict[str, Any] = {
 
 def test_crds_are_small() -> None:
     """Both together fit under 100 KB, far from the limit of client-side apply."""
-    assert sum(path.stat().st_size for path in (REPOSITORY / "crds").glob("*.yaml")) < 100_000
+    assert sum(path.stat().st_size for path in CRDS.glob("*.yaml")) < 100_000
 
 
 def test_committed_crds_are_current(tmp_path: Path) -> None:
     """`make crds` would change nothing."""
     for path in crd.write(tmp_path):
-        assert path.read_text() == (REPOSITORY / "crds" / path.name).read_text(), "run make crds"
+        assert path.read_text() == (CRDS / path.name).read_text(), "run make crds"
 
 
 def test_spec_has_no_defaults_in_the_crd() -> None:
@@ -190,7 +209,7 @@ def test_spec_has_no_defaults_in_the_crd() -> None:
 
 def test_an_object_of_the_cluster_is_parsed_with_its_metadata(cluster: Cluster) -> None:
     """What Kubernetes adds to metadata does not disturb; what Nuages needs of it is there."""
-    parsed = parse_app(_stored(cluster, app({})))
+    parsed = parse_app(_stored(cluster, app()))
     assert parsed.key == f"{cluster.namespace}/shop"
     assert parsed.metadata.uid
     assert parsed.metadata.generation == 1

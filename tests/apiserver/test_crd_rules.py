@@ -2,45 +2,74 @@
 
 from __future__ import annotations
 
+import copy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import pytest
-from conftest import Cluster
-from crd_cases import APP_CASES, FULL, FULL_TENANT, TENANT_CASES, Case, app, tenant
+import yaml
 
 from nuages.api import InvalidSpec, parse_app, parse_tenant
 from nuages.api.contract import CONTRACT
 
+if TYPE_CHECKING:
+    from tests.apiserver.conftest import Cluster
 
-@pytest.mark.parametrize("case", APP_CASES, ids=lambda case: case.name)
+Case = dict[str, Any]
+
+
+def _read(name: str) -> Any:
+    return yaml.safe_load((Path(__file__).parent / "data" / f"{name}.yaml").read_text())
+
+
+APP_CASES, TENANT_CASES = _read("app_cases"), _read("tenant_cases")
+
+
+def app(spec: dict[str, Any], name: str = "shop") -> dict[str, Any]:
+    """A DjangoApp with an image and the fragment."""
+    return _with(_read("minimal_app"), spec, name)
+
+
+def tenant(spec: dict[str, Any], name: str = "default") -> dict[str, Any]:
+    """A DjangoTenant with project and region and the fragment."""
+    return _with(_read("minimal_tenant"), spec, name)
+
+
+def _with(minimal: dict[str, Any], spec: dict[str, Any], name: str) -> dict[str, Any]:
+    return {**minimal, "metadata": {"name": name}, "spec": {**minimal["spec"], **copy.deepcopy(spec)}}
+
+
+@pytest.mark.parametrize("case", APP_CASES, ids=lambda case: case["name"])
 def test_app_constraint_accepts_and_refuses(cluster: Cluster, case: Case) -> None:
     """The accepted twin is stored; the refused one is named by field, with one cause, by API server and models."""
-    accepted = cluster.create(app(case.accepted), dry_run=True)
+    accepted = cluster.create(app(case["accepted"]), dry_run=True)
     assert accepted.accepted, accepted.message
-    parse_app(app(case.accepted))
-    refused = cluster.create(app(case.refused), dry_run=True)
+    parse_app(app(case["accepted"]))
+    refused = cluster.create(app(case["refused"]), dry_run=True)
     with pytest.raises(InvalidSpec) as error:
-        parse_app(app(case.refused))
+        parse_app(app(case["refused"]))
     _agree(case, refused.accepted, refused.message, error.value)
 
 
-@pytest.mark.parametrize("case", TENANT_CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", TENANT_CASES, ids=lambda case: case["name"])
 def test_tenant_constraint_accepts_and_refuses(cluster: Cluster, case: Case) -> None:
     """The accepted twin is stored; the refused one is named by field, with one cause, by API server and models."""
-    accepted = cluster.create(tenant(case.accepted), dry_run=True)
+    accepted = cluster.create(tenant(case["accepted"]), dry_run=True)
     assert accepted.accepted, accepted.message
-    parse_tenant(tenant(case.accepted))
-    refused = cluster.create(tenant(case.refused), dry_run=True)
+    parse_tenant(tenant(case["accepted"]))
+    refused = cluster.create(tenant(case["refused"]), dry_run=True)
     with pytest.raises(InvalidSpec) as error:
-        parse_tenant(tenant(case.refused))
+        parse_tenant(tenant(case["refused"]))
     _agree(case, refused.accepted, refused.message, error.value)
 
 
 def _agree(case: Case, accepted: bool, message: str, error: InvalidSpec) -> None:
     assert not accepted
-    assert case.field in message
-    assert error.field.startswith(case.field)
-    if case.cause:
-        assert case.cause in message
-        assert error.message.endswith(case.cause)
+    assert case["field"] in message
+    assert error.field.startswith(case["field"])
+    cause = case.get("cause", "")
+    assert cause in message
+    assert error.message.endswith(cause)
 
 
 @pytest.mark.parametrize("name", sorted(CONTRACT))
@@ -91,13 +120,13 @@ def test_tenant_is_named_default(cluster: Cluster) -> None:
 
 def test_full_and_minimal_are_accepted(cluster: Cluster) -> None:
     """Every field together, and none but the image, are stored as written."""
-    for spec in (FULL, {}):
-        answer = cluster.create(app(spec), dry_run=True)
+    for name in ("full_app", "minimal_app"):
+        answer = cluster.create(_read(name), dry_run=True)
         assert answer.accepted, answer.message
-        assert answer.stored["spec"] == app(spec)["spec"]
+        assert answer.stored["spec"] == _read(name)["spec"]
         parse_app(answer.stored)
-    stored = cluster.create(tenant(FULL_TENANT), dry_run=True).stored
-    assert stored["spec"] == tenant(FULL_TENANT)["spec"]
+    stored = cluster.create(_read("full_tenant"), dry_run=True).stored
+    assert stored["spec"] == _read("full_tenant")["spec"]
     assert parse_tenant(stored).deployment_id == "acme"
 
 

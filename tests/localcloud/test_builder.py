@@ -16,6 +16,7 @@ from localcloud.runtime.builder import BuildError, build
 from localcloud.runtime.environments import run
 from localcloud.runtime.images import Image, ImageStore
 from localcloud.runtime.instructions import DockerfileError
+from localcloud.runtime.sandbox import Sandbox
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 APPS = "europe-west1-docker.pkg.dev/demo/apps"
@@ -282,6 +283,26 @@ async def test_what_cannot_be_done_names_its_line(
     assert store.resolve(f"{APPS}/x:v1") is None
     assert not list((store.directory / "work").glob("*"))
     assert not (tmp_path / "a.txt").exists()
+
+
+async def test_run_lines_see_the_image_in_its_place(store: ImageStore, project: Project, tmp_path: Path) -> None:
+    """A path that the project's code spells out is the image's, where this machine has namespaces."""
+    sandbox = Sandbox(tmp_path / "sandbox")
+    if (await sandbox.probe()).kind == "rewrite":
+        pytest.skip("no mount namespaces on this machine")
+    code = "import pathlib; pathlib.Path('/vol/web/made.txt').write_text(pathlib.Path('/app/make.py').name)"
+    dockerfile = "FROM python:3\nWORKDIR /app\nRUN mkdir -p /vol/web\nCOPY make.py .\nRUN python make.py\n"
+    image = await build(project(dockerfile, **{"make.py": code}), f"{APPS}/x:v1", store, sandbox=sandbox)
+    assert (image.rootfs / "vol/web/made.txt").read_text() == "make.py"
+
+
+async def test_run_lines_work_by_rewriting(store: ImageStore, tmp_path: Path) -> None:
+    """Without namespaces (macOS, hardened kernels) the shop becomes the same image."""
+    rewriting = Sandbox(tmp_path / "sandbox", force="rewrite")
+    image = await build(SAMPLES / "shop", f"{APPS}/shop:v1", store, sandbox=rewriting)
+    assert (image.rootfs / "app/staticfiles/staticfiles.json").exists()
+    other = await build(SAMPLES / "shop", f"{APPS}/shop:v1", ImageStore(tmp_path / "other"))
+    assert other.digest == image.digest
 
 
 async def test_failed_command_shows_its_output(store: ImageStore, project: Project) -> None:

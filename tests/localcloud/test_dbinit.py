@@ -242,6 +242,13 @@ async def test_drop_ends_sessions_and_leaves_nothing(server):
     assert (again.code, again.changed) == (0, [])
 
 
+async def test_drop_takes_logins_that_are_not_named_any_more(server):
+    """The document of a deletion may know fewer of them."""
+    assert (await run(server, spec_of("fewer"))).code == 0
+    assert (await run(server, spec_of("fewer", action="drop", logins=()))).code == 0
+    assert await admin(server, "SELECT rolname FROM pg_roles WHERE rolname LIKE 'fewer%'") == []
+
+
 async def test_drop_leaves_anothers(server):
     """What bears no marker of ours is not ours to delete."""
     await server.create_database("stranger")

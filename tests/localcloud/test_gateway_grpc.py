@@ -36,7 +36,7 @@ async def test_errors_carry_code_message_and_details(simulated: LocalCloud, clie
     with pytest.raises(exceptions.PermissionDenied) as caught:
         await clients(Secrets, token).get_secret(name=f"{PARENT}/secrets/key")
     assert caught.value.reason == "IAM_PERMISSION_DENIED"
-    assert caught.value.error_info.metadata["permission"] == "secretmanager.secrets.get"
+    assert caught.value.metadata["permission"] == "secretmanager.secrets.get"
 
 
 async def test_an_expired_token_is_refused(simulated: LocalCloud, clients: Clients) -> None:

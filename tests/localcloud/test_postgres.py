@@ -143,14 +143,14 @@ async def test_databases_of_the_api(server):
 async def test_extensions_of_cloud_sql(server):
     """An administrator creates them; what Cloud SQL does not offer cannot be created."""
     available = await server.available_extensions()
-    assert {"pg_trgm", "unaccent", "hstore", "citext"} <= set(available)
+    assert {"pg_trgm", "unaccent", "hstore", "citext", "pg_stat_statements", "postgres_fdw"} <= set(available)
     assert "file_fdw" not in available
     await server.create_database("words")
     async with await connect(server, dbname="words") as connection:
-        for name in ("pg_trgm", "unaccent", "hstore", "citext"):
+        for name in ("pg_trgm", "unaccent", "hstore", "citext", "postgres_fdw", "pg_buffercache"):
             await connection.execute(f"CREATE EXTENSION {name}")
         assert await one(connection, "SELECT unaccent('été')") == "ete"
-        with pytest.raises(psycopg.Error):
+        with pytest.raises(psycopg.errors.FeatureNotSupported, match="is not available"):
             await connection.execute("CREATE EXTENSION file_fdw")
 
 
@@ -174,6 +174,15 @@ async def test_state_and_port_survive_a_stop(server):
     assert time.monotonic() - begun < 3  # measured 0.05 s; slow machines are no failure
     assert server.port == port
     assert "kept" in {database.name for database in await server.list_databases()}
+
+
+async def test_the_socket_folder_stays_the_same(server):
+    """Apps that run have it mounted, and meet the server there again after its restart."""
+    before = server.socket_dir.stat().st_ino
+    await server.stop()
+    assert server.socket_dir.stat().st_ino == before
+    await server.start()
+    assert server.socket_dir.stat().st_ino == before
 
 
 async def test_state_survives_kill_9(server):

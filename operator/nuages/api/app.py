@@ -252,6 +252,16 @@ class DjangoApp(Part):
         return f"{self.metadata.namespace}/{self.metadata.name}"
 
     @property
+    def is_deleting(self) -> bool:
+        """Whether Kubernetes waits for our finalizer."""
+        return self.metadata.deletion_timestamp is not None
+
+    @property
+    def reconcile_at(self) -> str:
+        """The annotation that asks to look at everything now; any new value does."""
+        return self.metadata.annotations.get("nuages.dev/reconcile-at", "")
+
+    @property
     def database_name(self) -> str:
         """The database's name, the app's own by default."""
         return self.spec.database.name or self.metadata.name

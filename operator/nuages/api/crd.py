@@ -48,7 +48,9 @@ def write(folder: Path) -> list[Path]:
 
 def render(definition: Schema) -> str:
     """A definition as YAML, the same on every machine."""
-    return "# Generated from nuages.api by `nuages crds`.\n" + yaml.safe_dump(definition, sort_keys=False, width=120)
+    return "# Generated from nuages.api by `nuages crds`.\n" + yaml.safe_dump(
+        definition, sort_keys=False, width=120, default_flow_style=None
+    )
 
 
 def definitions() -> list[Schema]:

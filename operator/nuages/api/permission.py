@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from nuages.api.app import DjangoApp
-from nuages.api.tenant import DjangoTenant, instance_of
+from nuages.api.tenant import DjangoTenant
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def _instance(app: DjangoApp, tenant: DjangoTenant) -> Iterator[Violation]:
     shared = tenant.spec.database.existing if tenant.spec.database is not None else None
     if existing is not None and existing != shared and not matches_any(existing, tenant.spec.allow.instances):
         yield _refused("spec.database.instance.existing", existing, "instance", "instances")
-    created = instance_of(app, tenant).create
+    created = chosen.create if chosen is not None else None
     if created is not None and created.ip == "Private" and tenant.spec.network.private_services_access == "None":
         yield Violation(
             "spec.database.instance.create.ip",

@@ -101,6 +101,19 @@ class DjangoTenantSpec(Part):
             check=lambda spec: not set(spec.labels) & set(_RESERVED_LABELS),
             field="labels",
         ),
+        Rule(
+            cel=f"{given('database.create.ip', defaults.DATABASE_IP)} != 'Private' || "
+            f"{given('network.privateServicesAccess', defaults.PRIVATE_SERVICES_ACCESS)} == 'Existing'",
+            message="There is no private services access. Use Auto or Public, or set network.privateServicesAccess: "
+            "Existing.",
+            check=lambda spec: (
+                spec.database is None
+                or spec.database.create is None
+                or spec.database.create.ip != "Private"
+                or spec.network.private_services_access == "Existing"
+            ),
+            field="database.create.ip",
+        ),
         _fixed("project"),
         _fixed("region"),
         _fixed("deploymentId"),

@@ -107,7 +107,7 @@ _SENTENCES = (
     ("literal_error", "Is none of the values that there are. Use {expected}."),
     ("greater_than_equal", "Is too small. Use at least {ge}."),
     ("less_than_equal", "Is too large. Use at most {le}."),
-    ("string_too_short", "Is too short. Use at least {min_length} characters."),
+    ("string_too_short", "Is too short. Give {min_length} or more characters."),
     ("string_too_long", "Is too long. Use at most {max_length} characters."),
     ("too_short", "Has too few entries. Give at least {min_length}."),
     ("too_long", "Has too many entries. Give at most {max_length}."),

@@ -12,7 +12,7 @@ from nuages.api.rules import Rule
 
 def matching(pattern: str, message: str) -> Rule:
     """The whole string matches `pattern`, written so that RE2 (the API server) and Python read it alike."""
-    compiled = re.compile(pattern)
+    compiled = re.compile(pattern, re.ASCII)  # as RE2 reads its classes
     escaped = pattern.replace("\\", "\\\\").replace("'", "\\'")
     return Rule(
         cel=f"self.matches('^(?:{escaped})$')",

@@ -43,7 +43,7 @@ class Instance:
 
     major: int
     administrator: str
-    roles: dict[str, Role]
+    roles: dict[str, Role]  # those named, and all members of the owner
     database: Database | None
     available: tuple[str, ...]  # extensions
 
@@ -82,7 +82,8 @@ SELECT r.rolname, r.rolcanlogin, r.rolcreatedb OR r.rolcreaterole,
   'default_transaction_read_only=on' = ANY(coalesce(r.rolconfig, '{}')),
   pg_has_role(current_user, r.oid, '{become}') AND pg_has_role(current_user, r.oid, 'USAGE'),
   coalesce(pg_has_role(r.oid, (SELECT oid FROM pg_roles WHERE rolname = %(owner)s), '{become}'), false)
-FROM pg_roles r WHERE r.rolname = ANY(%(roles)s)
+FROM pg_roles r WHERE r.rolname = ANY(%(roles)s) OR r.oid IN (
+  SELECT m.member FROM pg_auth_members m JOIN pg_roles o ON o.oid = m.roleid WHERE o.rolname = %(owner)s)
 """
 
 DATABASE = """

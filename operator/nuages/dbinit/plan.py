@@ -179,14 +179,14 @@ def to_retain(spec: DbInitSpec, there: Instance) -> Iterator[Change]:
     if there.database and database_is_ours(spec, there) and not _is_retained(there.database.comment):
         comment = _comment("DATABASE", sql.Identifier(spec.database), mark)
         yield Change(f"database {spec.database}: marked as retained", (comment,))
-    for name in spec.roles:
-        if is_ours(there.marker(name), spec.marker) and not _is_retained(there.roles[name].comment):
+    for name in _our_roles(spec, there):
+        if not _is_retained(there.roles[name].comment):
             yield Change(f"role {name}: marked as retained", (_comment("ROLE", sql.Identifier(name), mark),))
 
 
 def to_drop(spec: DbInitSpec, there: Instance) -> Iterator[Change]:
     """The database, then the roles that owned it; what is another's stays."""
-    ours = [name for name in spec.roles if is_ours(there.marker(name), spec.marker)]
+    ours = _our_roles(spec, there)
     for name in ours:
         if not there.roles[name].is_ours_to_be:  # to end its sessions
             yield Change(
@@ -199,6 +199,12 @@ def to_drop(spec: DbInitSpec, there: Instance) -> Iterator[Change]:
         yield Change(f"database {spec.database}: dropped", (drop,), atomic=False)
     for name in reversed(ours):
         yield Change(f"role {name}: dropped", (sql.SQL("DROP ROLE {}").format(sql.Identifier(name)),))
+
+
+def _our_roles(spec: DbInitSpec, there: Instance) -> list[str]:
+    """The owner first; also logins that the document does not name any more."""
+    names = [*spec.roles, *sorted(set(there.roles) - set(spec.roles))]
+    return [name for name in names if is_ours(there.marker(name), spec.marker)]
 
 
 def extension_missing(name: str, available: tuple[str, ...]) -> StoppedError:

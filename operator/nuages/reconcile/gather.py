@@ -6,7 +6,7 @@ import base64
 from collections.abc import Awaitable, Callable, Mapping
 
 from nuages.api.app import DjangoApp
-from nuages.api.tenant import DjangoTenant
+from nuages.api.tenant import DjangoTenant, instance_of
 from nuages.blueprint.facts import ExistingInstance, Facts, ImageFacts
 from nuages.cloud import errors
 from nuages.cloud.access import CloudAccess
@@ -69,9 +69,9 @@ async def resolve_image(app: DjangoApp, cloud: CloudAccess) -> ImageFacts:
 async def _existing_instance(
     app: DjangoApp, tenant: DjangoTenant, cloud: CloudAccess, max_age: float
 ) -> ExistingInstance | None:
-    from_app = app.spec.database.instance.existing
-    name = from_app or ("" if app.spec.database.instance.create else tenant.spec.database.existing)
-    if not name or app.spec.database.engine == "None":
+    from_app = app.spec.database.instance is not None
+    name = instance_of(app, tenant).existing
+    if not name or not app.spec.database.enabled:
         return None
     named_by = "spec.database.instance.existing" if from_app else "DjangoTenant spec.database.existing"
     full_name = f"projects/{tenant.spec.project}/instances/{name}"

@@ -29,7 +29,7 @@ ADOPT = "nuages.dev/adopt"
 async def provision(work: Pass, report: Report) -> Report:
     """Compose, observe, plan, execute. Raises Trouble."""
     live = await look_at_service(work)
-    image = await _image(work, live)
+    image = await image_of(work, live)
     facts = await gather(
         work.app, work.tenant, work.cluster, work.cloud, work.settings.operator_image, image, work.max_age
     )
@@ -90,7 +90,7 @@ def adopts(work: Pass) -> bool:
     return work.app.metadata.annotations.get(ADOPT) == "true"
 
 
-async def _image(work: Pass, live: Observed[RunService] | None) -> ImageFacts:
+async def image_of(work: Pass, live: Observed[RunService] | None) -> ImageFacts:
     """The digest that the tag was pinned to, or the one that it stands for now."""
     known = pinned(work.app, work.before, live)
     return known if known is not None else await resolve_image(work.app, work.cloud)

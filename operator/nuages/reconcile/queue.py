@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from prometheus_client import Counter, Gauge
 
 BACKOFF_FIRST, BACKOFF_LAST = 1.0, 300.0  # seconds
+JITTERED = 30.0  # seconds: shorter waits are polls
 
 DEPTH = Gauge("nuages_queue_depth", "Keys that are due and wait for a worker.")
 PASSES = Counter("nuages_reconcile_total", "Passes over an app.", ["result"])
@@ -112,7 +113,7 @@ class Queue:
         if again:
             self.add(key)
         elif outcome.after is not None:
-            self.add(key, outcome.after)
+            self.add(key, self.jittered(outcome.after) if outcome.after >= JITTERED else outcome.after)
 
     def jittered(self, seconds: float) -> float:
         """An interval spread by a tenth, so that apps that started together drift apart."""

@@ -12,7 +12,8 @@ import structlog
 
 from nuages.api.app import DjangoApp
 from nuages.api.tenant import DjangoTenant
-from nuages.api.validate import InvalidSpec, check_allowed, parse_app, parse_tenant
+from nuages.api.permission import check_allowed
+from nuages.api.validate import InvalidSpec, parse_app, parse_tenant
 from nuages.cloud import errors
 from nuages.cloud.access import CloudAccess, Clouds
 from nuages.cloud.call import request_reason
@@ -129,8 +130,8 @@ class Reconciler:
         except Trouble as trouble:
             return Report(**common, trouble=trouble, deleting=app.is_deleting)
         except errors.CloudError as error:
-            trouble = of_error(error, "Google Cloud", work.cloud.identity.principal)
-            return Report(**common, trouble=trouble, deleting=app.is_deleting)
+            unforeseen = of_error(error, "Google Cloud", work.cloud.identity.principal)
+            return Report(**common, trouble=unforeseen, deleting=app.is_deleting)
 
     async def _parse(self, body: Body) -> tuple[DjangoApp, DjangoTenant, CloudAccess]:
         """The app, its tenant and the tenant's credentials. Raises Trouble."""

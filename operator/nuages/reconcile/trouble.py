@@ -12,7 +12,7 @@ from nuages.reconcile.plan import Action, Verb
 ADOPT = "nuages.dev/adopt"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Trouble(Exception):
     """`stalled`: only a change by somebody helps; else it is tried again, `retry_after` seconds at the earliest."""
 

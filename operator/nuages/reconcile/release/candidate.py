@@ -33,6 +33,7 @@ async def candidate(release: Release, cloud: CloudAccess) -> Outcome:
 
 async def _deploy(release: Release, live: Observed[RunService], cloud: CloudAccess) -> Outcome:
     driver = cloud.drivers.of(RunService)
+    traffic: tuple[TrafficTarget, ...]
     if release.serving:
         traffic = (TrafficTarget(release.serving, 100), TrafficTarget(release.revision, 0, CANDIDATE_TAG))
     else:

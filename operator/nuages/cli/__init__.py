@@ -1,0 +1,1 @@
+"""`nuages`: run, plan, crds."""

@@ -1,0 +1,124 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import structlog
+import typer
+
+from nuages.api.crd import write
+from nuages.api.tenant import DjangoTenant
+from nuages.api.validate import InvalidSpec, default_tenant
+from nuages.reconcile.reconciler import Settings
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__, add_completion=False)
+
+Project = Annotated[str, typer.Option(envvar="NUAGES_PROJECT", help="Project of namespaces without a DjangoTenant.")]
+Region = Annotated[str, typer.Option(envvar="NUAGES_REGION", help="Region of namespaces without a DjangoTenant.")]
+Image = Annotated[
+    str,
+    typer.Option(envvar="NUAGES_IMAGE", help="The operator's own image, which db-init runs in Google Cloud."),
+]
+
+
+@app.command()
+def run(
+    operator_image: Image,
+    project: Project = "",
+    region: Region = "europe-west1",
+    namespace: Annotated[
+        list[str] | None, typer.Option(envvar="NUAGES_NAMESPACES", help="Only these namespaces; default: all.")
+    ] = None,
+    lease_namespace: Annotated[
+        str, typer.Option(envvar="NUAGES_LEASE_NAMESPACE", help='Where the Lease is; "" for none.')
+    ] = "",
+    identity: Annotated[str, typer.Option(envvar="POD_NAME", help="Holder of the Lease: the pod's name.")] = "",
+    workers: Annotated[int, typer.Option(envvar="NUAGES_WORKERS", help="Apps that are worked on at once.")] = 16,
+    probe_port: Annotated[int, typer.Option(envvar="NUAGES_PROBE_PORT", help="/healthz, /readyz, /metrics.")] = 8080,
+    probe_host: Annotated[str, typer.Option(envvar="NUAGES_PROBE_HOST", help="Address to listen on.")] = "0.0.0.0",  # noqa: S104 - the kubelet calls from outside
+    log_format: Annotated[str, typer.Option(envvar="NUAGES_LOG_FORMAT", help="json or text.")] = "json",
+) -> None:
+    """Watch DjangoApps and keep Google Cloud as they say."""
+    from nuages.kube.operator import Options, run  # the clients take a second to import: not for every command
+
+    configure_logs(log_format)
+    options = Options(
+        settings=Settings(operator_image, tenant_of(project, region)),
+        namespaces=namespace or [],
+        identity=identity or socket.gethostname(),
+        lease_namespace=lease_namespace,
+        parallel=workers,
+        probe_address=(probe_host, probe_port),
+    )
+    raise typer.Exit(asyncio.run(run(options)))
+
+
+@app.command()
+def crds(
+    output: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("crds"),
+) -> None:
+    """Write the custom resource definitions."""
+    write(output)
+
+
+@app.command()
+def plan(
+    file: Annotated[Path, typer.Option("-f", "--file", help="DjangoApp manifest (and its DjangoTenant), or - .")],
+    operator_image: Image = "nuages",
+    project: Project = "",
+    region: Region = "europe-west1",
+    namespace: Annotated[str, typer.Option("-n", "--namespace", help="Where the manifest names none.")] = "",
+) -> None:
+    """Say what would be created, changed or deleted. Exit status 0: nothing, 2: something, 1: it cannot be told."""
+    from nuages.cli.plan import plan_file
+
+    configure_logs("text")
+    code = asyncio.run(plan_file(file, Settings(operator_image, tenant_of(project, region)), namespace))
+    raise typer.Exit(code)
+
+
+def tenant_of(project: str, region: str) -> Any:
+    """The operator-wide default tenant, or None where no project was given."""
+    if not project:
+        return None
+
+    def tenant(namespace: str) -> DjangoTenant:
+        return default_tenant(namespace, {"project": project, "region": region})
+
+    try:
+        tenant("default")
+    except InvalidSpec as error:
+        raise typer.BadParameter(f"{error.field.removeprefix('spec.')}: {error.message}") from error
+    return tenant
+
+
+def configure_logs(form: str) -> None:
+    """Lines that Cloud Logging reads: severity, message, time."""
+    renderer: Any = structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.TimeStamper(fmt="iso", key="time"),
+            _severity,
+            structlog.processors.format_exc_info,
+            *([structlog.processors.EventRenamer("message")] if form == "json" else []),
+            renderer,
+        ],
+        cache_logger_on_first_use=True,
+    )
+
+
+def _severity(_: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    event["severity"] = {"warn": "WARNING", "exception": "ERROR"}.get(method, method.upper())
+    return event
+
+
+def main() -> None:
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+    app()

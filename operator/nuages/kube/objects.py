@@ -1,0 +1,130 @@
+"""The engine's view of the cluster, over the official client. Objects travel as plain JSON."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+import structlog
+from kubernetes.aio import client
+from kubernetes.aio.client.exceptions import ApiException
+
+from nuages.reconcile.cluster import Body, Gone, Stale
+
+GROUP, VERSION = "nuages.dev", "v1alpha1"
+APPS, TENANTS = "djangoapps", "djangotenants"
+COMPONENT = "nuages"
+EVENT_BYTES = 1024  # of an event's message, as events.k8s.io limits it
+
+log = structlog.get_logger()
+
+
+class KubernetesCluster:
+    """Implements nuages.reconcile.cluster.Cluster."""
+
+    def __init__(self, api: client.ApiClient, instance: str) -> None:
+        """`instance` is the pod's name, as events show who reported."""
+        self._api, self._instance = api, instance
+        self._core, self._events = client.CoreV1Api(api), client.EventsV1Api(api)
+
+    async def app(self, namespace: str, name: str) -> Body | None:
+        return await self._read(f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{APPS}/{name}")
+
+    async def tenant(self, namespace: str) -> Body | None:
+        return await self._read(f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{TENANTS}/default")
+
+    async def secret(self, namespace: str, name: str) -> Body | None:
+        return await self._read(f"/api/v1/namespaces/{namespace}/secrets/{name}")
+
+    async def config_map(self, namespace: str, name: str) -> Body | None:
+        return await self._read(f"/api/v1/namespaces/{namespace}/configmaps/{name}")
+
+    async def write_status(self, app: Body, status: Mapping[str, Any]) -> Body:
+        """Replaces the sub-resource with the resourceVersion that was read. Raises Gone, Stale."""
+        body = {
+            "apiVersion": app["apiVersion"],
+            "kind": app["kind"],
+            "metadata": dict(app["metadata"]),
+            "spec": app["spec"],
+            "status": dict(status),
+        }
+        return await self._write("PUT", f"{_path(app)}/status", body, "application/json")
+
+    async def write_finalizers(self, app: Body, finalizers: list[str]) -> Body:
+        """A merge patch, conditioned on the resourceVersion. Raises Gone, Stale."""
+        metadata = {"finalizers": finalizers, "resourceVersion": app["metadata"]["resourceVersion"]}
+        return await self._write("PATCH", _path(app), {"metadata": metadata}, "application/merge-patch+json")
+
+    async def event(self, app: Body, kind: str, reason: str, message: str) -> None:
+        """One event an occurrence: the series of events.k8s.io would hide when it happened."""
+        now, metadata = dt.datetime.now(dt.UTC), app["metadata"]
+        text = (
+            message if len(message.encode()) <= EVENT_BYTES else message.encode()[-EVENT_BYTES:].decode(errors="ignore")
+        )
+        digest = hashlib.sha256(f"{metadata['uid']}{reason}{text}{now.isoformat()}".encode()).hexdigest()[:16]
+        body = client.EventsV1Event(
+            metadata=client.V1ObjectMeta(name=f"{metadata['name'][:40]}.{digest}", namespace=metadata["namespace"]),
+            event_time=now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            reporting_controller=f"{GROUP}/{COMPONENT}",
+            reporting_instance=self._instance[:128],
+            action=reason,
+            reason=reason[:128],
+            type=kind,
+            note=text,
+            regarding=client.V1ObjectReference(
+                api_version=app["apiVersion"],
+                kind=app["kind"],
+                namespace=metadata["namespace"],
+                name=metadata["name"],
+                uid=metadata["uid"],
+            ),
+        )
+        log.info("event", app=f"{metadata['namespace']}/{metadata['name']}", kind=kind, reason=reason, message=text)
+        try:
+            await self._events.create_namespaced_event(metadata["namespace"], body)
+        except (ApiException, aiohttp.ClientError) as error:  # a namespace that is ending takes none
+            log.debug("event was not taken", reason=reason, error=str(error))
+
+    async def _read(self, path: str) -> Body | None:
+        try:
+            return await self._call("GET", path, None, None)
+        except ApiException as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def _write(self, method: str, path: str, body: Mapping[str, Any], content_type: str) -> Body:
+        try:
+            return await self._call(method, path, body, content_type)
+        except ApiException as error:
+            if error.status == 404:
+                raise Gone from error
+            if error.status == 409:
+                raise Stale from error
+            raise
+
+    async def _call(
+        self, method: str, path: str, body: Mapping[str, Any] | None, content_type: str | None
+    ) -> dict[str, Any]:
+        """Plain JSON: the generated models would rename fields and lose what they do not know."""
+        headers = {"Accept": "application/json"}
+        if content_type is not None:
+            headers["Content-Type"] = content_type
+        serialized = await self._api.param_serialize(
+            method=method, resource_path=path, header_params=headers, body=body, auth_settings=["BearerToken"]
+        )
+        response = await self._api.call_api(*serialized)
+        raw: bytes = await response.read()  # type: ignore[no-untyped-call]
+        if not 200 <= response.status < 300:
+            raise ApiException(status=response.status, reason=response.reason, body=raw.decode(errors="replace"))
+        parsed: dict[str, Any] = json.loads(raw)
+        return parsed
+
+
+def _path(app: Body) -> str:
+    metadata = app["metadata"]
+    return f"/apis/{GROUP}/{VERSION}/namespaces/{metadata['namespace']}/{APPS}/{metadata['name']}"

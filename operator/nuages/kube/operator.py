@@ -1,0 +1,125 @@
+"""The operator as a process: credentials, Lease, watches, queue; everything ends together."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import kopf
+import structlog
+from kubernetes.aio import client, config
+
+from nuages.cloud.access import Clouds
+from nuages.kube.handlers import Watched, registry, settings
+from nuages.kube.lease import give_up, lead
+from nuages.kube.objects import KubernetesCluster
+from nuages.kube.probes import Probes
+from nuages.reconcile.gather import copies
+from nuages.reconcile.queue import Next, Queue
+from nuages.reconcile.reconciler import Reconciler, Settings
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Options:
+    """`nuages run`'s flags. No namespaces: all of them."""
+
+    settings: Settings
+    namespaces: Collection[str]
+    identity: str
+    lease_namespace: str  # "" runs without a Lease, for a developer's own cluster
+    parallel: int
+    probe_address: tuple[str, int]
+
+
+async def run(options: Options) -> int:
+    """Serve until a signal or a lost Lease; the process's exit status."""
+    await load_config()
+    probes, stop = Probes(), asyncio.Event()
+    port = await probes.start(*options.probe_address)
+    log.info("probes and metrics", port=port)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with client.ApiClient() as api:
+        probes.ready = True  # a standby is ready too, or a rollout would wait for it for ever
+        work = asyncio.create_task(_led(api, options, probes))
+        stopped = asyncio.create_task(stop.wait())
+        beat = asyncio.create_task(_beat(probes))
+        await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        by_signal = stop.is_set()
+        for task in (work, stopped, beat):
+            task.cancel()
+        outcomes = await asyncio.gather(work, stopped, beat, return_exceptions=True)
+        if options.lease_namespace:
+            await give_up(api, options.lease_namespace, options.identity)
+    await probes.stop()
+    failure = outcomes[0]
+    if isinstance(failure, Exception):
+        log.error("operator failed", exc_info=failure)
+    return 0 if by_signal else 1
+
+
+async def load_config() -> None:
+    """In a pod its ServiceAccount, else the kubeconfig that kubectl uses."""
+    try:
+        config.load_incluster_config()  # type: ignore[no-untyped-call]
+    except config.ConfigException:
+        await config.load_kube_config()  # type: ignore[no-untyped-call]
+
+
+async def _led(api: client.ApiClient, options: Options, probes: Probes) -> None:
+    async def serve() -> None:
+        await _serve(api, options)
+
+    if options.lease_namespace:
+        log.info("waiting for the lease", namespace=options.lease_namespace, identity=options.identity)
+        await lead(api, options.lease_namespace, options.identity, serve)
+    else:
+        await serve()
+
+
+async def _serve(api: client.ApiClient, options: Options) -> None:
+    cluster = KubernetesCluster(api, options.identity)
+    clouds = Clouds(copies(cluster))
+    reconciler = Reconciler(cluster, clouds, options.settings)
+
+    async def work(key: str) -> Next:
+        return await reconciler.reconcile(key, lambda: queue.interrupted(key))
+
+    queue = Queue(work, options.parallel)
+    watched = Watched(queue.add)
+    shell = kopf.operator(
+        registry=_with_login(registry(watched)),
+        settings=settings(),
+        standalone=True,
+        clusterwide=not options.namespaces,
+        namespaces=options.namespaces,
+    )
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(queue.run(), name="queue")
+            group.create_task(shell, name="kopf")
+    finally:
+        await clouds.close()
+
+
+def _with_login(made: kopf.OperatorRegistry) -> kopf.OperatorRegistry:
+    """The same credentials as our own client: pod, else kubeconfig."""
+
+    @kopf.on.login(registry=made)
+    def login(**fields: object) -> kopf.ConnectionInfo | None:
+        found = kopf.login_with_service_account(**fields) or kopf.login_with_kubeconfig(**fields)  # type: ignore[arg-type]
+        return found if isinstance(found, kopf.ConnectionInfo) else None
+
+    return made
+
+
+async def _beat(probes: Probes) -> None:
+    while True:
+        probes.beat = time.monotonic()
+        await asyncio.sleep(5)

@@ -1,0 +1,189 @@
+"""The command: start, look, end; several side by side; nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shlex
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+DEADLINE_S = 30.0
+
+
+@dataclass
+class Shell:
+    """Runs the command with one folder, as a user would."""
+
+    folder: Path
+
+    async def __call__(self, *arguments: str, status: int = 0) -> str:
+        code, output = await self.run(*arguments)
+        assert code == status, output
+        return output
+
+    async def run(self, *arguments: str) -> tuple[int, str]:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "localcloud", *arguments),
+            cwd=self.folder,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await asyncio.wait_for(process.communicate(), DEADLINE_S)
+        return process.returncode or 0, output.decode()
+
+    def address(self) -> dict[str, str]:
+        found: dict[str, str] = json.loads((self.folder / ".localcloud" / "address.json").read_text())
+        return found
+
+
+@pytest.fixture
+async def shell(tmp_path: Path) -> AsyncIterator[Shell]:
+    """A shell in a fresh folder; what it started is ended."""
+    made = Shell(tmp_path)
+    yield made
+    await made.run("down")
+
+
+UP = ("up", "--detach", "--no-control-plane", "--speed", "1000")
+
+
+async def _secrets(address: dict[str, str], method: str = "GET", query: str = "") -> str:
+    url = f"{address['rest']}/v1/projects/demo/secrets{query}"
+    body = '{"replication": {"automatic": {}}}' if method == "POST" else None
+    headers = {"Authorization": "Bearer any"}
+    async with aiohttp.request(method, url, data=body, headers=headers) as response:
+        assert response.status == 200, await response.text()
+        return await response.text()
+
+
+async def test_up_status_down_and_up_again(shell: Shell) -> None:
+    """The state and the addresses survive."""
+    assert "localcloud is ready after" in await shell(*UP)
+    first = shell.address()
+    await _secrets(first, "POST", "?secretId=kept")
+    assert first["rest"] in await shell("status")
+    assert await shell("down") == "Stopped.\n"
+    assert "no localcloud runs here" in await shell("status", status=1)
+    await shell(*UP)
+    assert shell.address()["rest"] == first["rest"]
+    assert "secrets/kept" in await _secrets(first)
+
+
+async def test_env_is_all_that_a_client_needs(shell: Shell) -> None:
+    """google.auth.default() finds credentials and the project, and a client with neither options nor endpoint works."""
+    await shell(*UP)
+    exports = await shell("env")
+    script = (
+        "import google.auth, google.auth.transport.requests as t\n"
+        "credentials, project = google.auth.default(scopes=['https://www.googleapis.com/auth/cloud-platform'])\n"
+        "session = t.AuthorizedSession(credentials)\n"
+        "print(project, session.get('https://secretmanager.googleapis.com/v1/projects/demo/secrets').status_code)\n"
+    )
+    process = await asyncio.create_subprocess_shell(
+        f"{exports}\n{shlex.quote(sys.executable)} -c {shlex.quote(script)}",
+        stdout=asyncio.subprocess.PIPE,
+        env={"PATH": os.environ["PATH"], "HOME": str(shell.folder)},
+    )
+    output, _ = await asyncio.wait_for(process.communicate(), DEADLINE_S)
+    assert output.decode() == "demo 200\n"
+
+
+async def test_two_run_side_by_side(shell: Shell, tmp_path: Path) -> None:
+    """Each in its folder, with its own state."""
+    await shell(*UP)
+    other = Shell(tmp_path / "other")
+    other.folder.mkdir()
+    await other(*UP)
+    await _secrets(shell.address(), "POST", "?secretId=mine")
+    assert "mine" not in await _secrets(other.address())
+    await other("down")
+
+
+async def test_a_folder_in_use_is_refused(shell: Shell) -> None:
+    """One sentence, for up and for reset."""
+    await shell(*UP)
+    assert "a localcloud runs here already" in await shell("up", "--no-control-plane", status=1)
+    assert "Run 'localcloud down' first" in await shell("reset", status=1)
+
+
+async def test_reset_forgets_and_only_what_localcloud_made(shell: Shell) -> None:
+    """A folder of something else is left alone."""
+    await shell(*UP)
+    await shell("down")
+    assert await shell("reset") == "Forgotten.\n"
+    assert not (shell.folder / ".localcloud").exists()
+    (shell.folder / "mine").mkdir()
+    assert "nothing was removed" in await shell("reset", "--dir", "mine", status=1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_ends_the_foreground_in_order(shell: Shell, number: signal.Signals) -> None:
+    """Status 0, no traceback, the folder free again."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "localcloud", "up", "--no-control-plane"),
+        cwd=shell.folder,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    assert process.stdout is not None
+    await asyncio.wait_for(process.stdout.readuntil(b"is ready"), DEADLINE_S)
+    process.send_signal(number)
+    rest = await asyncio.wait_for(process.stdout.read(), DEADLINE_S)
+    assert await process.wait() == 0
+    assert b"Traceback" not in rest
+    assert "no localcloud runs here" in await shell("status", status=1)
+
+
+async def test_a_killed_one_leaves_a_folder_that_can_be_used(shell: Shell) -> None:
+    """kill -9 keeps the state and blocks nothing."""
+    await shell(*UP)
+    await _secrets(shell.address(), "POST", "?secretId=kept")
+    os.kill(int(shell.address()["pid"]), signal.SIGKILL)
+    deadline = time.monotonic() + DEADLINE_S
+    while (await shell.run("status"))[0] == 0:
+        assert time.monotonic() < deadline
+    await shell(*UP)
+    assert "kept" in await _secrets(shell.address())
+
+
+async def test_faults_are_added_listed_and_cleared(shell: Shell) -> None:
+    """They strike calls of the running cloud."""
+    await shell(*UP)
+    await shell("faults", "add", "secretmanager.googleapis.com/*", "--code", "RESOURCE_EXHAUSTED", "--message", "Slow.")
+    assert "secretmanager.googleapis.com/*" in await shell("faults", "list")
+    url = f"{shell.address()['rest']}/v1/projects/demo/secrets"
+    async with aiohttp.request("GET", url, headers={"Authorization": "Bearer any"}) as response:
+        assert response.status == 429
+    await shell("faults", "clear")
+    assert await shell("faults", "list") == ""
+    assert "Not a fault" in await shell("faults", "add", "x", "--kind", "explode", status=1)
+
+
+async def test_build_pushes_an_image_and_names_its_digest(shell: Shell) -> None:
+    """What cannot be built is refused with its line."""
+    await shell(*UP)
+    context = shell.folder / "app"
+    context.mkdir()
+    (context / "main.py").write_text("print('hello')\n")
+    (context / "Dockerfile").write_text('FROM python:3.11-slim\nWORKDIR /app\nCOPY . .\nCMD ["python", "main.py"]\n')
+    tag = "europe-west1-docker.pkg.dev/demo/apps/hello:v1"
+    assert f"{tag}@sha256:" in await shell("build", "app", "--tag", tag)
+    (context / "Dockerfile").write_text("FROM golang:1.22\n")
+    assert "line 1" in await shell("build", "app", "--tag", tag, status=1)
+
+
+async def test_commands_without_a_cloud_say_how_to_start_one(shell: Shell) -> None:
+    """One line each."""
+    for command in (["env"], ["status"], ["logs"], ["down"], ["faults", "list"]):
+        output = await shell(*command, status=1)
+        assert output.count("\n") == 1
+        assert "localcloud up" in output

@@ -1,0 +1,374 @@
+"""Cloud Storage through Google's own client, signed URLs, and files that containers write."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import functools
+import io
+
+import aiohttp
+import google.auth.transport.requests
+import pytest
+import requests
+from google.api_core import exceptions
+from google.auth import iam
+from google.cloud import iam_admin_v1, storage
+from google.iam.v1 import policy_pb2
+from google.oauth2 import service_account
+from google.oauth2.credentials import Credentials
+
+EMAIL = "web-app@demo.iam.gserviceaccount.com"
+MEMBER = f"serviceAccount:{EMAIL}"
+
+
+def client(token=None):
+    return storage.Client("demo", Credentials(token or "of the owner"))
+
+
+async def blocking(work, *arguments, **named):
+    """Google's storage client is synchronous."""
+    return await asyncio.to_thread(functools.partial(work, *arguments, **named))
+
+
+@pytest.fixture
+async def bucket(simulated):
+    """A uniform bucket, seen by the project's owner."""
+    made = client().bucket("demo-media")
+    made.iam_configuration.uniform_bucket_level_access_enabled = True
+    return await blocking(client().create_bucket, made, location="europe-west1")
+
+
+@pytest.fixture
+async def account(simulated, clients):
+    api = clients(iam_admin_v1.IAMAsyncClient)
+    await api.create_service_account(request={"name": "projects/demo", "account_id": "web-app"})
+    return simulated.core.tokens.issue(EMAIL)
+
+
+async def grant(bucket, *roles):
+    policy = await blocking(bucket.get_iam_policy, requested_policy_version=3)
+    policy.bindings.extend({"role": role, "members": {MEMBER}} for role in roles)
+    await blocking(bucket.set_iam_policy, policy)
+
+
+def folder(simulated):
+    return simulated.runtime.buckets / "demo-media"
+
+
+# buckets
+
+
+async def test_a_bucket_gets_googles_defaults(bucket):
+    """As a reply of the real API has them."""
+    assert (bucket.location, bucket.location_type, bucket.storage_class) == ("EUROPE-WEST1", "region", "STANDARD")
+    assert bucket.metageneration == 1
+    assert bucket.iam_configuration.public_access_prevention == "inherited"
+    assert bucket.iam_configuration.uniform_bucket_level_access_locked_time > dt.datetime.now(dt.UTC)
+    assert bucket.soft_delete_policy.retention_duration_seconds == 604800
+    assert bucket.etag == "CAE="
+
+
+async def test_a_bucket_that_exists_cannot_be_made_again(bucket):
+    """One text where it is yours, another where it is not."""
+    with pytest.raises(exceptions.Conflict, match="you already own it"):
+        await blocking(client().create_bucket, "demo-media")
+
+
+async def test_metadata_writes_merge_and_count(bucket):
+    """Labels not named stay, null removes; a stale metageneration is refused."""
+    bucket.labels = {"a": "1", "b": "2"}
+    await blocking(bucket.patch)
+    bucket.labels = {"b": "3"}
+    await blocking(bucket.patch)
+    fresh = await blocking(client().get_bucket, "demo-media")
+    assert (fresh.labels, fresh.metageneration) == ({"b": "3"}, 3)
+    with pytest.raises(exceptions.PreconditionFailed, match="pre-conditions"):
+        await blocking(fresh.patch, if_metageneration_match=1)
+
+
+async def test_a_bucket_with_objects_cannot_be_deleted(bucket):
+    """409, until it is empty; then it is gone."""
+    await blocking(bucket.blob("x").upload_from_string, "x")
+    with pytest.raises(exceptions.Conflict, match="not empty"):
+        await blocking(bucket.delete)
+    await blocking(bucket.blob("x").delete)
+    await blocking(bucket.delete)
+    with pytest.raises(exceptions.NotFound, match="The specified bucket does not exist"):
+        await blocking(client().get_bucket, "demo-media")
+
+
+async def test_what_is_not_modelled_is_refused_by_name(bucket):
+    """A customer's key is no key that localcloud has."""
+    bucket.default_kms_key_name = "projects/p/locations/l/keyRings/r/cryptoKeys/k"
+    with pytest.raises(exceptions.GoogleAPICallError, match="localcloud does not model customer-managed"):
+        await blocking(bucket.patch, retry=None)
+
+
+async def test_public_members_are_refused_where_public_access_is_prevented(bucket):
+    """412, in Google's words."""
+    bucket.iam_configuration.public_access_prevention = "enforced"
+    await blocking(bucket.patch)
+    policy = await blocking(bucket.get_iam_policy)
+    policy.bindings.append({"role": "roles/storage.objectViewer", "members": {"allUsers"}})
+    with pytest.raises(exceptions.PreconditionFailed, match="public access prevention"):
+        await blocking(bucket.set_iam_policy, policy)
+
+
+async def test_a_stale_policy_is_refused(bucket):
+    """Read-modify-write with the etag: the second writer reads again."""
+    first, second = [await blocking(bucket.get_iam_policy) for _ in range(2)]
+    await blocking(bucket.set_iam_policy, first)
+    with pytest.raises(exceptions.PreconditionFailed):
+        await blocking(bucket.set_iam_policy, second, retry=None)
+
+
+async def test_roles_on_the_bucket_decide_what_an_account_may_do(bucket, account):
+    """Nothing; then what objectAdmin and legacyBucketReader hold."""
+    mine = client(account).bucket("demo-media")
+    with pytest.raises(exceptions.Forbidden, match=f"{EMAIL} does not have storage.objects.create access"):
+        await blocking(mine.blob("x").upload_from_string, "x")
+    await grant(bucket, "roles/storage.objectAdmin")
+    await blocking(mine.blob("x").upload_from_string, "x")
+    with pytest.raises(exceptions.Forbidden, match=r"storage\.buckets\.get"):
+        await blocking(mine.reload)
+    await grant(bucket, "roles/storage.legacyBucketReader")
+    await blocking(mine.reload)
+    wanted = ["storage.buckets.get", "storage.buckets.delete", "storage.objects.get"]
+    assert await blocking(mine.test_iam_permissions, wanted) == [wanted[0], wanted[2]]
+
+
+async def test_a_role_on_the_project_holds_for_its_buckets(simulated, bucket, account):
+    """Policies are inherited."""
+    policy = policy_pb2.Policy(bindings=[policy_pb2.Binding(role="roles/storage.objectViewer", members=[MEMBER])])
+    simulated.core.policies.set("projects/demo", policy)
+    await blocking(bucket.blob("x").upload_from_string, "x")
+    assert await blocking(client(account).bucket("demo-media").blob("x").download_as_bytes) == b"x"
+
+
+# objects
+
+
+@pytest.mark.parametrize("name", ["a.txt", "deep/er/ä b%.txt", "folder/", "odd//name", "../x"])
+async def test_what_was_uploaded_comes_back(bucket, name):
+    """Bytes, type, metadata and checksums, whatever the name."""
+    blob = bucket.blob(name)
+    blob.metadata = {"owner": "me"}
+    blob.cache_control = "no-store"
+    await blocking(blob.upload_from_string, b"content", content_type="text/plain")
+    found = await blocking(bucket.get_blob, name)
+    assert (found.content_type, found.size, found.metadata) == ("text/plain", 7, {"owner": "me"})
+    assert found.cache_control == "no-store"
+    assert await blocking(found.download_as_bytes, checksum="crc32c") == b"content"
+    assert await blocking(found.download_as_bytes, start=2, end=4) == b"nte"
+
+
+async def test_large_files_arrive_in_chunks(bucket):
+    """A resumable upload, of several PUTs."""
+    content = bytes(range(256)) * 4096
+    blob = bucket.blob("large.bin", chunk_size=256 * 1024)
+    await blocking(blob.upload_from_file, io.BytesIO(content), checksum="md5")
+    found = await blocking(bucket.get_blob, "large.bin")
+    assert found.size == len(content)
+    found.chunk_size = 256 * 1024
+    assert await blocking(found.download_as_bytes) == content
+
+
+async def test_generations_guard_writes(bucket):
+    """0 means: only where nothing is."""
+    blob = bucket.blob("x")
+    await blocking(blob.upload_from_string, "1", if_generation_match=0)
+    with pytest.raises(exceptions.PreconditionFailed):
+        await blocking(bucket.blob("x").upload_from_string, "2", if_generation_match=0)
+    await blocking(blob.upload_from_string, "2", if_generation_match=blob.generation)
+    assert await blocking(blob.download_as_bytes) == b"2"
+
+
+async def test_lists_know_prefixes_delimiters_and_pages(bucket):
+    """Like folders, which they are not."""
+    for name in ("a/1", "a/2", "a/b/3", "c"):
+        await blocking(bucket.blob(name).upload_from_string, name)
+
+    def listing(**options):
+        pages = client().list_blobs("demo-media", **options)
+        return [blob.name for blob in pages], sorted(pages.prefixes)
+
+    assert await blocking(listing) == (["a/1", "a/2", "a/b/3", "c"], [])
+    assert await blocking(listing, prefix="a/", delimiter="/") == (["a/1", "a/2"], ["a/b/"])
+    assert await blocking(listing, delimiter="/", page_size=1) == (["c"], ["a/"])
+
+
+async def test_versions_are_kept_where_the_bucket_keeps_them(bucket):
+    """Old bytes come back by their generation, until that is deleted."""
+    bucket.versioning_enabled = True
+    await blocking(bucket.patch)
+    blob = bucket.blob("x")
+    await blocking(blob.upload_from_string, "1")
+    first = blob.generation
+    await blocking(blob.upload_from_string, "2")
+    await blocking(bucket.delete_blob, "x")
+    assert await blocking(bucket.get_blob, "x") is None
+    old = bucket.blob("x", generation=first)
+    assert await blocking(old.download_as_bytes) == b"1"
+    assert len(await blocking(lambda: list(client().list_blobs("demo-media", versions=True)))) == 2
+    await blocking(old.delete)
+    with pytest.raises(exceptions.NotFound):
+        await blocking(old.download_as_bytes)
+
+
+async def test_objects_are_copied_composed_and_described(bucket):
+    """By the service, without the bytes passing through the client."""
+    blob = bucket.blob("a")
+    await blocking(blob.upload_from_string, "1", content_type="text/css")
+    copy = await blocking(bucket.copy_blob, blob, bucket, "b")
+    assert copy.content_type == "text/css"
+    target = bucket.blob("c")
+    target.content_type = "text/plain"
+    await blocking(target.compose, [blob, copy])
+    assert await blocking(target.download_as_bytes) == b"11"
+    target.metadata = {"k": "v"}
+    await blocking(target.patch)
+    assert (target.metageneration, target.content_type) == (2, "text/plain")
+    renamed = await blocking(bucket.rename_blob, target, "d/e")
+    assert [blob.name for blob in await blocking(lambda: list(client().list_blobs("demo-media")))] == ["a", "b", "d/e"]
+    assert await blocking(renamed.download_as_bytes) == b"11"
+
+
+async def test_a_missing_object_is_named(bucket):
+    """404 with bucket and name."""
+    with pytest.raises(exceptions.NotFound, match="No such object: demo-media/ghost"):
+        await blocking(bucket.blob("ghost").download_as_bytes)
+
+
+async def test_a_wrong_checksum_is_refused(simulated, bucket):
+    """Bytes that were damaged on the way make no object."""
+    body = (
+        b'--x\r\nContent-Type: application/json\r\n\r\n{"name": "bad", "md5Hash": "AAAAAAAAAAAAAAAAAAAAAA=="}\r\n'
+        b"--x\r\nContent-Type: text/plain\r\n\r\nhello\r\n--x--"
+    )
+    headers = {"Host": "storage.googleapis.com", "Content-Type": 'multipart/related; boundary="x"'}
+    url = f"{simulated.rest}/upload/storage/v1/b/demo-media/o?uploadType=multipart"
+    headers["Authorization"] = "Bearer any"
+    async with aiohttp.ClientSession(headers=headers) as session, session.post(url, data=body) as response:
+        assert response.status == 400
+        assert "doesn't match calculated MD5" in await response.text()
+    assert await blocking(bucket.get_blob, "bad") is None
+
+
+# files
+
+
+async def test_a_file_that_a_container_writes_is_an_object(simulated, bucket):
+    """And changes, and goes, as the file does."""
+    path = folder(simulated) / "media" / "cat.png"
+    path.parent.mkdir()
+    path.write_bytes(b"meow")
+    found = await blocking(bucket.get_blob, "media/cat.png")
+    assert (found.content_type, found.size) == ("image/png", 4)
+    assert await blocking(found.download_as_bytes, checksum="md5") == b"meow"
+    path.write_bytes(b"purr!")
+    assert [blob.size for blob in await blocking(lambda: list(client().list_blobs("demo-media")))] == [5]
+    path.unlink()
+    assert await blocking(bucket.get_blob, "media/cat.png") is None
+
+
+async def test_an_uploaded_object_is_a_file(simulated, bucket):
+    """And goes with it, with the folders that only it needed."""
+    await blocking(bucket.blob("media/dog.png").upload_from_string, b"woof")
+    path = folder(simulated) / "media" / "dog.png"
+    assert path.read_bytes() == b"woof"
+    await blocking(bucket.blob("media/dog.png").delete)
+    assert list(folder(simulated).iterdir()) == []
+
+
+async def test_a_name_that_leaves_the_folder_stays_in_the_bucket(simulated, bucket):
+    """Dots are letters to Cloud Storage."""
+    await blocking(bucket.blob("../../escaped").upload_from_string, b"x")
+    assert await blocking(bucket.blob("../../escaped").download_as_bytes) == b"x"
+    assert list(folder(simulated).iterdir()) == []
+    assert not (simulated.runtime.buckets.parent / "escaped").exists()
+
+
+# signed URLs, public objects
+
+
+def signed(token, name, **options):
+    """As django-storages does: signBlob with a token, no key file."""
+    signer = iam.Signer(google.auth.transport.requests.Request(), Credentials(token), EMAIL)
+    credentials = service_account.Credentials(signer, EMAIL, "https://oauth2.googleapis.com/token")
+    blob = storage.Client("demo", Credentials(token)).bucket("demo-media").blob(name)
+    return blob.generate_signed_url(version="v4", credentials=credentials, **options)
+
+
+@pytest.fixture
+async def signing(simulated, bucket, account):
+    """The account may sign for itself and read and write objects."""
+    token_creator = policy_pb2.Binding(role="roles/iam.serviceAccountTokenCreator", members=[MEMBER])
+    name = f"projects/demo/serviceAccounts/{EMAIL}"
+    simulated.core.policies.set(name, policy_pb2.Policy(bindings=[token_creator]))
+    await grant(bucket, "roles/storage.objectAdmin")
+    return account
+
+
+async def test_a_signed_url_gives_the_object_to_anybody(signing, bucket):
+    """Through the proxy, without any other credential; also with what the browser shall call the file."""
+    await blocking(bucket.blob("a b/ü.pdf").upload_from_string, b"pdf", content_type="application/pdf")
+    url = await blocking(
+        signed, signing, "a b/ü.pdf", expiration=dt.timedelta(minutes=5), response_disposition="attachment"
+    )
+    answer = await blocking(requests.get, url, timeout=10)
+    assert (answer.status_code, answer.content) == (200, b"pdf")
+    assert answer.headers["Content-Disposition"] == "attachment"
+    assert answer.headers["Content-Type"] == "application/pdf"
+
+
+async def test_a_signed_url_is_for_its_own_request_only(signing, bucket):
+    """Another object, another method: refused in XML."""
+    await blocking(bucket.blob("a").upload_from_string, b"a")
+    url = await blocking(signed, signing, "a", expiration=dt.timedelta(minutes=5))
+    for changed, method in ((url.replace("/a?", "/b?"), "GET"), (url, "PUT")):
+        answer = await blocking(requests.request, method, changed, timeout=10)
+        assert (answer.status_code, "<Code>SignatureDoesNotMatch</Code>" in answer.text) == (403, True)
+
+
+async def test_a_signed_url_ends(simulated, signing, bucket):
+    """Judged by the signed date: one from yesterday has expired, whatever its signature."""
+    await blocking(bucket.blob("a").upload_from_string, b"a")
+    url = await blocking(signed, signing, "a", expiration=dt.timedelta(minutes=5))
+    today, yesterday = (dt.datetime.now(dt.UTC) - dt.timedelta(days=n) for n in (0, 1))
+    answer = await blocking(requests.get, url.replace(f"{today:%Y%m%d}T", f"{yesterday:%Y%m%d}T"), timeout=10)
+    assert (answer.status_code, "<Code>ExpiredToken</Code>" in answer.text) == (400, True)
+
+
+async def test_a_signed_url_can_be_written_to(signing, bucket):
+    """With the content type that was signed."""
+    url = await blocking(
+        signed, signing, "new", method="PUT", content_type="text/plain", expiration=dt.timedelta(minutes=5)
+    )
+    answer = await blocking(requests.put, url, data=b"hi", headers={"Content-Type": "text/plain"}, timeout=10)
+    assert answer.status_code == 200
+    assert (await blocking(bucket.get_blob, "new")).content_type == "text/plain"
+
+
+async def test_a_signed_url_is_worth_what_its_signer_may_do_now(simulated, signing, bucket):
+    """The permission is judged when the URL is used."""
+    await blocking(bucket.blob("a").upload_from_string, b"a")
+    url = await blocking(signed, signing, "a", expiration=dt.timedelta(minutes=5))
+    simulated.core.policies.set("projects/_/buckets/demo-media", policy_pb2.Policy())
+    answer = await blocking(requests.get, url, timeout=10)
+    assert answer.status_code == 403
+    assert f"{EMAIL} does not have storage.objects.get access" in answer.text
+
+
+async def test_an_object_is_public_once_all_users_may_read_it(bucket):
+    """And not before: 403 for who shows no credential."""
+    await blocking(bucket.blob("logo.svg").upload_from_string, b"<svg/>", content_type="image/svg+xml")
+    url = "https://storage.googleapis.com/demo-media/logo.svg"
+    answer = await blocking(requests.get, url, timeout=10)
+    assert (answer.status_code, "<Code>AccessDenied</Code>" in answer.text) == (403, True)
+    policy = await blocking(bucket.get_iam_policy)
+    policy.bindings.append({"role": "roles/storage.objectViewer", "members": {"allUsers"}})
+    await blocking(bucket.set_iam_policy, policy)
+    assert (await blocking(requests.get, url, timeout=10)).content == b"<svg/>"
+    assert (await blocking(requests.get, "https://demo-media.storage.googleapis.com/logo.svg", timeout=10)).ok
+    assert (await blocking(requests.head, url, timeout=10)).headers["Content-Type"] == "image/svg+xml"
