@@ -152,6 +152,11 @@ def every(request: RestRequest, name: str) -> list[str]:
     return [query[name]] if name in query else []
 
 
+def flag(query: Mapping[str, str], name: str) -> bool:
+    """A boolean parameter; Python's client writes it with a capital."""
+    return query.get(name, "").lower() == "true"
+
+
 def refuse_lists(query: Mapping[str, str], bucket: rules.Bucket) -> None:
     """Access control lists: forbidden in uniform buckets, as with Google; elsewhere not modelled."""
     for name in ("predefinedAcl", "predefinedDefaultObjectAcl", "destinationPredefinedAcl"):

@@ -14,6 +14,7 @@ from localcloud.api.storage_base import (
     Preconditions,
     StorageBase,
     every,
+    flag,
     policy_name,
     precondition_failed,
     refuse_lists,
@@ -59,7 +60,7 @@ class BucketRoutes(StorageBase):
         if project is None:
             raise rules.invalid(f"Unknown project id: {request.query.get('project', '')}")
         self._require_on_project("storage.buckets.list", project.id)
-        if request.query.get("softDeleted") == "true":
+        if flag(request.query, "softDeleted"):
             raise not_modelled("soft-deleted buckets")
         prefix = request.query.get("prefix", "")
         found = [b for name, b in sorted(self.buckets.items(prefix)) if b["_project"] == project.id]

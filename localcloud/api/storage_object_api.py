@@ -16,6 +16,7 @@ from localcloud.api.storage_base import (
     NotModified,
     Preconditions,
     StorageBase,
+    flag,
     no_object,
     precondition_failed,
     refuse_lists,
@@ -49,11 +50,11 @@ class ObjectRoutes(StorageBase):
     async def list_objects(self, request: RestRequest) -> RestResponse:
         query = request.query
         bucket = self.bucket_of(request.variables["bucket"], query.get("prefix", ""), "storage.objects.list")
-        if query.get("softDeleted") == "true":
+        if flag(query, "softDeleted"):
             raise not_modelled("soft-deleted objects")
         if query.get("matchGlob"):
             raise not_modelled("matchGlob")
-        found = await self.objects.list(bucket["name"], query.get("versions") == "true")
+        found = await self.objects.list(bucket["name"], flag(query, "versions"))
         rows = _rows(found, query)
         chosen, token = page(rows, int(query.get("maxResults", PAGE)), query.get("pageToken", ""), PAGE, PAGE)
         answer: dict[str, Any] = {"kind": "storage#objects"}
@@ -271,7 +272,7 @@ def _rows(found: list[Meta], query: Mapping[str, str]) -> list[Meta | str]:
             folder = prefix + rest[: rest.index(delimiter) + len(delimiter)]
             if folder not in rows[-1:] and folder not in rows[-2:-1]:
                 rows.append(folder)
-            if name == folder and query.get("includeTrailingDelimiter") == "true":
+            if name == folder and flag(query, "includeTrailingDelimiter"):
                 rows.append(meta)
         else:
             rows.append(meta)

@@ -125,7 +125,7 @@ class _Parser:
         raise self._wrong()
 
     def _keyword(self, word: str) -> bool:
-        found = re.compile(rf"{word}(?=[\s(])").match(self._text, self._at)
+        found = re.compile(rf"{word}(?=[\s(]|$)").match(self._text, self._at)
         return self._advance(found.end()) if found else False
 
     def _literal(self, mark: str) -> bool:

@@ -49,8 +49,8 @@ async def test_unknown_services_and_long_batches_are_refused(simulated: LocalClo
         exceptions.PermissionDenied, match=r"Not found or permission denied for service\(s\): no\.such\."
     ):
         await usage.batch_enable_services(request={"parent": "projects/demo", "service_ids": ["no.such"]})
+    many = ["dns.googleapis.com"] * 21
     with pytest.raises(exceptions.InvalidArgument):
-        many = ["dns.googleapis.com"] * 21
         await usage.batch_enable_services(request={"parent": "projects/demo", "service_ids": many})
 
 

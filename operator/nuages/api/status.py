@@ -53,7 +53,7 @@ class OperationStatus(StatusPart):
     """A long-running operation under way, resumed by name after a restart."""
 
     name: str = Field(description="Google's name of the operation.")
-    kind: str = Field(description="Create, Update or Delete, or the API's word.")
+    service: str = Field(description="API to ask: run, sql or serviceusage.")
     resource: str = Field(description="Name of the resource.")
     started_at: str = Field(description="RFC 3339.", json_schema_extra={"format": "date-time"})
 
@@ -61,21 +61,18 @@ class OperationStatus(StatusPart):
 class MigrationStatus(StatusPart):
     """The migration of a release."""
 
-    execution: str = Field(description="Name of the job's execution.")
+    execution: str | None = Field(None, description="Name of the job's execution.")
     state: str = Field(description="Running, Succeeded or Failed.")
-    digest: str = Field("", description="Digest of the image that migrated.")
+    image_digest: str = Field("", description="Digest of the image that migrated.")
     log_uri: str | None = Field(None, description="Where its log is.")
 
 
 class ReleaseRecord(StatusPart):
-    """A release that ended."""
+    """A release that came to serve."""
 
     id: str = Field(description="Made from the digest and the template.")
     revision: str = Field("", description="Its revision.")
     image_digest: str = Field("", description="Digest of its image.")
-    result: str = Field(description="Succeeded, Failed or Superseded.")
-    reason: str = Field("", description="Why it failed.")
-    started_at: str | None = Field(None, description="RFC 3339.", json_schema_extra={"format": "date-time"})
     finished_at: str | None = Field(None, description="RFC 3339.", json_schema_extra={"format": "date-time"})
 
 
@@ -85,7 +82,12 @@ class ReleaseStatus(StatusPart):
     stage: str = Field(description="Step that it is in, or Done.")
     id: str = Field("", description="Made from the digest and the template.")
     revision: str = Field("", description="Its revision.")
-    image_digest: str = Field("", description="Digest of its image.")
+    image: str = Field("", description="spec.image that it was made from.")
+    image_digest: str = Field("", description="Digest that the image was resolved to.")
+    reconcile_at: str = Field("", description="Annotation nuages.dev/reconcile-at when it was last heeded.")
+    stage_started_at: str | None = Field(
+        None, description="When the step began, RFC 3339.", json_schema_extra={"format": "date-time"}
+    )
     migration: MigrationStatus | None = Field(None, description="Its migration.")
     started_at: str | None = Field(None, description="RFC 3339.", json_schema_extra={"format": "date-time"})
     history: tuple[ReleaseRecord, ...] = Field((), description="Releases before, newest first.")
@@ -96,29 +98,6 @@ class DatabaseStatus(StatusPart):
 
     instance: str = Field(max_length=98, description="Cloud SQL instance.")
     name: str = Field(max_length=63, description="Database.")
-
-
-class PlannedAction(StatusPart):
-    """What the operator would do next."""
-
-    action: str = Field(description="Create, Update, Replace, Adopt, Conflict or Delete.")
-    kind: str = Field(description="Such as SqlInstance.")
-    name: str = Field(description="Google's name of it.")
-    fields: tuple[str, ...] = Field((), description="Fields that differ.")
-
-
-class DriftStatus(StatusPart):
-    """What was last found changed by other hands."""
-
-    last_detected: str = Field(description="RFC 3339.", json_schema_extra={"format": "date-time"})
-    fields: tuple[str, ...] = Field((), description="Resource and field of each.")
-
-
-class ConnectionStatus(StatusPart):
-    """The connection budget."""
-
-    peak: int = Field(description="Connections that the app may open.")
-    limit: int = Field(description="Connections that the instance takes.")
 
 
 def _conditions() -> Any:
@@ -142,9 +121,6 @@ class DjangoAppStatus(StatusPart):
     release: ReleaseStatus | None = Field(None, description="The release under way, or the last.")
     resources: tuple[ResourceStatus, ...] = Field((), description="Google resources of the app.")
     operations: tuple[OperationStatus, ...] = Field((), description="Long-running operations under way.")
-    plan: tuple[PlannedAction, ...] = Field((), description="What would be done next.")
-    drift: DriftStatus | None = Field(None, description="What was found changed by other hands.")
-    connections: ConnectionStatus | None = Field(None, description="The connection budget.")
 
     def dump(self) -> dict[str, Any]:
         """The status as Kubernetes stores it; what is unset is left out."""

@@ -45,7 +45,7 @@ class Blueprint:
     hash_host: str = ""  # facts.hash_url's host: in the allowed hosts, but no reason for a release
     service: RunService | None = None
     db_init: RunJob | None = None
-    db_drop: RunJob | None = None  # the same job with the action "drop": deletion on an instance that stays
+    db_leave: RunJob | None = None  # the same job for a deletion on an instance that stays: drop, or mark as retained
     migrate: RunJob | None = None
     superuser: RunJob | None = None
     access: tuple[IamMember, ...] = ()

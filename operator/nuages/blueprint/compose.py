@@ -55,7 +55,7 @@ def compose(app: DjangoApp, tenant: DjangoTenant, facts: Facts) -> Blueprint:
         job_names=tuple(names.job_name(app, tenant, part) for part in JOBS),
         service=web(scope, image, environment) if image else None,
         db_init=db_init(scope),
-        db_drop=None if own_instance else db_init(scope, "drop"),
+        db_leave=None if own_instance else db_init(scope, "drop" if app.spec.deletion_policy == "Delete" else "retain"),
         migrate=migrate(scope, image, environment) if image else None,
         superuser=superuser(scope, image, environment) if image else None,
         access=invokers(scope),

@@ -60,6 +60,7 @@ def db_init(scope: Scope, action: Action = "ensure") -> RunJob | None:
         Login(names.role(scope.app.database_name, letter), f"{PASSWORD_VARIABLE}{letter.upper()}")
         for letter in _letters(scope)
     )
+    own = instance_of(scope.app, scope.tenant).create is not None
     document = DbInitSpec(
         database=scope.app.database_name,
         owner=names.role(scope.app.database_name, "owner"),
@@ -67,7 +68,8 @@ def db_init(scope: Scope, action: Action = "ensure") -> RunJob | None:
         logins=logins,
         extensions=scope.app.spec.database.extensions,
         action=action,
-        adopt=scope.app.metadata.annotations.get("nuages.dev/adopt") == "true",
+        # Whoever owns the instance owns the database: it may bear the uid of an earlier life of the app.
+        adopt=own or scope.app.metadata.annotations.get("nuages.dev/adopt") == "true",
     )
     environment: dict[str, str | SecretRef] = {
         "PGHOST": f"/cloudsql/{scope.connection_name}",

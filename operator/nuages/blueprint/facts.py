@@ -34,6 +34,9 @@ class Facts:
     operator_image: str  # what db-init runs
     image: ImageFacts | None = None
     existing_instance: ExistingInstance | None = None
+    own_instance: str = (
+        ""  # full name of the instance that bears the app's marker, its name being made from an older uid
+    )
     hash_url: str = ""  # the service's run.app URL of the hash form, once there is one
     kubernetes_secrets: Mapping[tuple[str, str], str] = field(default_factory=dict)  # (name, key) -> fingerprint
     config_maps: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

@@ -58,7 +58,7 @@ class Scope:
         existing = instance_of(self.app, self.tenant).existing
         if existing:
             return f"{names.project(self.tenant)}/instances/{existing}"
-        return names.instance_name(self.app, self.tenant)
+        return self.facts.own_instance or names.instance_name(self.app, self.tenant)
 
     @property
     def connection_name(self) -> str:

@@ -15,7 +15,7 @@ import typer
 from nuages.api.crd import write
 from nuages.api.tenant import DjangoTenant
 from nuages.api.validate import InvalidSpec, default_tenant
-from nuages.reconcile.reconciler import Settings
+from nuages.reconcile.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__, add_completion=False)
 

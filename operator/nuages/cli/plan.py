@@ -21,8 +21,9 @@ from nuages.reconcile.cluster import Body, Cluster
 from nuages.reconcile.gather import copies, gather
 from nuages.reconcile.plan import Action, Plan, Verb, make_plan, versions_of
 from nuages.reconcile.provision import image_of, look_at_service, see
-from nuages.reconcile.reconciler import Pass, Settings
+from nuages.reconcile.reconciler import Pass
 from nuages.reconcile.release.release import bind, identity
+from nuages.reconcile.settings import Settings
 from nuages.reconcile.trouble import Trouble, of_refusal
 
 NOTHING, TROUBLE, CHANGES = (

@@ -19,7 +19,8 @@ from nuages.kube.objects import KubernetesCluster
 from nuages.kube.probes import Probes
 from nuages.reconcile.gather import copies
 from nuages.reconcile.queue import Next, Queue
-from nuages.reconcile.reconciler import Reconciler, Settings
+from nuages.reconcile.reconciler import Reconciler
+from nuages.reconcile.settings import Settings
 
 log = structlog.get_logger()
 

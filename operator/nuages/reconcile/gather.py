@@ -10,8 +10,9 @@ from nuages.api.tenant import DjangoTenant, instance_of
 from nuages.blueprint.facts import ExistingInstance, Facts, ImageFacts
 from nuages.cloud import errors
 from nuages.cloud.access import CloudAccess
+from nuages.desired.resource import Owner
 from nuages.desired.secretmanager import Copied, Secret
-from nuages.desired.sql import ExistingSqlInstance
+from nuages.desired.sql import ExistingSqlInstance, SqlInstance
 from nuages.reconcile import reasons
 from nuages.reconcile.cluster import Cluster
 from nuages.reconcile.trouble import Trouble, of_error
@@ -36,6 +37,7 @@ async def gather(
         operator_image=operator_image,
         image=image,
         existing_instance=await _existing_instance(app, tenant, cloud, max_age),
+        own_instance=await own_instance(app, tenant, cloud, max_age),
         kubernetes_secrets=await _secret_fingerprints(app, cluster),
         config_maps=await _config_maps(app, cluster),
     )
@@ -144,3 +146,20 @@ def copies(cluster: Cluster) -> Callable[[Secret], Awaitable[bytes]]:
         return base64.b64decode(body["data"][payload.key])
 
     return copy
+
+
+async def own_instance(app: DjangoApp, tenant: DjangoTenant, cloud: CloudAccess, max_age: float) -> str:
+    """Full name of the instance that bears the app's marker, by whatever name; "" where there is none.
+
+    An instance's name carries a hash of the uid, so an app that was created again finds its retained one by label.
+    """
+    if not app.spec.database.enabled or instance_of(app, tenant).create is None:
+        return ""
+    ours = Owner(app.metadata.namespace, app.metadata.name, app.metadata.uid)
+    project = f"projects/{tenant.spec.project}"
+    try:
+        found = await cloud.inventory.list(SqlInstance, project, max_age)
+    except errors.ApiDisabled:
+        return ""
+    mine = [item.state.name for item in found if ours.may_have(item.owner)]
+    return min(mine, default="")

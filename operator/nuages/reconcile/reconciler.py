@@ -11,8 +11,8 @@ from typing import Any
 import structlog
 
 from nuages.api.app import DjangoApp
-from nuages.api.tenant import DjangoTenant
 from nuages.api.permission import check_allowed
+from nuages.api.tenant import DjangoTenant
 from nuages.api.validate import InvalidSpec, parse_app, parse_tenant
 from nuages.cloud import errors
 from nuages.cloud.access import CloudAccess, Clouds
@@ -27,6 +27,7 @@ from nuages.reconcile.queue import Next
 from nuages.reconcile.release.outcome import Done, Waiting
 from nuages.reconcile.report import Report
 from nuages.reconcile.rollout import rollout
+from nuages.reconcile.settings import Settings
 from nuages.reconcile.status import status
 from nuages.reconcile.teardown import tear_down
 from nuages.reconcile.trouble import Trouble, of_error
@@ -35,14 +36,6 @@ FINALIZER = "nuages.dev/google-resources"
 POLL_FIRST, POLL_LAST, POLL_SHARE = 0.5, 10.0, 0.02  # seconds, seconds, of the time that it has taken so far
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the operator was started with. `default_tenant` serves namespaces without a DjangoTenant."""
-
-    operator_image: str
-    default_tenant: Callable[[str], DjangoTenant] | None = None
 
 
 @dataclass(frozen=True)

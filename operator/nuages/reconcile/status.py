@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nuages.api.validate import parse_status
 from nuages.cloud.driver import Observed, Readiness
 from nuages.reconcile.conditions import conditions
 from nuages.reconcile.execute import Result, State
@@ -32,8 +33,18 @@ def status(report: Report, before: Mapping[str, Any], now: str) -> dict[str, Any
         made["resources"] = _resources(report)
     elif "resources" in before:
         made["resources"] = before["resources"]
-    made["release"] = _release(report, before.get("release") or {}, now)
-    return {name: value for name, value in made.items() if value not in ({}, None)}
+    made["database"] = _database(report) or before.get("database")
+    made["release"] = _release(report, before.get("release") or {}, now) or None
+    return parse_status({"status": {name: value for name, value in made.items() if value is not None}}).dump()
+
+
+def _database(report: Report) -> dict[str, str] | None:
+    """Where the data is, once db-init has been through: from then on the spec may not name another place."""
+    release = report.release
+    if release is None or release.db_init is None or report.stage in ("", "DbInit"):
+        return None
+    instance = release.db_init.template.cloud_sql[0].rsplit(":", 1)[-1]
+    return {"instance": instance, "name": release.app.database_name}
 
 
 def _phase(report: Report) -> str:
@@ -161,7 +172,7 @@ def _release(report: Report, before: Mapping[str, Any], now: str) -> dict[str, A
         "history": list(before.get("history") or []),
     }
     if through and not (same and before.get("stage") == DONE):
-        entry = {"revision": release.revision, "imageDigest": release.digest, "finishedAt": now}
+        entry = {"id": release.id, "revision": release.revision, "imageDigest": release.digest, "finishedAt": now}
         made["history"] = [entry, *made["history"]][:HISTORY]
     return {name: value for name, value in made.items() if value not in ("", {}, [])}
 

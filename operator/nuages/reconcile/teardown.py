@@ -39,9 +39,9 @@ async def tear_down(work: Pass, report: Report) -> Report:
     runs = await _delete_all(work, _run_resources(blueprint), keep=False)
     if any(result.state is not State.READY for result in runs.values()):
         return replace(report, results=runs)
-    dropped = await _drop_database(work, blueprint)
-    if dropped is not None:
-        return replace(report, outcome=dropped, stage="DropDatabase")
+    left = await _leave_database(work, blueprint)
+    if left is not None:
+        return replace(report, outcome=left, stage="LeaveDatabase")
     if blueprint.db_init is not None:
         runs |= await _delete_all(work, (blueprint.db_init,), keep=False)
     keep = work.app.spec.deletion_policy != "Delete"
@@ -109,21 +109,21 @@ async def _retain(work: Pass, resource: Resource, found: Observed[Any]) -> Resul
     return Result(resource, State.READY, found, Verb.KEEP)
 
 
-async def _drop_database(work: Pass, blueprint: Blueprint) -> Waiting | Failed | None:
-    """On an instance that stays, the database and its roles go by a job; None where there is nothing to drop."""
-    job = blueprint.db_drop
-    if job is None or work.app.spec.deletion_policy != "Delete":
-        return None
+async def _leave_database(work: Pass, blueprint: Blueprint) -> Waiting | None:
+    """On an instance that stays, the database goes, or is marked as retained, by a job; None once that is done."""
+    job = blueprint.db_leave
+    if job is None or "database" not in work.before:
+        return None  # db-init has never been through
     seen = {r.name: await work.cloud.drivers.of(type(r)).observe(r.name) for r in blueprint.resources}
     bound = job.bind(versions_of(seen))
     if bound is None:
-        return None  # its secrets were never made, so neither was the database
+        return None  # its secrets are gone, and so is what they opened
     run = Run(
         bound,
-        fingerprint(["drop", work.app.metadata.uid])[:8],
-        what="db-init drop",
-        reason_running="DroppingDatabase",
-        reason_failed="DatabaseDropFailed",
+        fingerprint([bound.template.environment, work.app.metadata.uid])[:8],
+        what="db-init (deletion)",
+        reason_running="LeavingDatabase",
+        reason_failed="DatabaseNotLeft",
         remedy="Read its log",
         retry_exit_codes=RETRYABLE,
     )
