@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from localcloud import cli_build, cli_faults, cli_logs
+from localcloud import cli_build, cli_faults, cli_logs, lightimports
 from localcloud.cli_client import end, fail, request, running
 from localcloud.folder import Folder, InUse
 
@@ -41,6 +41,7 @@ def up(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once it is ready.")] = False,
 ) -> None:
     """Start; Ctrl-C (or `localcloud down`) ends it and all that it runs. The state stays in the folder."""
+    lightimports.install()
     from localcloud import cli_up
     from localcloud.localcloud import Options
 

@@ -26,6 +26,7 @@ from localcloud.core.state import Store
 from localcloud.environment import client_environment, developer_environment
 from localcloud.folder import Address, Folder
 from localcloud.front.ca import CertificateAuthority
+from localcloud.front.frontdoor import FrontDoor
 from localcloud.front.proxy import Proxy
 from localcloud.front.upstream import system
 from localcloud.gateway.grpc import GrpcGateway
@@ -34,7 +35,7 @@ from localcloud.gateway.longrunning import for_services
 from localcloud.gateway.rest import RestGateway
 from localcloud.gateway.router import Router
 from localcloud.runtime.runtime import Runtime
-from localcloud.services import front_door, services
+from localcloud.services import services
 
 if TYPE_CHECKING:
     from localcloud.controlplane.plane import ControlPlane
@@ -160,7 +161,7 @@ class LocalCloud:
         grpc_port = await grpc.start()
         self._stack.push_async_callback(grpc.stop)
         gateway = RestGateway(
-            self.core, router, front_door(self.core), self._is_front, Admin(self.core, self.token).handle
+            self.core, router, FrontDoor(self.core), self._is_front, Admin(self.core, self.token).handle
         )
         runner = web.AppRunner(
             gateway.application(), access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S

@@ -1,46 +1,70 @@
-"""Every API that this cloud serves."""
+"""Every API that this cloud serves, in the order in which a path without a host is tried."""
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import logging
-import pkgutil
+from collections.abc import Callable
 
-from aiohttp import web
-
-from localcloud import api
+from localcloud.api.iam import Iam
+from localcloud.api.iamcredentials import IamCredentials
+from localcloud.api.logging import Logging
+from localcloud.api.oauth import OAuth, Sts
+from localcloud.api.registry import Registry
+from localcloud.api.resourcemanager import Projects, ProjectsV1
+from localcloud.api.run_executions import Executions, Tasks
+from localcloud.api.run_jobs import Jobs
+from localcloud.api.run_revisions import Revisions
+from localcloud.api.run_services import Services
+from localcloud.api.secretmanager import SecretManager
+from localcloud.api.serviceusage import ServiceIdentities, ServiceUsage
+from localcloud.api.sql_backups import SqlBackupRuns, SqlBackupRunsBeta
+from localcloud.api.sql_catalog import SqlFlags, SqlFlagsBeta, SqlOperations, SqlOperationsBeta, SqlTiers, SqlTiersBeta
+from localcloud.api.sql_inside import SqlDatabases, SqlDatabasesBeta, SqlUsers, SqlUsersBeta
+from localcloud.api.sql_instances import SqlInstances, SqlInstancesBeta
+from localcloud.api.storage import Storage
 from localcloud.core.cloud import Cloud
 from localcloud.core.rest import RestService
 from localcloud.core.service import Service
-from localcloud.gateway.rest import FrontDoor
 
-logger = logging.getLogger(__name__)
+Made = Service | RestService
+
+KINDS: tuple[Callable[[Cloud], Made], ...] = (
+    # who and where
+    Projects,
+    ProjectsV1,
+    ServiceUsage,
+    ServiceIdentities,
+    Iam,
+    IamCredentials,
+    OAuth,
+    Sts,
+    # what apps are made of
+    SecretManager,
+    Services,
+    Revisions,
+    Jobs,
+    Executions,
+    Tasks,
+    SqlInstances,
+    SqlDatabases,
+    SqlUsers,
+    SqlBackupRuns,
+    SqlOperations,
+    SqlFlags,
+    SqlTiers,
+    Storage,
+    Registry,
+    Logging,
+    # v1beta4 of Cloud SQL, as gcloud and Terraform speak it
+    SqlInstancesBeta,
+    SqlDatabasesBeta,
+    SqlUsersBeta,
+    SqlBackupRunsBeta,
+    SqlOperationsBeta,
+    SqlFlagsBeta,
+    SqlTiersBeta,
+)
 
 
-def services(cloud: Cloud) -> list[Service | RestService]:
-    """While the APIs are being written: every class in localcloud.api that takes the cloud alone."""
-    made: list[Service | RestService] = []
-    for info in pkgutil.iter_modules(api.__path__, "localcloud.api."):
-        try:
-            module = importlib.import_module(info.name)
-            for _, kind in inspect.getmembers(module, inspect.isclass):
-                is_local = kind.__module__ == info.name and issubclass(kind, Service | RestService)
-                if is_local and hasattr(kind, "host") and not kind.__name__.startswith("_"):
-                    made.append(kind(cloud))
-        except (ImportError, TypeError, SyntaxError, AttributeError, NameError) as error:
-            logger.warning("%s: %r", info.name, error)
-    return made
-
-
-class _NoFrontDoor:
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        return web.Response(status=404)
-
-
-def front_door(cloud: Cloud) -> FrontDoor:
-    try:
-        from localcloud.front.frontdoor import FrontDoor as Real
-    except ImportError:
-        return _NoFrontDoor()
-    return Real(cloud)
+def services(cloud: Cloud) -> list[Made]:
+    """One of each; what the services of one API share is in the cloud (Cloud.shared)."""
+    return [kind(cloud) for kind in KINDS]

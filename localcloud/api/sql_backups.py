@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
+
 from localcloud.api import listing, sql_errors
 from localcloud.api.messages import sql as pb
 from localcloud.api.sql_queue import Task, Work
@@ -22,7 +25,18 @@ class BackupWorks:
         queue = self._sql.queue
         queue.register("backup", Work("sql.backups.create", self._made, self._copy, self._failed))
         queue.register("deleteBackup", Work("sql.databases.change", self._deleted))
+        queue.register("clone", Work("sql.instances.create", self._sql.created, self._clone, self._sql.failed))
         queue.register("restore", Work("sql.backups.create", self._restored))
+
+    async def _clone(self, task: Task) -> None:
+        """A server of its own with the source's databases and users."""
+        await self._sql.start_new(task)
+        source = self._sql.items.get(task.arguments["source"])
+        server = self._sql.server(self._sql.items.get(task.instance))
+        copy = self._sql.servers.backups(source.connection_name) / f"clone-{task.operation}"
+        await self._sql.server(source).dump(copy)
+        await server.restore(copy)
+        await asyncio.to_thread(shutil.rmtree, copy, ignore_errors=True)
 
     async def _copy(self, task: Task) -> None:
         run = self._sql.backups.get(_key(task))

@@ -48,6 +48,11 @@ def complete_settings(instance: pb.DatabaseInstance) -> None:
     settings.location_preference.zone = settings.location_preference.zone or zone(instance)
     if plus and not settings.HasField("data_cache_config") and sql_versions.engine(version) == "MYSQL":
         settings.data_cache_config.data_cache_enabled = True
+    if settings.HasField("maintenance_window"):
+        settings.maintenance_window.kind = "sql#maintenanceWindow"
+    if settings.insights_config.query_insights_enabled:
+        _default(settings.insights_config, "query_string_length", 1024)
+        _default(settings.insights_config, "query_plans_per_minute", 5)
     _complete_addresses(settings.ip_configuration)
     _complete_backups(settings.backup_configuration, plus, sql_versions.engine(version))
 
@@ -119,6 +124,8 @@ def etag(*parts: object) -> str:
 def _complete_addresses(ip: pb.IpConfiguration) -> None:
     _default(ip, "ipv4_enabled", True)
     _default(ip, "require_ssl", False)
+    for network in ip.authorized_networks:
+        network.kind = "sql#aclEntry"
     ip.ssl_mode = ip.ssl_mode or pb.number(ip, "ssl_mode", "ALLOW_UNENCRYPTED_AND_ENCRYPTED")
     if not ip.HasField("server_certificate_rotation_mode"):
         ip.server_certificate_rotation_mode = 0

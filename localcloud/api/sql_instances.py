@@ -146,6 +146,24 @@ class SqlInstances(SqlService):
         arguments = {"source": source, "backup": str(run.id)}
         return self.shown(self.sql.queue.start("RESTORE_VOLUME", key, "restore", **arguments))
 
+    @rpc(f"POST {INSTANCE}/clone", body="body")
+    async def clone(self, request: pb.SqlInstancesCloneRequest) -> pb.Operation:
+        """A new instance with the source's settings, users and data."""
+        source, context = self.sql.key(request.project, request.instance), request.body.clone_context
+        self.sql.require("instances.clone", source)
+        original, _ = self.sql.running(source)
+        if context.HasField("point_in_time") or context.HasField("bin_log_coordinates") or context.database_names:
+            raise not_modelled("clones of anything but a whole instance as it is now")
+        project = self.sql.project(request.project)
+        sql_rules.check_name(context.destination_instance_name, project.id)
+        instance = self.sql.items.get(source)
+        for field in OUTPUT_ONLY:
+            instance.ClearField(field)
+        instance.name = context.destination_instance_name
+        instance.settings.location_preference.zone = context.preferred_zone or original.gce_zone
+        sql_defaults.complete(instance, project, self.cloud.clock.now())
+        return self.shown(self.sql.clone(source, self.sql.key(project.id, instance.name), instance))
+
     def _changing(self, request: Message) -> str:
         key = self.sql.key(request.project, request.instance)  # type: ignore[attr-defined]
         self.sql.require("instances.update", key)

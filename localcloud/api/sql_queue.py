@@ -13,7 +13,7 @@ from typing import Any
 from localcloud.api import sql_errors
 from localcloud.api.messages import sql as pb
 from localcloud.core.cloud import Cloud
-from localcloud.core.errors import ApiError
+from localcloud.core.errors import ApiError, Code
 from localcloud.core.identity import current_caller
 
 logger = logging.getLogger(__name__)
@@ -149,8 +149,7 @@ class Queue:
         except Exception:
             logger.exception("%s of %s failed", work.verb, task.instance)
             await work.undo(task)
-            message = "An unknown error occurred."
-            return ApiError(sql_errors.in_progress().code, message, reason="INTERNAL_ERROR")
+            return ApiError(Code.INTERNAL, "An unknown error occurred.", reason="INTERNAL_ERROR")
         return None
 
     def _new(self, kind: str, instance: str) -> pb.Operation:

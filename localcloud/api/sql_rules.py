@@ -34,16 +34,8 @@ SETTINGS_NOT_MODELLED = (
 
 def check_new(instance: pb.DatabaseInstance, project: str, simulated: bool) -> None:
     """What the caller sent to `insert`, before defaults. Raises 400 or says what is not modelled."""
-    name, version = instance.name, version_name(instance)
-    if not name:
-        raise _required("name")
-    if not NAME.fullmatch(name) or len(f"{project}:{name}") > MAX_NAME:
-        raise ApiError(
-            Code.INVALID_ARGUMENT,
-            f'Invalid instance name "{name}". Must be composed of lowercase letters, numbers, and hyphens; must start '
-            "with a letter; must end with a letter or a number.",
-            reason="invalidInstanceName",
-        )
+    version = version_name(instance)
+    check_name(instance.name, project)
     if instance.maintenance_version:
         raise invalid(f"Maintenance version ({instance.maintenance_version}) must not be set.")
     if not instance.settings.tier:
@@ -60,6 +52,19 @@ def check_new(instance: pb.DatabaseInstance, project: str, simulated: bool) -> N
         raise not_modelled(f"{version}, but for its API under --simulate: a real instance is PostgreSQL only")
 
 
+def check_name(name: str, project: str) -> None:
+    """Raises 400."""
+    if not name:
+        raise _required("name")
+    if not NAME.fullmatch(name) or len(f"{project}:{name}") > MAX_NAME:
+        raise ApiError(
+            Code.INVALID_ARGUMENT,
+            f'Invalid instance name "{name}". Must be composed of lowercase letters, numbers, and hyphens; must start '
+            "with a letter; must end with a letter or a number.",
+            reason="invalidInstanceName",
+        )
+
+
 def check(instance: pb.DatabaseInstance, service_networking: bool) -> None:
     """The instance as it is to be, defaults filled in. Raises 400."""
     settings, version = instance.settings, version_name(instance)
@@ -68,7 +73,9 @@ def check(instance: pb.DatabaseInstance, service_networking: bool) -> None:
     if tier is None or tier.plus != is_plus(instance):
         raise wrong_tier(settings.tier, edition)
     addresses = settings.ip_configuration
-    if not (addresses.ipv4_enabled.value or addresses.private_network or addresses.psc_config.psc_enabled.value):
+    if addresses.HasField("psc_config"):
+        raise not_modelled("the field settings.ipConfiguration.pscConfig of a Cloud SQL instance")
+    if not (addresses.ipv4_enabled.value or addresses.private_network):
         raise invalid("At least one of Public IP or Private IP or PSC connectivity must be enabled.")
     if addresses.private_network and not service_networking:
         name = f"{instance.project}:{instance.name}"

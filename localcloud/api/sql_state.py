@@ -39,7 +39,7 @@ class Instances:
         self._passwords = cloud.store.records("sql.passwords")  # of administrators still to be made; never shown
         self._resumed = False
         self.servers.on_close.append(self.queue.close)
-        self.queue.register("create", Work("sql.instances.create", self._created, self._start_new, self._failed))
+        self.queue.register("create", Work("sql.instances.create", self.created, self.start_new, self.failed))
         self.queue.register("update", Work("sql.instances.update", self._updated))
         self.queue.register("restart", Work("sql.instances.restart", self._restarted))
         self.queue.register("delete", Work("sql.instances.delete", self._removed))
@@ -95,13 +95,22 @@ class Instances:
 
     def insert(self, key: str, instance: pb.DatabaseInstance, password: str) -> pb.Operation:
         """Keep a new instance, checked and complete, and start to make it."""
+        self._keep_new(key, instance)
+        if password:
+            self._passwords.put(key, {"root": password})
+        return self.queue.start("CREATE", key, "create")
+
+    def clone(self, source: str, key: str, instance: pb.DatabaseInstance) -> pb.Operation:
+        """The same for a copy of `source`. Raises operationInProgress while that one is busy."""
+        self.queue.require_idle(source)
+        self._keep_new(key, instance)
+        return self.queue.start("CLONE", key, "clone", source=source)
+
+    def _keep_new(self, key: str, instance: pb.DatabaseInstance) -> None:
         if key in self.items or self._is_reserved(key):
             raise sql_errors.already_exists()
         instance.state = pb.number(instance, "state", "PENDING_CREATE")
         self.put(key, instance)
-        if password:
-            self._passwords.put(key, {"root": password})
-        return self.queue.start("CREATE", key, "create")
 
     def put(self, key: str, instance: pb.DatabaseInstance) -> pb.DatabaseInstance:
         """With a new etag."""
@@ -111,7 +120,8 @@ class Instances:
 
     # what operations do
 
-    async def _start_new(self, task: Task) -> None:
+    async def start_new(self, task: Task) -> None:
+        """Make the server of a new instance, with the administrator's password where one was given."""
         instance = self.items.get(task.instance)
         server = self.server(instance)
         with _told():
@@ -122,7 +132,8 @@ class Instances:
             await server.set_password("postgres", password)
         self._passwords.remove(task.instance)
 
-    async def _created(self, task: Task) -> None:
+    async def created(self, task: Task) -> None:
+        """The instance can be used."""
         instance = self.items.get(task.instance)
         instance.state = pb.number(instance, "state", "RUNNABLE")
         sql_defaults.set_addresses(instance)
@@ -130,7 +141,8 @@ class Instances:
         if not is_running(instance):  # made with activationPolicy NEVER
             await self.server(instance).stop()
 
-    async def _failed(self, task: Task) -> None:
+    async def failed(self, task: Task) -> None:
+        """The instance stays, of no use, until it is deleted."""
         instance = self.items.find(task.instance)
         if instance is not None:
             instance.state = pb.number(instance, "state", "FAILED")
@@ -156,7 +168,9 @@ class Instances:
             await server.start()
 
     async def _removed(self, task: Task) -> None:
-        instance = self.items.get(task.instance)
+        instance = self.items.find(task.instance)
+        if instance is None:
+            return  # interrupted between the removal and its record
         await self.servers.remove(instance.connection_name)
         for user in self.users.under(task.instance):
             self.users.remove(user_key(task.instance, user.name, user.host))

@@ -13,7 +13,7 @@ from localcloud.api.storage_base import NotModified, Preconditions
 from localcloud.api.storage_bucket_api import BucketRoutes
 from localcloud.api.storage_signing import Refused, is_signed, signer
 from localcloud.api.storage_uploads import UploadRoutes
-from localcloud.core.errors import ApiError, Code, Family
+from localcloud.core.errors import ApiError, Code, Family, not_modelled
 from localcloud.core.identity import ANONYMOUS, Caller, current_caller
 from localcloud.core.rest import RestRequest, RestResponse, route
 
@@ -25,6 +25,13 @@ CODES = {
     Code.CONDITION_NOT_MET: "PreconditionFailed",
     Code.UNIMPLEMENTED: "NotImplemented",
 }
+JSON_ROOTS = (
+    "storage",
+    "upload",
+    "download",
+    "resumable",
+    "batch",
+)  # no bucket: paths of the JSON API without a method
 STORED_HEADERS = {
     "Cache-Control": "cacheControl",
     "Content-Disposition": "contentDisposition",
@@ -91,6 +98,8 @@ class Storage(UploadRoutes, BucketRoutes):
     async def _xml(self, request: RestRequest, work: Callable[[str, str], Awaitable[RestResponse]]) -> RestResponse:
         """Who asks (by signature, token or not at all), what for, and errors as this API words them."""
         bucket, name = request.variables.get("bucket", ""), request.variables["object"]
+        if bucket in JSON_ROOTS:
+            raise not_modelled(f"{request.method} {request.path} of Cloud Storage")
         if request.host != HOST and request.host.endswith(f".{HOST}"):
             name = f"{bucket}/{name}" if bucket else name
             bucket = request.host.removesuffix(f".{HOST}")

@@ -113,6 +113,12 @@ class BucketRoutes(StorageBase):
             }
         )
 
+    @route(f"GET {B}/{{bucket}}/managedFolders", resource=RESOURCE, open=True)
+    async def list_managed_folders(self, request: RestRequest) -> RestResponse:
+        """gcloud asks before it removes a bucket; none can be made here, so there is none."""
+        self.bucket(request.variables["bucket"], "storage.managedFolders.list")
+        return RestResponse.of({"kind": "storage#managedFolders"})
+
     # policies
 
     @route(f"GET {B}/{{bucket}}/iam", resource=RESOURCE, open=True)

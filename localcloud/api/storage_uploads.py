@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import email.parser
-import email.policy
 import json
 import re
 import uuid
@@ -24,6 +22,7 @@ from localcloud.runtime.objects import Meta, hashes_of
 
 PATHS = ("/upload/storage/v1/b/{bucket}/o", "/resumable/upload/storage/v1/b/{bucket}/o")
 CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
+BOUNDARY = re.compile(r"""boundary=(?:"([^"]+)"|'([^']+)'|([^;\s]+))""")  # gcloud takes single quotes
 RESUME_INCOMPLETE = 308
 CLIENT_CLOSED = 499  # what the deletion of an upload answers
 
@@ -158,10 +157,10 @@ class UploadRoutes(ObjectRoutes):
 def _parts(request: RestRequest) -> tuple[dict[str, Any], str, bytes]:
     """The metadata, the content's type and the content of a multipart/related body."""
     kind = request.headers.get("Content-Type", "")
-    parsed = email.parser.HeaderParser(policy=email.policy.HTTP).parsestr(f"Content-Type: {kind}\r\n\r\n")
-    boundary = parsed.get_boundary()
-    if boundary is None:
+    found = BOUNDARY.search(kind)
+    if found is None:
         raise rules.invalid("Missing boundary of a multipart body.")
+    boundary = next(group for group in found.groups() if group)
     mark = rb"\r?\n--" + re.escape(boundary.encode()) + rb"(?:--)?[ \t]*(?:\r?\n|$)"
     sections = re.split(mark, b"\r\n" + request.body)
     bodies = [_section(section) for section in sections[1:] if section]

@@ -28,7 +28,7 @@ class Store:
         self._db.execute("CREATE TABLE IF NOT EXISTS item (kind TEXT, name TEXT, body BLOB, PRIMARY KEY (kind, name))")
 
     def collection(self, kind: str, message: type[M], missing: Callable[[str], Exception]) -> Collection[M]:
-        """The messages of one kind, the same for all who ask; `missing` makes the error that `get` raises for a name."""
+        """The messages of one kind, the same for all who ask; `missing` makes the error of `get` for a name."""
         if kind not in self._collections:
             self._collections[kind] = Collection(self, kind, message, missing)
         return self._collections[kind]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from localcloud.runtime.processes import Processes
 
 if TYPE_CHECKING:
     from localcloud.core.cloud import Cloud
+    from localcloud.runtime.databases import Servers
     from localcloud.runtime.images import ImageStore
+    from localcloud.runtime.logs import LogStore
     from localcloud.runtime.metadata import MetadataServers
+    from localcloud.runtime.revisions import Revisions, SimulatedRevisions
+    from localcloud.runtime.tasks import SimulatedTasks, Tasks
 
 
 @dataclass
@@ -25,11 +28,11 @@ class Runtime:
     processes: Processes | None  # None when simulated
     buckets: Path  # a folder for each bucket
     images: ImageStore = field(init=False)
-    databases: Any = field(init=False)
-    revisions: Any = field(init=False)
-    tasks: Any = field(init=False)
-    logs: Any = field(init=False)
+    logs: LogStore = field(init=False)
     metadata: MetadataServers = field(init=False)
+    databases: Servers = field(init=False)
+    revisions: Revisions | SimulatedRevisions = field(init=False)
+    tasks: Tasks | SimulatedTasks = field(init=False)
     # What a process needs to reach Google's names here: HTTPS_PROXY, NO_PROXY, CA files; set once the proxy listens.
     client_environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -42,28 +45,24 @@ class Runtime:
 
     def attach(self, cloud: Cloud) -> None:
         """Make what works for this cloud; nothing is started yet."""
+        from localcloud.runtime.databases import Databases, SimulatedDatabases
         from localcloud.runtime.images import ImageStore
         from localcloud.runtime.logs import LogStore
+        from localcloud.runtime.metadata import MetadataServers
+        from localcloud.runtime.revisions import Revisions, SimulatedRevisions
+        from localcloud.runtime.tasks import SimulatedTasks, Tasks
 
         self.images = ImageStore(self.dir / "images")
         self.logs = LogStore(cloud)
-        self.metadata = _part("metadata", "MetadataServers", cloud)
-        self.databases = _part("databases", "SimulatedDatabases" if self.simulate else "Databases", cloud)
-        self.revisions = _part("revisions", "SimulatedRevisions" if self.simulate else "Revisions", cloud)
-        self.tasks = _part("tasks", "SimulatedTasks" if self.simulate else "Tasks", cloud)
+        self.metadata = MetadataServers(cloud)
+        self.databases = SimulatedDatabases(cloud) if self.simulate else Databases(cloud)
+        self.revisions = SimulatedRevisions(cloud) if self.simulate else Revisions(cloud)
+        self.tasks = SimulatedTasks(cloud) if self.simulate else Tasks(cloud)
 
     async def close(self) -> None:
-        """End every process and server."""
+        """End every process and server, those first that use the others."""
         for part in (self.revisions, self.tasks, self.databases, self.metadata):
-            if part is not None:
-                await part.close()
+            await part.close()
         if self.processes is not None:
             await self.processes.close()
         await self.logs.close()
-
-
-def _part(module: str, name: str, cloud: Cloud) -> Any:
-    try:
-        return getattr(importlib.import_module(f"localcloud.runtime.{module}"), name)(cloud)
-    except (ImportError, AttributeError):
-        return None

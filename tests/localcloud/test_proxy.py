@@ -59,9 +59,9 @@ async def test_registry_and_app_names_end_here_too(simulated: LocalCloud) -> Non
 
 async def test_two_hundred_requests_at_once(simulated: LocalCloud) -> None:
     """Each over a connection of its own."""
+    context = ssl.create_default_context(cafile=str(simulated.authority.certificate))
 
     async def one() -> str:
-        context = ssl.create_default_context(cafile=str(simulated.authority.bundle))
         reader, writer = await asyncio.open_connection("127.0.0.1", int(simulated.proxy_url.rpartition(":")[2]))
         writer.write(b"CONNECT oauth2.googleapis.com:443 HTTP/1.1\r\n\r\n")
         await reader.readuntil(b"\r\n\r\n")

@@ -15,27 +15,27 @@ from localcloud.localcloud import LocalCloud
 
 NUMBER = "187635794409"
 PARENT = "projects/demo"
-AUTOMATIC = {"replication": {"automatic": {}}}
+AUTOMATIC: dict[str, Any] = {"replication": {"automatic": {}}}
 
 
 @pytest.fixture
-def secrets(simulated: LocalCloud, clients: Any) -> SecretManagerServiceAsyncClient:
+def secrets(simulated: LocalCloud, clients: Any) -> Any:
     return clients(SecretManagerServiceAsyncClient)
 
 
-async def _made(secrets: SecretManagerServiceAsyncClient, name: str = "key", **fields: Any) -> str:
+async def _made(secrets: Any, name: str = "key", **fields: Any) -> str:
     await secrets.create_secret(parent=PARENT, secret_id=name, secret={**AUTOMATIC, **fields})
     return f"{PARENT}/secrets/{name}"
 
 
-async def test_names_carry_the_project_number(secrets: SecretManagerServiceAsyncClient) -> None:
+async def test_names_carry_the_project_number(secrets: Any) -> None:
     """Whatever the caller named the project by."""
     made = await secrets.create_secret(parent=PARENT, secret_id="key", secret=AUTOMATIC)
     assert made.name == f"projects/{NUMBER}/secrets/key"
     assert (await secrets.get_secret(name=made.name)).etag == made.etag
 
 
-async def test_duplicates_and_absent_secrets_are_google_errors(secrets: SecretManagerServiceAsyncClient) -> None:
+async def test_duplicates_and_absent_secrets_are_google_errors(secrets: Any) -> None:
     """With Google's texts."""
     await _made(secrets)
     with pytest.raises(exceptions.AlreadyExists, match=rf"Secret \[projects/{NUMBER}/secrets/key\] already exists\."):
@@ -44,11 +44,11 @@ async def test_duplicates_and_absent_secrets_are_google_errors(secrets: SecretMa
         await secrets.get_secret(name=f"{PARENT}/secrets/other")
 
 
-async def test_versions_count_up_and_latest_is_the_highest(secrets: SecretManagerServiceAsyncClient) -> None:
+async def test_versions_count_up_and_latest_is_the_highest(secrets: Any) -> None:
     """Numbers are never reused, and `latest` is the highest one even when disabled."""
     key = await _made(secrets)
-    for text in (b"one", b"two"):
-        await secrets.add_secret_version(parent=key, payload={"data": text})
+    for data in (b"one", b"two"):
+        await secrets.add_secret_version(parent=key, payload={"data": data})
     answer = await secrets.access_secret_version(name=f"{key}/versions/latest")
     assert (answer.name.rsplit("/", 1)[1], answer.payload.data) == ("2", b"two")
     assert answer.payload.data_crc32c == google_crc32c.value(b"two")
@@ -58,7 +58,7 @@ async def test_versions_count_up_and_latest_is_the_highest(secrets: SecretManage
         await secrets.access_secret_version(name=f"{key}/versions/latest")
 
 
-async def test_a_destroyed_version_stays_destroyed(secrets: SecretManagerServiceAsyncClient) -> None:
+async def test_a_destroyed_version_stays_destroyed(secrets: Any) -> None:
     """Its payload is gone, and it cannot be enabled again."""
     key = await _made(secrets)
     await secrets.add_secret_version(parent=key, payload={"data": b"one"})
@@ -69,7 +69,7 @@ async def test_a_destroyed_version_stays_destroyed(secrets: SecretManagerService
             await call(name=f"{key}/versions/1")
 
 
-async def test_a_delayed_destruction_can_be_undone(secrets: SecretManagerServiceAsyncClient) -> None:
+async def test_a_delayed_destruction_can_be_undone(secrets: Any) -> None:
     """With versionDestroyTtl the version is disabled first, and enabling it takes the destruction back."""
     key = await _made(secrets, version_destroy_ttl={"seconds": 86_400})
     await secrets.add_secret_version(parent=key, payload={"data": b"one"})
@@ -81,7 +81,7 @@ async def test_a_delayed_destruction_can_be_undone(secrets: SecretManagerService
     assert not enabled.scheduled_destroy_time
 
 
-async def test_stale_etags_are_refused(secrets: SecretManagerServiceAsyncClient) -> None:
+async def test_stale_etags_are_refused(secrets: Any) -> None:
     """On secrets and on versions; a current one passes."""
     key = await _made(secrets)
     first = await secrets.get_secret(name=key)
@@ -97,7 +97,7 @@ async def test_stale_etags_are_refused(secrets: SecretManagerServiceAsyncClient)
         await secrets.destroy_secret_version(request={"name": version.name, "etag": version.etag})
 
 
-async def test_update_touches_only_what_the_mask_names(secrets: SecretManagerServiceAsyncClient) -> None:
+async def test_update_touches_only_what_the_mask_names(secrets: Any) -> None:
     """Replication is immutable, and a mask there must be."""
     key = await _made(secrets, labels={"a": "b"}, annotations={"x": "y"})
     await secrets.update_secret(secret={"name": key, "annotations": {}}, update_mask={"paths": ["annotations"]})
@@ -108,7 +108,7 @@ async def test_update_touches_only_what_the_mask_names(secrets: SecretManagerSer
             await secrets.update_secret(secret={"name": key, **AUTOMATIC}, update_mask={"paths": paths})
 
 
-async def test_lists_are_filtered_and_paged(secrets: SecretManagerServiceAsyncClient) -> None:
+async def test_lists_are_filtered_and_paged(secrets: Any) -> None:
     """By labels, by part of the name, by state; pages keep the order."""
     for name in ("shop-a", "shop-b", "blog"):
         await _made(secrets, name, labels={"app": name.split("-")[0]})
@@ -130,7 +130,7 @@ def _list(expression: str, size: int = 0) -> dict[str, Any]:
     return {"parent": PARENT, "filter": expression, "page_size": size}
 
 
-async def test_checksums_are_verified_and_remembered(secrets: SecretManagerServiceAsyncClient) -> None:
+async def test_checksums_are_verified_and_remembered(secrets: Any) -> None:
     """gcloud fails without clientSpecifiedPayloadChecksum in the answer."""
     key = await _made(secrets)
     payload = {"data": b"one", "data_crc32c": google_crc32c.value(b"one")}

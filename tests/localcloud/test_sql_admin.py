@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from google.cloud import sqladmin_v1 as sql
 from localcloud.localcloud import LocalCloud, Options
 
 BASE = "https://sqladmin.googleapis.com"
+OWNER = "any"  # a bearer that localcloud did not issue
 TIER = "db-custom-1-3840"
 
 
@@ -31,17 +31,17 @@ def _instance(name: str = "pg", version: str = "POSTGRES_15", **settings: Any) -
 class Sql:
     """Google's clients for one instance, and a wait for operations."""
 
-    def __init__(self, clients: Any, token: str = "any") -> None:
+    def __init__(self, clients: Any, token: str = OWNER) -> None:
         self.instances = clients(sql.SqlInstancesServiceAsyncClient, token=token)
         self.users = clients(sql.SqlUsersServiceAsyncClient, token=token)
         self.databases = clients(sql.SqlDatabasesServiceAsyncClient, token=token)
         self.backups = clients(sql.SqlBackupRunsServiceAsyncClient, token=token)
         self.operations = clients(sql.SqlOperationsServiceAsyncClient, token=token)
 
-    async def insert(self, body: dict[str, Any]) -> sql.Operation:
+    async def insert(self, body: dict[str, Any]) -> Any:
         return await self.instances.insert(request={"project": "demo", "body": body})
 
-    async def done(self, operation: sql.Operation) -> sql.Operation:
+    async def done(self, operation: Any) -> Any:
         deadline = time.monotonic() + 10
         while operation.status.name != "DONE":
             assert time.monotonic() < deadline, operation
@@ -49,19 +49,19 @@ class Sql:
             operation = await self.operations.get(request={"project": "demo", "operation": operation.name})
         return operation
 
-    async def made(self, body: dict[str, Any] | None = None) -> sql.DatabaseInstance:
+    async def made(self, body: dict[str, Any] | None = None) -> Any:
         body = body or _instance()
         operation = await self.done(await self.insert(body))
         assert not operation.error.errors, operation.error
         return await self.instances.get(request={"project": "demo", "instance": body["name"]})
 
-    async def patch(self, body: dict[str, Any], name: str = "pg") -> sql.Operation:
+    async def patch(self, body: dict[str, Any], name: str = "pg") -> Any:
         return await self.instances.patch(request={"project": "demo", "instance": name, "body": body})
 
 
 @pytest.fixture
-async def admin(simulated: LocalCloud, clients: Any) -> AsyncIterator[Sql]:
-    yield Sql(clients)
+def admin(simulated: LocalCloud, clients: Any) -> Sql:
+    return Sql(clients)
 
 
 def _slower(cloud: LocalCloud) -> None:

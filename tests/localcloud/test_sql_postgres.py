@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import psycopg
 import pytest
 from google.api_core import exceptions
@@ -37,7 +37,7 @@ class Instance:
         self.backups = clients(sql.SqlBackupRunsServiceAsyncClient)
         self.operations = clients(sql.SqlOperationsServiceAsyncClient)
 
-    async def done(self, operation: sql.Operation) -> sql.Operation:
+    async def done(self, operation: Any) -> Any:
         deadline = time.monotonic() + 30
         while operation.status.name != "DONE":
             assert time.monotonic() < deadline, operation
@@ -60,17 +60,17 @@ class Instance:
 
     async def rows(self, user: str, password: str, query: str, database: str = "postgres") -> list[Any]:
         async with await self.connect(user, password, database) as connection:
-            cursor = await connection.execute(query)  # type: ignore[arg-type]
+            cursor = await connection.execute(query)
             return await cursor.fetchall() if cursor.description else []
 
 
 @pytest.fixture
-async def instance(cloud: LocalCloud, clients: Any) -> AsyncIterator[Instance]:
+async def instance(cloud: LocalCloud, clients: Any) -> Instance:
     made = Instance(cloud, clients)
     operation = await made.done(await made.instances.insert(request={"project": "demo", "body": BODY}))
     assert not operation.error.errors, operation.error
     await made.user(ADMIN, "first")
-    yield made
+    return made
 
 
 async def test_the_administrator_logs_in_and_is_no_superuser(instance: Instance) -> None:
@@ -166,12 +166,28 @@ async def test_a_backup_brings_everything_back(instance: Instance) -> None:
     assert await instance.rows(ADMIN, "first", "SELECT count(*) FROM thing") == [(0,)]
 
 
+async def test_a_clone_has_the_users_and_data_of_its_source(instance: Instance) -> None:
+    """And a server of its own."""
+    await instance.rows(ADMIN, "first", "CREATE TABLE thing (id int)")
+    body = {"clone_context": {"destination_instance_name": "copy"}}
+    operation = await instance.instances.clone(request={**PLACE, "body": body})
+    assert (operation.operation_type.name, operation.target_id) == ("CLONE", "copy")
+    assert not (await instance.done(operation)).error.errors
+    folder = instance.cloud.core.runtime.databases.socket_dir("demo:europe-west1:copy")
+    assert folder != instance.cloud.core.runtime.databases.socket_dir(CONNECTION)
+    async with await psycopg.AsyncConnection.connect(
+        host=str(folder), user=ADMIN, password="first", dbname="postgres"
+    ) as connection:
+        assert await (await connection.execute("SELECT count(*) FROM thing")).fetchall() == [(0,)]
+
+
 async def test_deletion_leaves_nothing(instance: Instance) -> None:
     """No server, no folder, no socket."""
     databases = instance.cloud.core.runtime.databases
     socket = databases.socket_dir(CONNECTION)
     await instance.done(await instance.instances.delete(request=PLACE))
     assert databases.socket_dir(CONNECTION) is None
+    assert socket is not None
     assert not socket.exists()
     assert not list((instance.cloud.core.dir / "sql" / "instances" / "demo").iterdir())
 
@@ -184,6 +200,7 @@ async def test_users_and_data_survive_down_and_up(tmp_path: Path, clients: Any, 
     async with LocalCloud(options) as cloud:
         await _make(cloud)
         server = cloud.core.runtime.databases.find(CONNECTION)
+        assert server is not None
         await server.create_user("kept", "secret")
     async with LocalCloud(options) as cloud:
         socket = str(cloud.core.runtime.databases.socket_dir(CONNECTION))
@@ -193,10 +210,29 @@ async def test_users_and_data_survive_down_and_up(tmp_path: Path, clients: Any, 
             assert await (await connection.execute(rows)).fetchall() == [(1,)]
 
 
+async def test_a_missing_version_is_stood_in_for(cloud: LocalCloud, clients: Any) -> None:
+    """The instance says the version asked for; its log says what runs."""
+    made = Instance(cloud, clients)
+    body = {**BODY, "database_version": "POSTGRES_17"}
+    await made.done(await made.instances.insert(request={"project": "demo", "body": body}))
+    told = cloud.core.runtime.databases.stand_ins()
+    if CONNECTION not in told:
+        pytest.skip("PostgreSQL 17 is installed here")
+    shown = await made.instances.get(request=PLACE)
+    assert shown.database_version.name == "POSTGRES_17"
+    entries = [entry["textPayload"] for entry in cloud.core.runtime.logs.entries() if "textPayload" in entry]
+    assert told[CONNECTION] in entries
+
+
+async def test_mysql_is_refused_by_name(cloud: LocalCloud, clients: Any) -> None:
+    """MySQL is offered under --simulate only, and refused by name here."""
+    body = {**BODY, "database_version": "MYSQL_8_0", "settings": {"tier": "db-f1-micro"}}
+    with pytest.raises(exceptions.MethodNotImplemented, match="MYSQL_8_0, but for its API under --simulate"):
+        await Instance(cloud, clients).instances.insert(request={"project": "demo", "body": body})
+
+
 async def _make(cloud: LocalCloud) -> None:
     """An instance, over REST."""
-    import aiohttp
-
     body = {**BODY, "databaseVersion": BODY["database_version"]}
     del body["database_version"]
     headers = {"Host": "sqladmin.googleapis.com", "Authorization": "Bearer any"}
