@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shlex
 import shutil
@@ -113,11 +112,14 @@ def reset(folder: DirOption = DEFAULT_DIR) -> None:
 
 
 @app.command()
-def demo(check: Annotated[bool, typer.Option("--check", help="Unattended: check, tear down, exit.")] = False) -> None:
+def demo(
+    folder: DirOption = DEFAULT_DIR,
+    check: Annotated[bool, typer.Option("--check", help="Unattended, elsewhere: check, tear down, exit.")] = False,
+) -> None:
     """From nothing to a page served by Django: cloud, operator, image, DjangoApp."""
     from localcloud.demo import demo as run
 
-    raise typer.Exit(asyncio.run(run(check)))
+    raise typer.Exit(run(folder, check))
 
 
 def main() -> None:

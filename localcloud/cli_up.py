@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import logging
-import signal
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import typer
@@ -17,6 +18,7 @@ from localcloud.cli_client import fail
 from localcloud.controlplane.errors import MissingError, StartError
 from localcloud.folder import Folder, InUse, NotRunning
 from localcloud.localcloud import LocalCloud, Options
+from localcloud.signals import until_signalled
 
 START_S = 900.0  # the first start may build the control plane
 POLL_S = 0.05
@@ -35,38 +37,29 @@ def foreground(options: Options, with_operator: bool) -> int:
 
 
 async def _serve(options: Options, with_operator: bool) -> None:
-    loop = asyncio.get_running_loop()
-    serving = asyncio.current_task()
-    assert serving is not None
-    asked = asyncio.Event()
-
-    def ask() -> None:
-        if not asked.is_set():  # a second Ctrl-C must not break off the orderly end
-            asked.set()
-            serving.cancel()
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, ask)
     began = time.monotonic()
-    try:
-        async with LocalCloud(options, progress=typer.echo) as cloud:
-            if with_operator:
-                await _start_operator(cloud)
-            _announce(cloud, time.monotonic() - began)
-            await cloud.exited()
-    except asyncio.CancelledError:
-        if not asked.is_set():
-            raise
+    async with (
+        until_signalled(),
+        LocalCloud(options, progress=typer.echo) as cloud,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        if with_operator:
+            await stack.enter_async_context(_operator(cloud))
+        _announce(cloud, time.monotonic() - began)
+        await cloud.exited()
 
 
-async def _start_operator(cloud: LocalCloud) -> None:
+@contextlib.asynccontextmanager
+async def _operator(cloud: LocalCloud) -> AsyncIterator[None]:
     """The operator is a package of its own; localcloud serves without it too."""
-    if importlib.util.find_spec("nuages.cli") is None or importlib.util.find_spec("localcloud.operator") is None:
+    if importlib.util.find_spec("nuages") is None:
         typer.echo("The operator (package nuages) is not installed: without it.")
+        yield
         return
-    from localcloud.operator import start
+    from localcloud.operator import running
 
-    await start(cloud)
+    async with running(cloud, typer.echo):
+        yield
 
 
 def _announce(cloud: LocalCloud, seconds: float) -> None:

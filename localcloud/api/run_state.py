@@ -41,7 +41,8 @@ class RunState:
         resource.name = name
         resource.uid = str(uuid.uuid4())
         resource.generation = 1
-        resource.creator = current_caller.get().email
+        if "creator" in resource.DESCRIPTOR.fields_by_name:
+            resource.creator = current_caller.get().email
         resource.create_time.CopyFrom(self.cloud.clock.timestamp())
         self.touched(resource)
 
@@ -49,7 +50,7 @@ class RunState:
         """Update time, etag and last modifier."""
         resource.update_time.CopyFrom(self.cloud.clock.timestamp())
         resource.etag = etag(resource.name, resource.update_time)
-        if hasattr(resource, "last_modifier"):
+        if "last_modifier" in resource.DESCRIPTOR.fields_by_name:
             resource.last_modifier = current_caller.get().email
 
     def pending(self, resource: Any) -> None:

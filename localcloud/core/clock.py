@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import datetime as dt
+import time
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -43,6 +45,8 @@ class Clock:
         """`speed`: how many times faster than Google; `durations`: seconds that replace REAL_SECONDS."""
         self.speed = speed
         self._seconds = {**REAL_SECONDS, **(durations or {})}
+        # The last operations' times, as (begin, end) of time.time(): what of a deployment was the cloud's own wait.
+        self.waited: collections.deque[tuple[float, float]] = collections.deque(maxlen=10_000)
 
     def now(self) -> dt.datetime:
         return dt.datetime.now(dt.UTC)
@@ -58,7 +62,9 @@ class Clock:
 
     async def lasts(self, verb: str) -> None:
         """Wait as long as an operation of this kind takes here."""
+        began = time.time()
         await asyncio.sleep(self._seconds[verb] / self.speed)
+        self.waited.append((began, time.time()))
 
     async def sleep(self, seconds: float) -> None:
         """Wait `seconds` of Google's time."""

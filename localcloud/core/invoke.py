@@ -17,6 +17,11 @@ from localcloud.core.service import Method, Service
 
 T = TypeVar("T")
 
+NO_CREDENTIAL = (
+    "Request is missing required authentication credential. Expected OAuth 2 access token, login cookie or other valid "
+    "authentication credential."
+)
+
 
 def caller_of(cloud: Cloud, authorization: str) -> Caller:
     """Who bears this Authorization header. Raises UNAUTHENTICATED for a token of ours that has expired, whose account
@@ -91,11 +96,7 @@ async def guarded(
     try:
         caller = caller_of(cloud, authorization)
         if caller is ANONYMOUS and not is_open:
-            raise ApiError(
-                Code.UNAUTHENTICATED,
-                "Request is missing required authentication credential. Expected OAuth 2 access token, login cookie "
-                "or other valid authentication credential.",
-            )
+            raise ApiError(Code.UNAUTHENTICATED, NO_CREDENTIAL)
         current_caller.set(caller)
 
         async def judged() -> T:

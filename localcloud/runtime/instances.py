@@ -62,7 +62,7 @@ class Instances:
         self._cloud = cloud
         self._folder = cloud.dir / "instances" / kind
         shutil.rmtree(self._folder, ignore_errors=True)  # of a run that was killed
-        self._sandbox = Sandbox(cloud.dir / "sandbox")
+        self.sandbox = Sandbox(cloud.dir / "sandbox")
         self._secrets = SecretValues(cloud)
         self._ports: set[int] = set()
 
@@ -135,7 +135,7 @@ class Instances:
         self, workload: Workload, image: Image, environment: dict[str, str], mounts: dict[str, Path], port: int
     ) -> _Prepared:
         """The command as this machine runs it: in a namespace where there is one, else with paths rewritten."""
-        in_namespace = (await self._sandbox.probe()).kind == "namespace"
+        in_namespace = (await self.sandbox.probe()).kind == "namespace"
         container = workload.container
         try:
             argv, env, cwd = image.command(
@@ -150,13 +150,13 @@ class Instances:
         if not argv:
             raise StartAborted(f"Image '{workload.image}' has neither a command nor an entrypoint.")
         if not in_namespace:
-            launch = self._sandbox.command(argv, env, str(cwd), mounts)
+            launch = self.sandbox.command(argv, env, str(cwd), mounts)
         else:
             own = dict(image.paths.entries)
             homes = [path for path in own if image.config.home.startswith(path)]
             env["HOME"] = image.config.home if homes else HOME
             trusted = [Path(p) for n, p in environment.items() if n == "SSL_CERT_FILE"]
-            launch = self._sandbox.command(
+            launch = self.sandbox.command(
                 argv,
                 env,
                 container.working_dir or str(cwd),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from localcloud.api.messages import run as pb
-from localcloud.core.errors import Code
+from localcloud.core.errors import Code, not_modelled
 from localcloud.runtime.background import Background
 from localcloud.runtime.imagereference import BadReference
 from localcloud.runtime.instances import Instances
@@ -179,6 +179,10 @@ class SimulatedRevisions:
     def route(self, service: str, shares: dict[str, int], minimum: int) -> None:
         """There is nothing to scale."""
 
+    def pool(self, revision: Any) -> Pool:
+        """Refused by name: nothing could answer."""
+        raise not_modelled("requests to services under --simulate")
+
     async def remove(self, name: str) -> None:
         """There is nothing to end."""
 
@@ -190,7 +194,7 @@ class SimulatedRevisions:
 
 
 def pinned(cloud: Cloud, image: str) -> str:
-    """The image by digest. Raises RevisionFailure where the registry has none (Google resolves tags once, at deploy)."""
+    """The image by digest: Google resolves tags once, at deploy. Raises RevisionFailure where the registry has none."""
     try:
         found = cloud.runtime.images.resolve(image)
     except BadReference:

@@ -1,4 +1,4 @@
-"""Job tasks that really run: one attempt is one instance, run to its end (gcp/behaviour-runtime.md, section 3, Jobs)."""
+"""Job tasks that really run: one attempt is one instance, run to its end (gcp/behaviour-runtime.md, section 3)."""
 
 from __future__ import annotations
 
@@ -40,12 +40,17 @@ class Tasks:
         self._instances: Instances | None = None
         self.background = Background()
 
-    async def attempt(self, workload: Workload, timeout_s: float, cancelled: asyncio.Event) -> Attempt:
-        """Run to the end, the timeout (wall-clock: real work needs its real time) or the cancellation."""
+    @property
+    def instances(self) -> Instances:
+        """Made late, when the runtime that it uses is complete."""
         if self._instances is None:
             self._instances = Instances(self._cloud, "tasks")
+        return self._instances
+
+    async def attempt(self, workload: Workload, timeout_s: float, cancelled: asyncio.Event) -> Attempt:
+        """Run to the end, the timeout (wall-clock: real work needs its real time) or the cancellation."""
         try:
-            instance = await self._instances.start(workload)
+            instance = await self.instances.start(workload)
         except StartAborted as error:
             return Attempt(exit_code=1, message=str(error))
         exiting = asyncio.create_task(instance.exited())

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from localcloud.api.storage_base import policy_name
 from localcloud.core.errors import ApiError
 from localcloud.core.identity import Caller
 from localcloud.runtime.secretvalues import SecretRef, SecretValues, startup_error
@@ -65,9 +66,11 @@ class Volumes:
         folder: Path = self._cloud.runtime.buckets / bucket
         wanted = READ if gcs.read_only else READ + WRITE
         caller = Caller(workload.account)
-        is_there = await asyncio.to_thread(folder.is_dir)
-        denied = [p for p in wanted if not self._cloud.policies.allows(caller, p, self._bucket_resource(bucket))]
-        if not is_there or denied:
+        record = self._cloud.store.records("storage.buckets").find(bucket)
+        parent = f"projects/{record['_project']}" if record else ""
+        resource = policy_name(bucket)
+        denied = [p for p in wanted if not self._cloud.policies.allows(caller, p, resource, parent=parent)]
+        if record is None or denied:
             why = (
                 f"{workload.account} does not have {denied[0]} access to the Google Cloud Storage bucket. Permission "
                 f"'{denied[0]}' denied on resource (or it may not exist)."
@@ -78,11 +81,8 @@ class Volumes:
                 f"Cloud Storage FUSE: mounting volume at {path} failed: bucket {bucket}: googleapi: Error "
                 f"{403 if denied else 404}: {why}"
             )
+        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)  # made with the first object otherwise
         return folder
-
-    def _bucket_resource(self, bucket: str) -> str:
-        """As the Cloud Storage API names it in policies."""
-        return f"projects/_/buckets/{bucket}"
 
     async def _secret(self, workload: Workload, source: Any, name: str) -> Path:
         folder = await self._new_folder(name)

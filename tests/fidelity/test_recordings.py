@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="NUAGES_RECORDINGS n
 
 async def _replayed(rest: str, recordings: list[Path], report: Path) -> tuple[int, int, list[str]]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(FOLDER.parent / "replay.py"), "--rest", rest, "--json", str(report)),
+        *(sys.executable, str(FOLDER.parent / "replay.py"), "--rest", rest, "--patience", "1", "--json", str(report)),
         *map(str, recordings),
         stdout=asyncio.subprocess.DEVNULL,
     )

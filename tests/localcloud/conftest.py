@@ -61,7 +61,7 @@ class Clients:
 
     def __call__(self, kind: Callable[..., C], token: str = OWNER_TOKEN) -> C:
         """`token`: a bearer of localcloud's (`cloud.core.tokens.issue(email)`); any other acts as the owner."""
-        made = kind(credentials=Credentials(token))
+        made = kind(credentials=Credentials(token))  # type: ignore[no-untyped-call]
         self._made.append(made)
         return made
 

@@ -1,5 +1,7 @@
 """A small web app and job for tests of Cloud Run: what it does is in MODE and in the path. Standard library only."""
 
+# ruff: noqa: T201, S104
+
 import json
 import os
 import signal
@@ -64,7 +66,9 @@ UNWELL = threading.Event()
 
 
 def job():
-    print(json.dumps({"severity": "NOTICE", "message": f"task {os.environ['CLOUD_RUN_TASK_INDEX']}", "k": 1}), flush=True)
+    print(
+        json.dumps({"severity": "NOTICE", "message": f"task {os.environ['CLOUD_RUN_TASK_INDEX']}", "k": 1}), flush=True
+    )
     if MODE == "flaky" and os.environ["CLOUD_RUN_TASK_ATTEMPT"] == "0":
         sys.exit(1)
     if MODE == "sleep":

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
-from conftest import Clients
 from google.api_core import exceptions
 from google.cloud import run_v2, secretmanager_v1
 
 from localcloud.core.faults import Fault, Kind
 from localcloud.localcloud import LocalCloud
 
+Clients = Callable[..., Any]
 Secrets = secretmanager_v1.SecretManagerServiceAsyncClient
 PARENT = "projects/demo"
-AUTOMATIC = {"replication": {"automatic": {}}}
+AUTOMATIC: Any = {"replication": {"automatic": {}}}
 
 
 async def _create(client: Secrets, name: str = "key") -> None:

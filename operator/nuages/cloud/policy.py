@@ -1,0 +1,130 @@
+"""Driver of single members of IAM policies: read, modify, write with the etag (gcp/behaviour.md, section 5)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+from google.iam.v1 import policy_pb2
+
+from nuages.cloud.driver import Observed, Owned
+from nuages.cloud.errors import Conflict, NotFound
+from nuages.cloud.policies import VERSION, PolicyApis
+from nuages.cloud.policyedit import condition_of, find, with_member, without_member
+from nuages.desired.iam import IamMember
+
+ATTEMPTS = 6  # at one policy that others write to as well
+
+Edit = Callable[[policy_pb2.Policy], bool]
+
+
+class PolicyReads:
+    """Policies by target; whoever asks while one is being read shares that read, unless we wrote meanwhile."""
+
+    def __init__(self, apis: PolicyApis) -> None:
+        self._apis = apis
+        self._under_way: dict[str, asyncio.Task[policy_pb2.Policy]] = {}
+
+    async def read(self, target: str) -> policy_pb2.Policy:
+        """Never to be changed by the caller. Raises CloudError."""
+        task = self._under_way.get(target)
+        if task is None:
+            task = asyncio.create_task(self._apis.of(target).read(target), name=f"policy of {target}")
+            self._under_way[target] = task
+            task.add_done_callback(lambda done: self._ended(target, done))
+        return await asyncio.shield(task)
+
+    def forget(self, target: str) -> None:
+        """After a write: a read that began before it is nobody's any more."""
+        self._under_way.pop(target, None)
+
+    def _ended(self, target: str, task: asyncio.Task[policy_pb2.Policy]) -> None:
+        if self._under_way.get(target) is task:
+            del self._under_way[target]
+        if not task.cancelled():
+            task.exception()  # retrieved, also where all who asked have gone
+
+
+class IamMemberDriver:
+    """One writer per policy at a time in this process; against others there is the etag."""
+
+    owned = Owned(mutable=("condition",))
+
+    def __init__(self, apis: PolicyApis) -> None:
+        self._apis, self._reads = apis, PolicyReads(apis)
+        self._writers: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    def scope(self, name: str) -> str:
+        """The resource that the policy is on."""
+        return name.split("#")[0]
+
+    async def observe_all(self, scope: str) -> Sequence[Observed[IamMember]]:
+        """Every member of the policy, for members have no marker."""
+        policy = await self._reads.read(scope)
+        found = (
+            IamMember.of(scope, binding.role, member, condition_of(binding))
+            for binding in policy.bindings
+            for member in binding.members
+        )
+        return [Observed(member) for member in found]
+
+    async def observe(self, name: str) -> Observed[IamMember] | None:
+        """None as well where the resource itself is not there."""
+        target, role, member, title = _parts(name)
+        try:
+            policy = await self._reads.read(target)
+        except NotFound:
+            return None
+        binding = find(policy, role, member, title)
+        if binding is None:
+            return None
+        return Observed(IamMember.of(target, role, member, condition_of(binding)))
+
+    async def create(self, desired: IamMember) -> None:
+        await self._edit(desired.target, lambda policy: with_member(policy, desired))
+
+    async def update(self, desired: IamMember, observed: Observed[IamMember], paths: Sequence[str]) -> None:
+        """Another condition of the same title: out of the one binding, into the other, in one write."""
+
+        def edit(policy: policy_pb2.Policy) -> bool:
+            removed = without_member(policy, desired.role, desired.member, _title(desired))
+            return with_member(policy, desired) or removed
+
+        await self._edit(desired.target, edit)
+
+    async def delete(self, name: str) -> None:
+        target, role, member, title = _parts(name)
+        try:
+            await self._edit(target, lambda policy: without_member(policy, role, member, title))
+        except NotFound:
+            return
+
+    async def _edit(self, target: str, edit: Edit) -> None:
+        """Read afresh, change, write; again where somebody else wrote in between. Raises Conflict in the end."""
+        api = self._apis.of(target)
+        async with self._writers[target]:
+            for attempt in range(ATTEMPTS):
+                policy = policy_pb2.Policy()
+                policy.CopyFrom(await api.read(target))
+                if not edit(policy):
+                    return
+                policy.version = VERSION
+                try:
+                    await api.write(target, policy)
+                except Conflict:
+                    if attempt == ATTEMPTS - 1:
+                        raise
+                else:
+                    return
+                finally:
+                    self._reads.forget(target)
+
+
+def _parts(name: str) -> tuple[str, str, str, str]:
+    target, role, member, *title = name.split("#")
+    return target, role, member, title[0] if title else ""
+
+
+def _title(desired: IamMember) -> str:
+    return desired.condition.title if desired.condition is not None else ""

@@ -1,0 +1,137 @@
+"""Driver of secrets (gcp/behaviour.md, section 3): the secret, and the one version that is current.
+
+Made in three steps: the secret, a version, the annotation that names the version and what it was made of. After a
+crash between any two the next pass goes on with what is there: a random payload is generated once, and one that can be
+made again is compared before a version is added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from google.cloud.secretmanager_v1 import SecretManagerServiceAsyncClient, SecretVersion
+from google.cloud.secretmanager_v1.types import Secret as Found
+
+from nuages.cloud.call import Call
+from nuages.cloud.driver import Observed, Owned
+from nuages.cloud.labels import besides_owner, merged
+from nuages.cloud.paging import all_pages
+from nuages.cloud.payloads import ANNOTATION, Made, Payloads, random_payload
+from nuages.desired.resource import Owner
+from nuages.desired.secretmanager import Random, Secret
+
+ENABLED, DISABLED = SecretVersion.State.ENABLED, SecretVersion.State.DISABLED
+PAGE = 25_000  # the most that the API gives
+
+
+class SecretDriver:
+    owned = Owned(mutable=("source", "labels"))
+
+    def __init__(self, api: SecretManagerServiceAsyncClient, call: Call, payloads: Payloads) -> None:
+        self._api, self._call, self._payloads = api, call, payloads
+
+    def scope(self, name: str) -> str:
+        return "/".join(name.split("/")[:2])
+
+    async def observe_all(self, scope: str) -> Sequence[Observed[Secret]]:
+        """Lists show no versions: whether the annotated one still is enabled is for a deep look."""
+        found = await all_pages(self._call, self._api.list_secrets, {"parent": scope, "page_size": PAGE}, "secrets")
+        # Answers name the project by its number.
+        return [_observed(f"{scope}/secrets/{item.name.rsplit('/', 1)[1]}", item, deep=False) for item in found]
+
+    async def observe(self, name: str) -> Observed[Secret] | None:
+        found = await self._call.or_none(self._api.get_secret, {"name": name})
+        if found is None:
+            return None
+        made = Made.of(found)
+        is_usable = bool(made.version) and await self._state(name, made.version) == ENABLED
+        return _observed(name, found, deep=True, is_usable=is_usable)
+
+    async def create(self, desired: Secret) -> None:
+        secret = {"replication": {"automatic": {}}, "labels": merged({}, desired.owner, desired.labels)}
+        request = {"parent": self.scope(desired.name), "secret_id": desired.id, "secret": secret}
+        await self._settle(desired, await self._call(self._api.create_secret, request))
+
+    async def update(self, desired: Secret, observed: Observed[Secret], paths: Sequence[str]) -> None:
+        """Of the version that is read here, so that a change in between is a Conflict."""
+        found = await self._call(self._api.get_secret, {"name": desired.name})
+        if "labels" in paths or "owner" in paths:
+            labels = merged(found.labels, desired.owner, desired.labels)
+            found = await self._patch(desired.name, found, "labels", labels)
+        if "source" in paths:
+            await self._settle(desired, found)
+
+    async def delete(self, name: str) -> None:
+        await self._call.or_none(self._api.delete_secret, {"name": name})
+
+    async def _settle(self, desired: Secret, found: Found) -> None:
+        """A version with the payload that is wanted, then the annotation that names it."""
+        version = await self._version(desired, Made.of(found))
+        annotations = {**found.annotations, ANNOTATION: str(Made(desired.source, version))}
+        await self._patch(desired.name, found, "annotations", annotations)
+
+    async def _version(self, desired: Secret, made: Made) -> str:
+        """The number of the version to use: one that an interrupted pass has left, or a new one."""
+        versions = await self._versions(desired.name)
+        payload = await self._payloads.derived(desired)
+        if payload is None:
+            return await self._random_version(desired, made, versions)
+        newest = max((number for number, state in versions.items() if state == ENABLED), default=0)
+        if newest and await self._payloads.of_version(desired.name, str(newest)) == payload:
+            return str(newest)
+        return await self._add(desired.name, payload)
+
+    async def _random_version(
+        self, desired: Secret, made: Made, versions: dict[int, SecretVersion.State]
+    ) -> str:
+        """Never generated again while a version can still be had: what it opened knows no other."""
+        annotated = int(made.version or 0)
+        rotates = bool(annotated) and made.source != desired.source
+        # Of a rotation only what came after the annotated version counts: an interrupted pass has left it.
+        usable = {number: state for number, state in versions.items() if number > annotated or not rotates}
+        current = [annotated] if annotated in usable else sorted(usable, reverse=True)
+        for state in (ENABLED, DISABLED):
+            for number in current if state == ENABLED else [*current, *sorted(usable, reverse=True)]:
+                if usable[number] == state:
+                    return await self._enabled(desired.name, number, state)
+        length = desired.payload.length if isinstance(desired.payload, Random) else Random().length
+        return await self._add(desired.name, random_payload(length))
+
+    async def _enabled(self, name: str, number: int, state: SecretVersion.State) -> str:
+        if state != ENABLED:
+            await self._call(self._api.enable_secret_version, {"name": f"{name}/versions/{number}"})
+        return str(number)
+
+    async def _versions(self, name: str) -> dict[int, SecretVersion.State]:
+        """All that are not destroyed, by number."""
+        request = {"parent": name, "page_size": PAGE}
+        found = await all_pages(self._call, self._api.list_secret_versions, request, "versions")
+        return {int(v.name.rsplit("/", 1)[1]): v.state for v in found if v.state in (ENABLED, DISABLED)}
+
+    async def _state(self, name: str, version: str) -> SecretVersion.State | None:
+        found = await self._call.or_none(self._api.get_secret_version, {"name": f"{name}/versions/{version}"})
+        return None if found is None else found.state
+
+    async def _add(self, name: str, payload: bytes) -> str:
+        request = {"parent": name, "payload": {"data": payload}}
+        added = await self._call(self._api.add_secret_version, request)
+        return added.name.rsplit("/", 1)[1]
+
+    async def _patch(self, name: str, found: Found, field: str, value: dict[str, str]) -> Found:
+        secret = {"name": name, "etag": found.etag, field: value}
+        return await self._call(self._api.update_secret, {"secret": secret, "update_mask": {"paths": [field]}})
+
+
+def _observed(name: str, found: Found, *, deep: bool, is_usable: bool = True) -> Observed[Secret]:
+    """A version that cannot be used counts as made of nothing, so that the plan has it made good."""
+    made = Made.of(found) if is_usable else Made()
+    labels = dict(found.labels)
+    state = Secret(
+        name=name,
+        owner=Owner.of_labels(labels),
+        payload=Random(),  # Google does not know how it came to be
+        source=made.source,
+        labels=besides_owner(labels),
+    )
+    outputs = {"version": made.version} if made.version else {}
+    return Observed(state, outputs=outputs, etag=found.etag, deep=deep)

@@ -1,0 +1,149 @@
+"""Drivers of Cloud SQL instances: ours, and those that somebody else made (gcp/behaviour.md, section 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from google.cloud.sqladmin_v1 import Operation as SqlOperation
+from google.cloud.sqladmin_v1 import SqlInstancesServiceAsyncClient, SqlOperationsServiceAsyncClient
+
+from nuages.cloud import sqlmapping
+from nuages.cloud.call import Call
+from nuages.cloud.driver import Observed, Operation, Owned
+from nuages.cloud.errors import Conflict, Invalid
+from nuages.cloud.paging import all_pages
+from nuages.desired.sql import ExistingSqlInstance, SqlInstance
+
+PAGE = 1000
+DONE = SqlOperation.SqlOperationStatus.DONE
+
+
+class SqlInstanceDriver:
+    """One operation at a time per instance: where another one is under way, that is the one to wait for."""
+
+    owned = Owned(
+        mutable=(
+            "tier",
+            "edition",
+            "availability",
+            "disk_limit_gb",
+            "backups",
+            "maintenance_day",
+            "maintenance_hour",
+            "query_insights",
+            "flags",
+            "deletion_protection",
+            "private_network",
+            "labels",
+        ),
+        immutable=("region", "database_version"),
+        floors=("disk_gb",),
+    )
+
+    def __init__(
+        self,
+        instances: SqlInstancesServiceAsyncClient,
+        operations: SqlOperationsServiceAsyncClient,
+        call: Call,
+    ) -> None:
+        self._api, self._call = instances, call
+        self._operations = operations
+
+    def scope(self, name: str) -> str:
+        return "/".join(name.split("/")[:2])
+
+    async def observe_all(self, scope: str) -> Sequence[Observed[SqlInstance]]:
+        request = {"project": scope.split("/")[1], "max_results": PAGE}
+        found = await all_pages(self._call, self._api.list, request, "items")
+        return [sqlmapping.observed(f"{scope}/instances/{item.name}", item) for item in found]
+
+    async def observe(self, name: str) -> Observed[SqlInstance] | None:
+        found = await self._call.or_none(self._api.get, _named(name))
+        return None if found is None else sqlmapping.observed(name, found)
+
+    async def create(self, desired: SqlInstance) -> Operation:
+        request = {"project": desired.project, "body": sqlmapping.creation(desired)}
+        return as_operation(await self._call(self._api.insert, request), desired.name)
+
+    async def update(
+        self, desired: SqlInstance, observed: Observed[SqlInstance], paths: Sequence[str]
+    ) -> Operation:
+        """The edition, with the tier that belongs to it, is a change of its own: the rest follows in another pass."""
+        fields = {"edition", "tier"} if "edition" in paths else set(paths)
+        found = await self._call(self._api.get, _named(desired.name))
+        settings = sqlmapping.settings(desired, fields, dict(found.settings.user_labels))
+        settings["settings_version"] = int(observed.outputs["settings_version"])
+        try:
+            changed = await self._call(self._api.patch, {**_named(desired.name), "body": {"settings": settings}})
+        except Conflict:
+            return await self._under_way(desired.name)
+        return as_operation(changed, desired.name)
+
+    async def delete(self, name: str) -> Operation | None:
+        try:
+            gone = await self._call.or_none(self._api.delete, _named(name))
+        except Conflict:
+            return await self._under_way(name)
+        return None if gone is None else as_operation(gone, name)
+
+    async def _under_way(self, name: str) -> Operation:
+        """What keeps the instance busy; raises the Conflict that led here where there is nothing."""
+        found = await operation_under_way(self._operations, self._call, name)
+        if found is None:
+            raise
+        return found
+
+
+class ExistingSqlInstanceDriver:
+    """Only looks."""
+
+    owned = Owned()
+
+    def __init__(self, instances: SqlInstanceDriver) -> None:
+        self._instances = instances
+
+    def scope(self, name: str) -> str:
+        """None: a few names are looked up one by one."""
+        return ""
+
+    async def observe_all(self, scope: str) -> Sequence[Observed[ExistingSqlInstance]]:
+        return []
+
+    async def observe(self, name: str) -> Observed[ExistingSqlInstance] | None:
+        found = await self._instances.observe(name)
+        if found is None:
+            return None
+        state = ExistingSqlInstance(name=name, named_by="")
+        return Observed(state, found.readiness, found.message, found.reason, found.outputs, found.etag)
+
+    async def create(self, desired: ExistingSqlInstance) -> None:
+        raise Invalid(f"The instance {desired.id} is not ours to make.")
+
+    async def update(
+        self, desired: ExistingSqlInstance, observed: Observed[ExistingSqlInstance], paths: Sequence[str]
+    ) -> None:
+        raise Invalid(f"The instance {desired.id} is not ours to change.")
+
+    async def delete(self, name: str) -> None:
+        raise Invalid(f"The instance {name.rsplit('/', 1)[1]} is not ours to delete.")
+
+
+async def operation_under_way(
+    api: SqlOperationsServiceAsyncClient, call: Call, instance: str
+) -> Operation | None:
+    """The operation that keeps an instance (full name) busy, if any. Raises CloudError."""
+    page = await call(api.list, {**_named(instance), "max_results": 10})  # newest first
+    busy = next((item for item in page.items if item.status != DONE), None)
+    return None if busy is None else as_operation(busy, instance)
+
+
+def as_operation(found: SqlOperation, resource: str) -> Operation:
+    """`resource`: full name of what it works on."""
+    project = resource.split("/")[1]
+    errors = "; ".join(error.message or error.code for error in found.error.errors)
+    return Operation("sql", f"projects/{project}/operations/{found.name}", resource, found.status == DONE, errors)
+
+
+def _named(name: str) -> dict[str, str]:
+    parts = name.split("/")
+    return {"project": parts[1], "instance": parts[3]}

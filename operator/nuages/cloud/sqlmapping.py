@@ -1,0 +1,141 @@
+"""A Cloud SQL instance as we want it and as Google writes it (gcp/behaviour.md, section 2). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from google.cloud.sqladmin_v1.types import BackupConfiguration, DatabaseInstance, Settings
+
+from nuages.cloud.driver import Observed, Readiness
+from nuages.cloud.labels import besides_owner, merged
+from nuages.desired.resource import Owner
+from nuages.desired.sql import Backups, SqlInstance
+
+State = DatabaseInstance.SqlInstanceState
+BUSY = {State.PENDING_CREATE, State.PENDING_DELETE, State.MAINTENANCE, State.REPAIRING}
+FAILED = {State.FAILED, State.SUSPENDED}
+STOPPED = "NEVER"  # activationPolicy: the state stays RUNNABLE (behaviour-runtime.md, section 8)
+
+
+def creation(desired: SqlInstance) -> dict[str, Any]:
+    """The body of an insert."""
+    return {
+        "name": desired.id,
+        "region": desired.region,
+        "database_version": desired.database_version,
+        "settings": settings(desired, SETTINGS, {}),
+    }
+
+
+def settings(desired: SqlInstance, fields: Collection[str], labels: Mapping[str, str]) -> dict[str, Any]:
+    """The settings that the named fields of the desired type stand for; `labels` as they are."""
+    made: dict[str, Any] = {}
+    for name, write in SETTINGS.items():
+        if name in fields:
+            made |= write(desired)
+    if "labels" in fields or "owner" in fields:
+        made["user_labels"] = merged(labels, desired.owner, desired.labels)
+    return made
+
+
+def _backups(desired: SqlInstance) -> dict[str, Any]:
+    wanted = desired.backups
+    log_days = {"transaction_log_retention_days": wanted.log_days} if wanted.log_days else {}
+    configuration = {
+        "enabled": True,
+        "start_time": wanted.start_time,
+        "point_in_time_recovery_enabled": wanted.log_days > 0,
+        "backup_retention_settings": {"retained_backups": wanted.retained, "retention_unit": "COUNT"},
+        **log_days,
+    }
+    return {"backup_configuration": configuration}
+
+
+def _addresses(desired: SqlInstance) -> dict[str, Any]:
+    """A public address lets in connectors alone, which bring an identity; no network is ever authorized."""
+    if desired.private_network:
+        return {"ip_configuration": {"ipv4_enabled": False, "private_network": desired.private_network}}
+    return {"ip_configuration": {"ipv4_enabled": True}, "connector_enforcement": "REQUIRED"}
+
+
+# By field of the desired type: what it is in Google's settings.
+SETTINGS: dict[str, Any] = {
+    "tier": lambda d: {"tier": d.tier},
+    "edition": lambda d: {"edition": d.edition},
+    "availability": lambda d: {"availability_type": d.availability},
+    "disk_gb": lambda d: {"data_disk_size_gb": d.disk_gb, "storage_auto_resize": True},
+    "disk_limit_gb": lambda d: {"storage_auto_resize": True, "storage_auto_resize_limit": d.disk_limit_gb},
+    "backups": _backups,
+    "maintenance_day": lambda d: _maintenance(d),
+    "maintenance_hour": lambda d: _maintenance(d),
+    "query_insights": lambda d: {"insights_config": {"query_insights_enabled": d.query_insights}},
+    "flags": lambda d: {"database_flags": [{"name": name, "value": value} for name, value in d.flags]},
+    "deletion_protection": lambda d: {"deletion_protection_enabled": d.deletion_protection},
+    "private_network": _addresses,
+    "labels": lambda d: {"user_labels": merged({}, d.owner, d.labels)},
+}
+
+
+def _maintenance(desired: SqlInstance) -> dict[str, Any]:
+    return {"maintenance_window": {"day": desired.maintenance_day, "hour": desired.maintenance_hour}}
+
+
+def observed(name: str, found: DatabaseInstance) -> Observed[SqlInstance]:
+    """What there is, under our full name."""
+    readiness, message = _readiness(found)
+    found_settings = found.settings
+    flags = {flag.name: flag.value for flag in found_settings.database_flags}
+    labels = dict(found_settings.user_labels)
+    state = SqlInstance(
+        name=name,
+        owner=Owner.of_labels(labels),
+        region=found.region,
+        database_version=found.database_version.name,
+        tier=found_settings.tier,
+        edition=found_settings.edition.name,
+        availability=found_settings.availability_type.name,
+        disk_gb=found_settings.data_disk_size_gb or 0,
+        disk_limit_gb=found_settings.storage_auto_resize_limit or 0,
+        backups=_found_backups(found_settings.backup_configuration),
+        maintenance_day=found_settings.maintenance_window.day or 0,
+        maintenance_hour=found_settings.maintenance_window.hour or 0,
+        query_insights=bool(found_settings.insights_config.query_insights_enabled),
+        flags=tuple(sorted(flags.items())),
+        deletion_protection=bool(found_settings.deletion_protection_enabled),
+        private_network=found_settings.ip_configuration.private_network,
+        labels=besides_owner(labels),
+    )
+    outputs = {
+        "connection_name": found.connection_name or state.connection_name,
+        "region": found.region,
+        "database_version": state.database_version,
+        "tier": state.tier,
+        "max_connections": flags.get("max_connections", ""),
+        "settings_version": str(_settings_version(found_settings)),
+    }
+    return Observed(state, readiness, message, found.state.name, outputs, found.etag)
+
+
+def _settings_version(found: Settings) -> int:
+    return int(found.settings_version or 0)
+
+
+def _readiness(found: DatabaseInstance) -> tuple[Readiness, str]:
+    if found.state in BUSY:
+        return Readiness.BUSY, f"The instance is {found.state.name}."
+    if found.state in FAILED:
+        return Readiness.FAILED, f"The instance is {found.state.name}."
+    if found.settings.activation_policy.name == STOPPED:
+        return Readiness.FAILED, "The instance is stopped (activationPolicy NEVER)."
+    return Readiness.READY, ""
+
+
+def _found_backups(found: BackupConfiguration) -> Backups:
+    retained = found.backup_retention_settings.retained_backups or 0
+    log_days = found.transaction_log_retention_days or 0
+    return Backups(
+        retained=retained if found.enabled else 0,
+        start_time=found.start_time,
+        log_days=log_days if found.point_in_time_recovery_enabled else 0,
+    )

@@ -1,0 +1,98 @@
+"""Driver of buckets (gcp/behaviour.md, section 4): the one Google client here that has no asyncio form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from google.cloud import storage
+
+from nuages.cloud.call import Call
+from nuages.cloud.driver import Observed, Owned
+from nuages.cloud.errors import NotFound
+from nuages.cloud.labels import besides_owner, merged
+from nuages.desired.resource import Owner
+from nuages.desired.storage import Bucket
+
+
+class BucketDriver:
+    """Buckets are never public: uniform access and public access prevention are set anew with every write."""
+
+    owned = Owned(mutable=("versioning", "labels"), immutable=("location",))
+
+    def __init__(self, api: storage.Client, call: Call) -> None:
+        self._api, self._call = api, call
+
+    def scope(self, name: str) -> str:
+        return "/".join(name.split("/")[:2])
+
+    async def observe_all(self, scope: str) -> Sequence[Observed[Bucket]]:
+        found = await self._call.in_thread("Buckets.list", self._list, scope.split("/")[1])
+        return [_observed(scope, item) for item in found]
+
+    async def observe(self, name: str) -> Observed[Bucket] | None:
+        """A name that somebody else's project has is denied, which raises."""
+        found = await self._get(name)
+        return None if found is None else _observed(self.scope(name), found)
+
+    async def create(self, desired: Bucket) -> None:
+        bucket = self._api.bucket(desired.id)
+        bucket.labels = merged({}, desired.owner, desired.labels)
+        bucket.versioning_enabled = desired.versioning
+        _close(bucket)
+        await self._call.in_thread(
+            "Buckets.insert",
+            self._api.create_bucket,
+            bucket,
+            project=desired.project,
+            location=desired.location,
+            retry=None,
+        )
+
+    async def update(self, desired: Bucket, observed: Observed[Bucket], paths: Sequence[str]) -> None:
+        """Of the version that is read here, so that a change in between is a Conflict."""
+        bucket = await self._get(desired.name)
+        if bucket is None:
+            raise NotFound(f"The bucket {desired.id} is not there.")
+        if "versioning" in paths:
+            bucket.versioning_enabled = desired.versioning
+        if "labels" in paths or "owner" in paths:
+            bucket.labels = merged(bucket.labels, desired.owner, desired.labels)
+        _close(bucket)
+        generation = bucket.metageneration
+        await self._call.in_thread("Buckets.patch", bucket.patch, if_metageneration_match=generation, retry=None)
+
+    async def delete(self, name: str) -> None:
+        """Only an empty one: what people uploaded is theirs to delete."""
+        bucket = self._api.bucket(name.rsplit("/", 1)[1])
+        try:
+            await self._call.in_thread("Buckets.delete", bucket.delete, retry=None)
+        except NotFound:
+            return
+
+    async def _get(self, name: str) -> Any:
+        try:
+            return await self._call.in_thread("Buckets.get", self._api.get_bucket, name.rsplit("/", 1)[1], retry=None)
+        except NotFound:
+            return None
+
+    def _list(self, project: str) -> list[Any]:
+        return list(self._api.list_buckets(project=project, retry=None))
+
+
+def _close(bucket: Any) -> None:
+    access = bucket.iam_configuration
+    access.uniform_bucket_level_access_enabled = True
+    access.public_access_prevention = "enforced"
+
+
+def _observed(scope: str, found: Any) -> Observed[Bucket]:
+    labels = dict(found.labels)
+    state = Bucket(
+        name=f"{scope}/buckets/{found.name}",
+        owner=Owner.of_labels(labels),
+        location=found.location,
+        versioning=bool(found.versioning_enabled),
+        labels=besides_owner(labels),
+    )
+    return Observed(state, etag=str(found.metageneration))

@@ -1,0 +1,145 @@
+"""localcloud as the site of the scenarios: cloud, control plane and operator, in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import threading
+from collections.abc import Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from google.oauth2.credentials import Credentials
+
+from localcloud import operator
+from localcloud.core.requests import Request
+from localcloud.localcloud import LocalCloud, Options
+from localcloud.runtime.builder import build
+from localcloud.runtime.processes import Child, Processes
+
+T = TypeVar("T")
+
+SAMPLES = operator.ROOT / "samples"
+SPEED = 120.0
+START_S = 120.0
+LOG_TAIL = 60  # lines
+OVERLAYS = {"v1": (), "v2": ("v2",)}  # later versions of the shop: v2's files and their own (samples/README.md)
+
+
+class LocalSite:
+    """Implements Site; `cloud` is there for what only a local cloud can be asked: requests, faults, processes."""
+
+    def __init__(self, folder: Path, authority: Path) -> None:
+        self._folder = folder
+        self._loop = asyncio.new_event_loop()
+        self._images: dict[tuple[str, str], asyncio.Task[str]] = {}
+        shutil.copytree(authority, folder / "cloud" / "tls")
+        self.cloud = LocalCloud(Options(dir=folder / "cloud", speed=SPEED, control_plane=True))
+        self.project, self.region = self.cloud.options.project, self.cloud.options.region
+
+    @property
+    def kubeconfig(self) -> Path:
+        assert self.cloud.control_plane is not None
+        return self.cloud.control_plane.kubeconfig
+
+    @property
+    def audit_log(self) -> Path:
+        """What the API server was asked, as lines of JSON."""
+        assert self.cloud.control_plane is not None
+        return self.cloud.control_plane.audit_log
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        return self.cloud.environment()
+
+    def credentials(self) -> Any:
+        return Credentials("owner")  # type: ignore[no-untyped-call]
+
+    async def image(self, name: str, version: str) -> str:
+        return await self.call(self._image(name, version))
+
+    def origin(self, url: str) -> str:
+        label = urlsplit(url).netloc.partition(".")[0]
+        return f"http://{label}.localhost:{self.cloud.front_port}"
+
+    def logs(self) -> Mapping[str, str]:
+        log = self._folder / "cloud" / "operator.log"
+        lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
+        last = self.cloud.core.requests.last()
+        asked = [f"{r.status} {r.method} {r.resource} {r.reason}" for r in list(last)[-LOG_TAIL:]]
+        entries = [str(entry) for entry in self.cloud.runtime.logs.entries()][-LOG_TAIL:]
+        return {
+            "operator.log": "\n".join(lines[-LOG_TAIL:]),
+            "requests": "\n".join(asked),
+            "log entries": "\n".join(entries),
+        }
+
+    def requests(self, namespace: str, app: str) -> list[Request]:
+        """What the operator asked of Google for an app, oldest first."""
+        return list(self.cloud.core.requests.last(f"nuages/{namespace}/{app}@"))
+
+    async def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run something where the cloud runs."""
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+    async def kill_operator(self) -> None:
+        """As kill -9 does."""
+
+        async def kill() -> None:
+            self.operator.signal_group(9)
+            await self.operator.wait()
+
+        await self.call(kill())
+
+    async def start_operator(self, identity: str = operator.IDENTITY) -> None:
+        """Another one, after a kill."""
+        self.operator: Child = await self.call(self._start(identity))
+
+    @contextmanager
+    def running(self) -> Iterator[LocalSite]:
+        """From the start of the cloud to the end of all processes."""
+        thread = threading.Thread(target=self._loop.run_forever, name="localcloud", daemon=True)
+        thread.start()
+        try:
+            self._do(self.cloud.start())
+            try:
+                self._do(self._start_all())
+                yield self
+            finally:
+                self._do(self._stop_all())
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            thread.join()
+            self._loop.close()
+
+    def _do(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(START_S)
+
+    async def _start_all(self) -> None:
+        self.processes = Processes()
+        self.installation = await operator.install(self.cloud)
+        self.operator = await self._start(operator.IDENTITY)
+
+    async def _start(self, identity: str) -> Child:
+        return await operator.start_operator(self.cloud, self.installation, self.processes, identity)
+
+    async def _stop_all(self) -> None:
+        await self.processes.close()
+        await self.cloud.stop()
+
+    async def _image(self, name: str, version: str) -> str:
+        key = (name, version)
+        if key not in self._images:
+            self._images[key] = asyncio.create_task(self._build(name, version))
+        return await self._images[key]
+
+    async def _build(self, name: str, version: str) -> str:
+        reference = f"{self.region}-docker.pkg.dev/{self.project}/apps/{name}:{version}"
+        context = self._folder / f"{name}-{version}"
+        for layer in ("", *OVERLAYS.get(version, ("v2", version))):
+            source = SAMPLES / (f"{name}-{layer}" if layer else name)
+            await asyncio.to_thread(shutil.copytree, source, context, dirs_exist_ok=True)
+        await build(context, reference, self.cloud.runtime.images)
+        return reference

@@ -1,0 +1,180 @@
+"""What a scenario sees: a namespace of its own, kubectl's verbs, Google's clients and a browser."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from e2e_browser import Browser
+from e2e_site import Site
+from kubernetes.aio import client, config
+from kubernetes.aio.client.exceptions import ApiException
+
+C = TypeVar("C")
+
+READY_S = 120.0
+POLL_S = 0.2
+GROUP = "/apis/nuages.dev/v1alpha1"
+PATHS = {
+    "DjangoApp": f"{GROUP}/namespaces/{{}}/djangoapps",
+    "DjangoTenant": f"{GROUP}/namespaces/{{}}/djangotenants",
+    "Secret": "/api/v1/namespaces/{}/secrets",
+    "ConfigMap": "/api/v1/namespaces/{}/configmaps",
+}
+DUMPED = "djangoapps,djangotenants,configmaps"
+
+
+class Refused(Exception):
+    """The API server did not take an object; the message is its own."""
+
+
+class World:
+    """One for each scenario; `open_world` makes it."""
+
+    def __init__(self, site: Site, namespace: str, api: client.ApiClient, stack: AsyncExitStack) -> None:
+        self.site, self.namespace = site, namespace
+        self._api, self._stack = api, stack
+
+    async def apply(self, manifest: Mapping[str, Any] | str) -> dict[str, Any]:
+        """As `kubectl apply --server-side` does, with strict validation. Raises Refused."""
+        body = yaml.safe_load(manifest) if isinstance(manifest, str) else dict(manifest)
+        body["metadata"] = {**body["metadata"], "namespace": self.namespace}
+        path = f"{self._path(body['kind'])}/{body['metadata']['name']}"
+        query = [("fieldManager", "kubectl"), ("fieldValidation", "Strict"), ("force", "true")]
+        return await self._call("PATCH", path, body, "application/apply-patch+yaml", query)
+
+    async def patch(self, kind: str, name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """A merge patch. Raises Refused."""
+        return await self._call("PATCH", f"{self._path(kind)}/{name}", changes, "application/merge-patch+json")
+
+    async def get(self, kind: str, name: str) -> dict[str, Any] | None:
+        """The object, or None."""
+        try:
+            return await self._call("GET", f"{self._path(kind)}/{name}")
+        except ApiException as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def app(self, name: str) -> dict[str, Any]:
+        """A DjangoApp that is there."""
+        found = await self.get("DjangoApp", name)
+        assert found is not None, f"there is no DjangoApp {name}"
+        return found
+
+    async def wait(
+        self, name: str, type_: str = "Ready", status: str = "True", reason: str = "", timeout: float = READY_S
+    ) -> dict[str, Any]:
+        """The app once this generation has the condition; fails with what it said last."""
+        deadline = time.monotonic() + timeout
+        while True:
+            app = await self.app(name)
+            if is_current(app):
+                found = conditions(app).get(type_, {})
+                if found.get("status") == status and (not reason or found["reason"] == reason):
+                    return app
+            if time.monotonic() > deadline:
+                said = json.dumps((app.get("status") or {}).get("conditions"), indent=1)
+                raise AssertionError(f"{name}: no {type_}={status} {reason} within {timeout:.0f} s, but: {said}")
+            await asyncio.sleep(POLL_S)
+
+    async def delete(self, kind: str, name: str, timeout: float = READY_S) -> None:
+        """Delete an object and wait until it is gone."""
+        await self._call("DELETE", f"{self._path(kind)}/{name}")
+        deadline = time.monotonic() + timeout
+        while (left := await self.get(kind, name)) is not None:
+            assert time.monotonic() < deadline, f"{kind} {name} is still there: {json.dumps(left.get('status'))}"
+            await asyncio.sleep(POLL_S)
+
+    async def events(self, name: str) -> list[tuple[str, str]]:
+        """Reason and text of the app's events, oldest first."""
+        listed = await self._call("GET", f"/apis/events.k8s.io/v1/namespaces/{self.namespace}/events")
+        mine = [item for item in listed["items"] if item["regarding"]["name"] == name]
+        return [(item["reason"], item["note"]) for item in sorted(mine, key=lambda item: str(item["eventTime"]))]
+
+    def google(self, kind: Callable[..., C]) -> C:
+        """One of Google's asyncio clients as the project's owner; closed with the world."""
+        made = kind(credentials=self.site.credentials())
+        self._stack.push_async_callback(made.transport.close)  # type: ignore[attr-defined]
+        return made
+
+    async def browser(self, app: Mapping[str, Any]) -> Browser:
+        """A fresh browser session with a deployed app."""
+        return await self._stack.enter_async_context(Browser(self.site.origin(app["status"]["url"])))
+
+    def google_id(self, app: str, part: str = "") -> str:
+        """How the operator names the app's resources: the namespace stands for the deployment."""
+        return "-".join(item for item in (self.namespace, app, part) if item)
+
+    def dump(self) -> dict[str, str]:
+        """What a failure's report shows. Blocking."""
+        objects = self._kubectl("get", DUMPED, "-o", "yaml")
+        return {"objects": objects, "events": self._kubectl("events"), **self.site.logs()}
+
+    def _kubectl(self, *arguments: str) -> str:
+        program = str(Path(sys.executable).parent / "kubectl")
+        place = ["--kubeconfig", str(self.site.kubeconfig), "-n", self.namespace]
+        done = subprocess.run([program, *place, *arguments], capture_output=True, text=True, check=False)
+        return done.stdout + done.stderr
+
+    def _path(self, kind: str) -> str:
+        return PATHS[kind].format(self.namespace)
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = "",
+        query: list[tuple[str, str]] | None = None,
+    ) -> dict[str, Any]:
+        headers = {"Accept": "application/json"} | ({"Content-Type": content_type} if content_type else {})
+        asked = await self._api.param_serialize(
+            method=method,
+            resource_path=path,
+            header_params=headers,
+            query_params=query or [],
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        response = await self._api.call_api(*asked)
+        raw: bytes = await response.read()  # type: ignore[no-untyped-call]
+        answer: dict[str, Any] = json.loads(raw)
+        if response.status in (400, 403, 409, 422):
+            raise Refused(answer["message"])
+        if response.status >= 300:
+            raise ApiException(status=response.status, reason=response.reason, body=raw.decode())
+        return answer
+
+
+@asynccontextmanager
+async def open_world(site: Site, namespace: str) -> AsyncIterator[World]:
+    """Makes the namespace; in the end the operator deletes what is left in it, while other scenarios run."""
+    async with AsyncExitStack() as stack:
+        api = await stack.enter_async_context(
+            await config.new_client_from_config(config_file=str(site.kubeconfig))  # type: ignore[no-untyped-call]
+        )
+        core = client.CoreV1Api(api)
+        await core.create_namespace(client.V1Namespace(metadata=client.V1ObjectMeta(name=namespace)))
+        try:
+            yield World(site, namespace, api, stack)
+        finally:
+            await core.delete_namespace(namespace)
+
+
+def is_current(app: Mapping[str, Any]) -> bool:
+    """Whether the status speaks of the spec as it is now."""
+    return bool((app.get("status") or {}).get("observedGeneration") == app["metadata"]["generation"])
+
+
+def conditions(app: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """By type."""
+    return {item["type"]: item for item in (app.get("status") or {}).get("conditions") or []}
