@@ -1,19 +1,36 @@
-"""What tests of all areas share."""
+"""What tests of all areas share. localcloud is imported only where it is used: scenarios may have a real project."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
 
-from localcloud.controlplane.plane import ControlPlane
-from localcloud.runtime.processes import Processes
+if TYPE_CHECKING:
+    from localcloud.controlplane.plane import ControlPlane
+    from localcloud.runtime.processes import Processes
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One certificate authority for all clouds of this worker: gRPC reads its roots once in a process."""
+    from localcloud.front.ca import CertificateAuthority
+
+    folder = tmp_path_factory.mktemp("authority")
+    bundle = CertificateAuthority(folder).bundle
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", str(bundle))
+        yield folder
 
 
 @pytest.fixture
 async def processes() -> AsyncIterator[Processes]:
     """The processes of one test; all end with it."""
+    from localcloud.runtime.processes import Processes
+
     processes = Processes()
     yield processes
     await processes.close()
@@ -25,6 +42,9 @@ async def controlplane(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
 
     It runs by itself; tests use its attributes, from whatever loop they run in.
     """
+    from localcloud.controlplane.plane import ControlPlane
+    from localcloud.runtime.processes import Processes
+
     processes = Processes()
     try:
         yield await ControlPlane.start(processes, tmp_path_factory.mktemp("controlplane"))

@@ -25,6 +25,7 @@ SAMPLES = operator.ROOT / "samples"
 SPEED = 120.0
 START_S = 120.0
 LOG_TAIL = 60  # lines
+READS = ("get", "list", "access", "test")
 OVERLAYS = {"v1": (), "v2": ("v2",)}  # later versions of the shop: v2's files and their own (samples/README.md)
 
 
@@ -79,6 +80,12 @@ class LocalSite:
     def requests(self, namespace: str, app: str) -> list[Request]:
         """What the operator asked of Google for an app, oldest first."""
         return list(self.cloud.core.requests.last(f"nuages/{namespace}/{app}@"))
+
+    @staticmethod
+    def is_write(request: Request) -> bool:
+        """Whether a request may have changed something."""
+        verb = request.method.rpartition(".")[2].lower()
+        return not verb.startswith(READS)
 
     async def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run something where the cloud runs."""

@@ -13,9 +13,17 @@ PROJECT_VARIABLE = "NUAGES_TEST_PROJECT"
 class Site(Protocol):
     """One for each worker of the test run."""
 
-    kubeconfig: Path
-    project: str
-    region: str
+    @property
+    def kubeconfig(self) -> Path:
+        """Of the cluster's administrator."""
+
+    @property
+    def project(self) -> str:
+        """The project's id."""
+
+    @property
+    def region(self) -> str:
+        """Where apps are deployed."""
 
     @property
     def environment(self) -> Mapping[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import subprocess
 import sys
 import time
@@ -12,9 +13,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import aiohttp
 import yaml
 from e2e_browser import Browser
 from e2e_site import Site
+from google.cloud.storage import Client as StorageClient
 from kubernetes.aio import client, config
 from kubernetes.aio.client.exceptions import ApiException
 
@@ -86,6 +89,20 @@ class World:
                 raise AssertionError(f"{name}: no {type_}={status} {reason} within {timeout:.0f} s, but: {said}")
             await asyncio.sleep(POLL_S)
 
+    async def annotate(self, name: str, annotation: str, value: str) -> None:
+        """As `kubectl annotate --overwrite` does."""
+        await self.patch("DjangoApp", name, {"metadata": {"annotations": {annotation: value}}})
+
+    async def until(
+        self, holds: Callable[[dict[str, Any]], bool], name: str, timeout: float = READY_S
+    ) -> dict[str, Any]:
+        """The app once something holds of it; fails with its status."""
+        deadline = time.monotonic() + timeout
+        while not holds(app := await self.app(name)):
+            assert time.monotonic() < deadline, f"{name} after {timeout:.0f} s: {json.dumps(app.get('status'))}"
+            await asyncio.sleep(POLL_S)
+        return app
+
     async def delete(self, kind: str, name: str, timeout: float = READY_S) -> None:
         """Delete an object and wait until it is gone."""
         await self._call("DELETE", f"{self._path(kind)}/{name}")
@@ -105,6 +122,27 @@ class World:
         made = kind(credentials=self.site.credentials())
         self._stack.push_async_callback(made.transport.close)  # type: ignore[attr-defined]
         return made
+
+    async def objects(self, bucket: str) -> dict[str, bytes]:
+        """What is in a bucket, as Google's client reads it."""
+
+        def read() -> dict[str, bytes]:
+            opened = StorageClient(project=self.site.project, credentials=self.site.credentials())
+            return {blob.name: blob.download_as_bytes() for blob in opened.list_blobs(bucket)}
+
+        return await asyncio.to_thread(read)
+
+    async def fetch(self, url: str) -> bytes:
+        """What anybody gets from one of Google's addresses."""
+        async with _internet() as session, session.get(url) as answer:
+            answer.raise_for_status()
+            return await answer.read()
+
+    async def fetch_status(self, url: str, token: str = "") -> int:
+        """How the address answers who bears the token."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        async with _internet() as session, session.get(url, headers=headers) as answer:
+            return answer.status
 
     async def browser(self, app: Mapping[str, Any]) -> Browser:
         """A fresh browser session with a deployed app."""
@@ -168,6 +206,12 @@ async def open_world(site: Site, namespace: str) -> AsyncIterator[World]:
             yield World(site, namespace, api, stack)
         finally:
             await core.delete_namespace(namespace)
+
+
+def _internet() -> aiohttp.ClientSession:
+    """As any client of Google's names: proxy and certificates from the environment."""
+    trust = ssl.create_default_context()  # SSL_CERT_FILE
+    return aiohttp.ClientSession(trust_env=True, connector=aiohttp.TCPConnector(ssl=trust))
 
 
 def is_current(app: Mapping[str, Any]) -> bool:

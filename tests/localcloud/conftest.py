@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 from google.oauth2.credentials import Credentials
 
-from localcloud.front.ca import CertificateAuthority
 from localcloud.localcloud import LocalCloud, Options
 
 C = TypeVar("C")
 SPEED = 1000.0
 OWNER_TOKEN = "any"
-
-
-@pytest.fixture(scope="session")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One certificate authority for all clouds of this worker: gRPC reads its roots once in a process."""
-    folder = tmp_path_factory.mktemp("authority")
-    bundle = CertificateAuthority(folder).bundle
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", str(bundle))
-        yield folder
 
 
 async def _running(options: Options, authority: Path, patch: pytest.MonkeyPatch) -> AsyncIterator[LocalCloud]:

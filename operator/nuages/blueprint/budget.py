@@ -22,7 +22,7 @@ def budget(scope: Scope) -> tuple[Problem, ...]:
     spec = scope.app.spec
     limit = _limit(scope)
     each, instances = spec.database.connections_per_instance, spec.web.max_instances
-    most = (limit - RESERVED - JOBS) // (REVISIONS * each)
+    most = max(0, (limit - RESERVED - JOBS) // (REVISIONS * each))
     if spec.database.allow_over_budget or instances <= most:
         return ()
     name = scope.instance.rsplit("/", 1)[-1]

@@ -13,7 +13,7 @@ from nuages.api.tenant import DjangoTenant
 SERVICE = 37  # tag + name at most 46 characters (behaviour-runtime.md, section 3), for the tag "candidate"
 JOB = 49  # job + "-" + start token under 63 characters
 ACCOUNT = 30
-INSTANCE = 80  # project + instance at most 98 characters
+SOCKET = 107  # bytes of a socket's path on Linux; longer ones no client can open
 BUCKET = 63
 ROLE = 63  # PostgreSQL's identifiers, in bytes
 
@@ -50,14 +50,18 @@ def secret_name(app: DjangoApp, tenant: DjangoTenant, part: str) -> str:
 
 def account_name(tenant: DjangoTenant, name: str) -> str:
     """Full name of a service account; ids are 6 to 30 characters long."""
-    account = shorten(name if len(name) >= 6 else f"{name}-django", ACCOUNT)
+    account = shorten(name if len(name) >= 6 else f"{name}-{_hash(name)}", ACCOUNT)
     return f"{project(tenant)}/serviceAccounts/{account}@{tenant.spec.project}.iam.gserviceaccount.com"
 
 
 def instance_name(app: DjangoApp, tenant: DjangoTenant) -> str:
-    """With a hash of the uid: an instance's name is not reusable soon after deletion (behaviour.md, section 2)."""
+    """With a hash of the uid: an instance's name is not reusable soon after deletion (behaviour.md, section 2).
+
+    As long as the path of its socket allows; Google's own limit, 98 with the project, is wider.
+    """
     suffix = f"-{_hash(app.metadata.uid)}"
-    return f"{project(tenant)}/instances/{shorten(prefix(app, tenant), INSTANCE - len(suffix))}{suffix}"
+    rest = f"/cloudsql/{tenant.spec.project}:{tenant.spec.region}:{suffix}/.s.PGSQL.5432"
+    return f"{project(tenant)}/instances/{shorten(prefix(app, tenant), SOCKET - len(rest))}{suffix}"
 
 
 def bucket_name(app: DjangoApp, tenant: DjangoTenant, part: str) -> str:

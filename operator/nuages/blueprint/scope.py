@@ -49,8 +49,11 @@ class Scope:
 
     @property
     def db_init_account(self) -> str:
-        """Full name of the identity that alone may read the administrator's secret, one a tenant."""
-        return names.account_name(self.tenant, f"{names.shorten(self.tenant.deployment_id, 23)}-dbinit")
+        """Full name of the identity that alone may read the administrator's secret, one a tenant.
+
+        Two dashes: an app's name begins with a letter, so that none, not even "dbinit", runs as this identity.
+        """
+        return names.account_name(self.tenant, f"{names.shorten(self.tenant.deployment_id, 22)}--dbinit")
 
     @property
     def instance(self) -> str:

@@ -34,9 +34,7 @@ def _from_env(scope: Scope) -> tuple[tuple[Secret, ...], Environment]:
             references.append((variable.name, SecretRef(named, variable.secret.version)))
         elif variable.kubernetes_secret is not None:
             origin = variable.kubernetes_secret
-            # A key may have characters that a secret's name may not: the fingerprint keeps two keys apart.
-            part = f"env-{variable.name.lower().replace('_', '-')}"
-            name = scope.secret(part)
+            name = scope.secret(f"env-{variable.name}")  # as it is: two variables may differ by case alone
             copies[name] = Secret(
                 name=name,
                 owner=scope.owner,

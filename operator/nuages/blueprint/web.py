@@ -56,7 +56,15 @@ def migrate(scope: Scope, image: ImageFacts, environment: Environment) -> RunJob
         "NUAGES_MANAGE": spec.django.manage[-1],
     }
     merged = tuple(sorted({**dict(environment), **settings}.items()))
-    return _job(scope, image, "migrate", merged, (spec.django.manage[0],), ("-c", script))
+    return _job(scope, image, "migrate", merged, python_of(spec.django.manage), ("-c", script))
+
+
+def python_of(manage: tuple[str, ...]) -> tuple[str, ...]:
+    """The interpreter that a project's manage command runs: `python`, `uv run python`, `/venv/bin/python3`."""
+    for index, word in enumerate(manage):
+        if word.rsplit("/", 1)[-1].startswith("python"):
+            return manage[: index + 1]
+    return (*manage[:-1], "python")
 
 
 def superuser(scope: Scope, image: ImageFacts, environment: Environment) -> RunJob | None:

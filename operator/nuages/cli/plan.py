@@ -17,6 +17,7 @@ from nuages.cloud.access import Clouds
 from nuages.desired.resource import Resource
 from nuages.kube.objects import KubernetesCluster
 from nuages.kube.operator import load_config
+from nuages.reconcile import reasons
 from nuages.reconcile.cluster import Body, Cluster
 from nuages.reconcile.gather import copies, gather
 from nuages.reconcile.plan import Action, Plan, Verb, make_plan, versions_of
@@ -89,7 +90,8 @@ async def _plan_one(
     tenant_body = await cluster.tenant(namespace)
     if tenant_body is None and settings.default_tenant is None:
         raise Trouble(
-            "TenantMissing", f"namespace {namespace} has no DjangoTenant. Put one into the file, or give --project."
+            reasons.TENANT_MISSING,
+            f"namespace {namespace} has no DjangoTenant. Put one into the file, or give --project.",
         )
     tenant = parse_tenant(tenant_body) if tenant_body is not None else settings.default_tenant(namespace)  # type: ignore[misc]
     cloud = await clouds.for_tenant(tenant.spec.impersonate_service_account or "")

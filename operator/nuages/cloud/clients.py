@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from functools import cached_property
-from typing import Any
 
 from google.auth.credentials import Credentials
 from google.auth.transport.requests import AuthorizedSession
-from google.cloud import storage
 from google.cloud.iam_admin_v1 import IAMAsyncClient
 from google.cloud.logging_v2.services.logging_service_v2 import LoggingServiceV2AsyncClient
 from google.cloud.resourcemanager_v3 import ProjectsAsyncClient
@@ -26,6 +24,9 @@ from google.cloud.sqladmin_v1 import (
     SqlOperationsServiceAsyncClient,
     SqlUsersServiceAsyncClient,
 )
+from google.cloud.storage import Client
+from requests import PreparedRequest
+from requests.adapters import HTTPAdapter
 
 from nuages.cloud.call import request_reason
 
@@ -91,29 +92,28 @@ class Clients:
         return LoggingServiceV2AsyncClient(credentials=self._credentials)
 
     @cached_property
-    def storage(self) -> storage.Client:
+    def storage(self) -> Client:
         """Every call names its project; the client's own is never used."""
-        return storage.Client(project="none", _http=_Session(self._credentials, POOL))
+        return Client(project="none", _http=_session(self._credentials))
 
     async def close(self) -> None:
         """Close what was opened."""
         made = [value for name, value in vars(self).items() if name != "_credentials"]
         for client in made:
-            if isinstance(client, storage.Client):
+            if isinstance(client, Client):
                 await asyncio.to_thread(client.close)
             else:
                 await client.transport.close()
 
 
-class _Session(AuthorizedSession):
-    """Names to the audit log the object behind a call, as `Call` does for the asyncio clients."""
+def _session(credentials: Credentials) -> AuthorizedSession:
+    session = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
+    session.mount("https://", HTTPAdapter(pool_maxsize=POOL))
+    session.auth = _with_reason
+    return session
 
-    def __init__(self, credentials: Credentials, pool: int) -> None:
-        super().__init__(credentials)
-        import requests.adapters
 
-        self.mount("https://", requests.adapters.HTTPAdapter(pool_maxsize=pool))
-
-    def request(self, method: Any, url: Any, data: Any = None, headers: Any = None, *rest: Any, **fields: Any) -> Any:
-        headers = {**(headers or {}), "X-Goog-Request-Reason": request_reason.get()}
-        return super().request(method, url, data, headers, *rest, **fields)
+def _with_reason(request: PreparedRequest) -> PreparedRequest:
+    """Names to the audit log the object behind the call, as `Call` does for the asyncio clients."""
+    request.headers["X-Goog-Request-Reason"] = request_reason.get()
+    return request

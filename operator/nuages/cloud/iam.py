@@ -49,9 +49,7 @@ class ServiceAccountDriver:
         }
         await self._call(self._api.create_service_account, request)
 
-    async def update(
-        self, desired: ServiceAccount, observed: Observed[ServiceAccount], paths: Sequence[str]
-    ) -> None:
+    async def update(self, desired: ServiceAccount, observed: Observed[ServiceAccount], paths: Sequence[str]) -> None:
         """The answer holds only what was changed, so that it tells nothing."""
         changes = {"name": desired.name}
         if "display_name" in paths:
@@ -66,9 +64,7 @@ class ServiceAccountDriver:
 
 
 def _observed(found: Found) -> Observed[ServiceAccount]:
-    state = ServiceAccount(
-        name=found.name, owner=Owner.of_text(found.description), display_name=found.display_name
-    )
+    state = ServiceAccount(name=found.name, owner=Owner.of_text(found.description), display_name=found.display_name)
     if found.disabled:
         return Observed(state, Readiness.FAILED, "The service account is disabled.", "Disabled")
     return Observed(state, outputs={"email": found.email, "unique_id": found.unique_id})

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
 from google.api_core import iam as storage_iam
-from google.cloud import storage
+from google.cloud.storage import Bucket, Client
 from google.iam.v1 import iam_policy_pb2, options_pb2, policy_pb2
 from google.type import expr_pb2
 
@@ -23,8 +23,8 @@ VERSION = 3  # below it, conditions come as role names that must not be written 
 class PolicyApi:
     """Reads and writes the policy of one resource by its full name. Both raise CloudError."""
 
-    read: Callable[[str], Awaitable[policy_pb2.Policy]]
-    write: Callable[[str, policy_pb2.Policy], Awaitable[None]]
+    read: Callable[[str], Coroutine[Any, Any, policy_pb2.Policy]]
+    write: Callable[[str, policy_pb2.Policy], Coroutine[Any, Any, None]]
 
 
 class PolicyApis:
@@ -67,10 +67,10 @@ class PolicyApis:
 
         return PolicyApi(read, write)
 
-    def _storage(self, client: storage.Client) -> PolicyApi:
+    def _storage(self, client: Client) -> PolicyApi:
         """The client of Cloud Storage has a policy type of its own."""
 
-        def bucket(target: str) -> storage.Bucket:
+        def bucket(target: str) -> Bucket:
             return client.bucket(target.rsplit("/", 1)[1])
 
         async def read(target: str) -> policy_pb2.Policy:
@@ -103,7 +103,7 @@ def _of_storage(found: storage_iam.Policy) -> policy_pb2.Policy:
 
 
 def _to_storage(policy: policy_pb2.Policy) -> storage_iam.Policy:
-    made = storage_iam.Policy(etag=policy.etag.decode(), version=policy.version)
+    made = storage_iam.Policy(policy.etag.decode(), policy.version)  # type: ignore[no-untyped-call]
     made.bindings = [
         {"role": item.role, "members": set(item.members)}
         | ({"condition": _expression(item.condition)} if item.HasField("condition") else {})

@@ -81,24 +81,22 @@ class SecretDriver:
             return str(newest)
         return await self._add(desired.name, payload)
 
-    async def _random_version(
-        self, desired: Secret, made: Made, versions: dict[int, SecretVersion.State]
-    ) -> str:
-        """Never generated again while a version can still be had: what it opened knows no other."""
+    async def _random_version(self, desired: Secret, made: Made, versions: dict[int, SecretVersion.State]) -> str:
+        """Never generated again while it can still be had: what it opened knows no other."""
         annotated = int(made.version or 0)
-        rotates = bool(annotated) and made.source != desired.source
-        # Of a rotation only what came after the annotated version counts: an interrupted pass has left it.
-        usable = {number: state for number, state in versions.items() if number > annotated or not rotates}
-        current = [annotated] if annotated in usable else sorted(usable, reverse=True)
-        for state in (ENABLED, DISABLED):
-            for number in current if state == ENABLED else [*current, *sorted(usable, reverse=True)]:
-                if usable[number] == state:
-                    return await self._enabled(desired.name, number, state)
+        if annotated in versions and made.source == desired.source:
+            candidates = [annotated]
+        else:  # of a rotation, what an interrupted pass has left behind
+            candidates = [number for number in versions if number > annotated]
+        if candidates:
+            return await self._enabled(
+                desired.name, max(candidates, key=lambda n: (versions[n] == ENABLED, n)), versions
+            )
         length = desired.payload.length if isinstance(desired.payload, Random) else Random().length
         return await self._add(desired.name, random_payload(length))
 
-    async def _enabled(self, name: str, number: int, state: SecretVersion.State) -> str:
-        if state != ENABLED:
+    async def _enabled(self, name: str, number: int, versions: dict[int, SecretVersion.State]) -> str:
+        if versions[number] != ENABLED:
             await self._call(self._api.enable_secret_version, {"name": f"{name}/versions/{number}"})
         return str(number)
 

@@ -45,9 +45,7 @@ class ProjectServiceDriver:
         operation = started.operation
         return Operation("serviceusage", operation.name, desired.name, operation.done, operation.error.message)
 
-    async def update(
-        self, desired: ProjectService, observed: Observed[ProjectService], paths: Sequence[str]
-    ) -> None:
+    async def update(self, desired: ProjectService, observed: Observed[ProjectService], paths: Sequence[str]) -> None:
         """There is nothing of ours on it to change."""
 
     async def delete(self, name: str) -> None:

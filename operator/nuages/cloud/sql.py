@@ -65,9 +65,7 @@ class SqlInstanceDriver:
         request = {"project": desired.project, "body": sqlmapping.creation(desired)}
         return as_operation(await self._call(self._api.insert, request), desired.name)
 
-    async def update(
-        self, desired: SqlInstance, observed: Observed[SqlInstance], paths: Sequence[str]
-    ) -> Operation:
+    async def update(self, desired: SqlInstance, observed: Observed[SqlInstance], paths: Sequence[str]) -> Operation:
         """The edition, with the tier that belongs to it, is a change of its own: the rest follows in another pass."""
         fields = {"edition", "tier"} if "edition" in paths else set(paths)
         found = await self._call(self._api.get, _named(desired.name))
@@ -75,22 +73,22 @@ class SqlInstanceDriver:
         settings["settings_version"] = int(observed.outputs["settings_version"])
         try:
             changed = await self._call(self._api.patch, {**_named(desired.name), "body": {"settings": settings}})
-        except Conflict:
-            return await self._under_way(desired.name)
+        except Conflict as error:
+            return await self._under_way(desired.name, error)
         return as_operation(changed, desired.name)
 
     async def delete(self, name: str) -> Operation | None:
         try:
             gone = await self._call.or_none(self._api.delete, _named(name))
-        except Conflict:
-            return await self._under_way(name)
+        except Conflict as error:
+            return await self._under_way(name, error)
         return None if gone is None else as_operation(gone, name)
 
-    async def _under_way(self, name: str) -> Operation:
+    async def _under_way(self, name: str, error: Conflict) -> Operation:
         """What keeps the instance busy; raises the Conflict that led here where there is nothing."""
         found = await operation_under_way(self._operations, self._call, name)
         if found is None:
-            raise
+            raise error
         return found
 
 
@@ -128,9 +126,7 @@ class ExistingSqlInstanceDriver:
         raise Invalid(f"The instance {name.rsplit('/', 1)[1]} is not ours to delete.")
 
 
-async def operation_under_way(
-    api: SqlOperationsServiceAsyncClient, call: Call, instance: str
-) -> Operation | None:
+async def operation_under_way(api: SqlOperationsServiceAsyncClient, call: Call, instance: str) -> Operation | None:
     """The operation that keeps an instance (full name) busy, if any. Raises CloudError."""
     page = await call(api.list, {**_named(instance), "max_results": 10})  # newest first
     busy = next((item for item in page.items if item.status != DONE), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from google.cloud.sqladmin_v1.types import BackupConfiguration, DatabaseInstance, Settings
+from google.cloud.sqladmin_v1.types import BackupConfiguration, DatabaseInstance
 
 from nuages.cloud.driver import Observed, Readiness
 from nuages.cloud.labels import besides_owner, merged
@@ -95,11 +95,11 @@ def observed(name: str, found: DatabaseInstance) -> Observed[SqlInstance]:
         tier=found_settings.tier,
         edition=found_settings.edition.name,
         availability=found_settings.availability_type.name,
-        disk_gb=found_settings.data_disk_size_gb or 0,
-        disk_limit_gb=found_settings.storage_auto_resize_limit or 0,
+        disk_gb=_number(found_settings.data_disk_size_gb),
+        disk_limit_gb=_number(found_settings.storage_auto_resize_limit),
         backups=_found_backups(found_settings.backup_configuration),
-        maintenance_day=found_settings.maintenance_window.day or 0,
-        maintenance_hour=found_settings.maintenance_window.hour or 0,
+        maintenance_day=_number(found_settings.maintenance_window.day),
+        maintenance_hour=_number(found_settings.maintenance_window.hour),
         query_insights=bool(found_settings.insights_config.query_insights_enabled),
         flags=tuple(sorted(flags.items())),
         deletion_protection=bool(found_settings.deletion_protection_enabled),
@@ -112,13 +112,14 @@ def observed(name: str, found: DatabaseInstance) -> Observed[SqlInstance]:
         "database_version": state.database_version,
         "tier": state.tier,
         "max_connections": flags.get("max_connections", ""),
-        "settings_version": str(_settings_version(found_settings)),
+        "settings_version": str(_number(found_settings.settings_version)),
     }
     return Observed(state, readiness, message, found.state.name, outputs, found.etag)
 
 
-def _settings_version(found: Settings) -> int:
-    return int(found.settings_version or 0)
+def _number(wrapped: Any) -> int:
+    """proto-plus gives the number itself where the type says wrapper, and None where there is none."""
+    return int(wrapped or 0)
 
 
 def _readiness(found: DatabaseInstance) -> tuple[Readiness, str]:
@@ -132,8 +133,8 @@ def _readiness(found: DatabaseInstance) -> tuple[Readiness, str]:
 
 
 def _found_backups(found: BackupConfiguration) -> Backups:
-    retained = found.backup_retention_settings.retained_backups or 0
-    log_days = found.transaction_log_retention_days or 0
+    retained = _number(found.backup_retention_settings.retained_backups)
+    log_days = _number(found.transaction_log_retention_days)
     return Backups(
         retained=retained if found.enabled else 0,
         start_time=found.start_time,

@@ -65,12 +65,10 @@ class SqlUserDriver:
         request = {**_instance(desired.instance), "body": user}
         try:
             return as_operation(await self._call(self._api.insert, request), desired.name)
-        except Conflict:
-            return await self._under_way(desired)
+        except Conflict as error:
+            return await self._under_way(desired, error)
 
-    async def update(
-        self, desired: SqlUser, observed: Observed[SqlUser], paths: Sequence[str]
-    ) -> Operation | None:
+    async def update(self, desired: SqlUser, observed: Observed[SqlUser], paths: Sequence[str]) -> Operation | None:
         if "password" not in paths:
             return None
         password = (await self._payloads.current(desired.password)).decode()
@@ -78,8 +76,8 @@ class SqlUserDriver:
         request = {**_instance(desired.instance), "name": desired.id, "body": body}
         try:
             return as_operation(await self._call(self._api.update, request), desired.name)
-        except Conflict:
-            return await self._under_way(desired)
+        except Conflict as error:
+            return await self._under_way(desired, error)
 
     async def delete(self, name: str) -> Operation | None:
         """The roles of an instance that has gone have gone with it."""
@@ -89,11 +87,11 @@ class SqlUserDriver:
         gone = await self._call.or_none(self._api.delete, request)
         return None if gone is None else as_operation(gone, name)
 
-    async def _under_way(self, desired: SqlUser) -> Operation:
+    async def _under_way(self, desired: SqlUser, error: Conflict) -> Operation:
         """Another operation on the instance, to wait for; raises the Conflict that led here where there is none."""
         found = await operation_under_way(self._operations, self._call, desired.instance)
         if found is None:
-            raise
+            raise error
         return Operation(found.service, found.name, desired.name)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from google.cloud import storage
+from google.cloud.storage import Client
 
 from nuages.cloud.call import Call
 from nuages.cloud.driver import Observed, Owned
@@ -20,7 +20,7 @@ class BucketDriver:
 
     owned = Owned(mutable=("versioning", "labels"), immutable=("location",))
 
-    def __init__(self, api: storage.Client, call: Call) -> None:
+    def __init__(self, api: Client, call: Call) -> None:
         self._api, self._call = api, call
 
     def scope(self, name: str) -> str:

@@ -59,6 +59,10 @@ class Owner:
             return False
         return self.uid == other.uid or other.retained
 
+    def may_adopt(self, other: Owner | None) -> bool:
+        """Whether a user may have it taken over: what bears no marker, or one of this app's in another cluster."""
+        return other is None or (self.namespace, self.app) == (other.namespace, other.app)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Resource:

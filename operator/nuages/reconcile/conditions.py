@@ -111,14 +111,14 @@ def _release_parts(report: Report) -> list[Condition]:
     if report.release.db_init is not None:
         if report.stage in ("DbInit", "Migrate") and not isinstance(outcome, Done):
             reason, message = _said(outcome)
-            found.append(Condition("MigrationsApplied", "False", reason, message))
+            found.append(Condition(reasons.MIGRATIONS_APPLIED, "False", reason, message))
         else:
-            found.append(Condition("MigrationsApplied", "True", "Applied", ""))
+            found.append(Condition(reasons.MIGRATIONS_APPLIED, "True", reasons.APPLIED, ""))
     if report.serves:
-        found.append(Condition("WebReady", "True", reasons.AVAILABLE, ""))
+        found.append(Condition(reasons.WEB_READY, "True", reasons.AVAILABLE, ""))
     else:
         reason, message = _said(outcome)
-        found.append(Condition("WebReady", "False", reason, message))
+        found.append(Condition(reasons.WEB_READY, "False", reason, message))
     return found
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nuages.cloud.driver import Observed, Operation, Readiness
@@ -39,6 +39,7 @@ class Result:
     refused: Action | None = None
     error: CloudError | None = None
     blocked_by: str = ""  # full name of what it waits for
+    taken_back: bool = False  # it was kept from an earlier life of the app
 
 
 class Executor:
@@ -103,9 +104,11 @@ class Executor:
                 continue
             finally:
                 self._inventory.forget(resource.name)
+            taken_back = found is not None and found.owner is not None and found.owner.retained
             if operation is not None and not operation.done:
-                return Result(resource, State.WAITING, found, now.verb, operation)
-            return _as_seen(resource, await driver.observe(resource.name), now.verb)
+                return Result(resource, State.WAITING, found, now.verb, operation, taken_back=taken_back)
+            seen = await driver.observe(resource.name)
+            return replace(_as_seen(resource, seen, now.verb), taken_back=taken_back)
 
     async def _delete(self, resource: Resource) -> Result:
         try:

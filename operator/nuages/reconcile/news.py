@@ -6,10 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from nuages.reconcile import reasons
 from nuages.reconcile.plan import Verb
 from nuages.reconcile.report import Report
 
-VERBS = {Verb.CREATE: "Created", Verb.UPDATE: "Updated", Verb.ADOPT: "Adopted", Verb.DELETE: "Deleted"}
+VERBS = {
+    Verb.CREATE: reasons.CREATED,
+    Verb.UPDATE: reasons.UPDATED,
+    Verb.ADOPT: reasons.ADOPTED,
+    Verb.DELETE: reasons.DELETED,
+}
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,9 @@ def news(report: Report, before: Mapping[str, Any], after: Mapping[str, Any]) ->
     events += [Event("Normal", stage, text) for stage, text in report.done_news]
     events += _verdict(report, _of(before), _of(after))
     if report.gone:
-        events += [Event("Normal", "Retained", f"Kept, as spec.deletionPolicy says: {name}") for name in report.kept]
+        events += [
+            Event("Normal", reasons.RETAINED, f"Kept, as spec.deletionPolicy says: {name}") for name in report.kept
+        ]
     return events
 
 
@@ -37,9 +45,10 @@ def _writes(report: Report) -> list[tuple[str, str]]:
         if result.did in VERBS:
             kind = result.resource.kind.rsplit("/", 1)[-1]
             under_way = " (under way)" if result.operation and not result.operation.done else ""
-            taken = result.observed.owner if result.observed and result.did is Verb.UPDATE else None
-            if taken is not None and taken.retained:
-                lines.append(("TakenBack", f"{kind} {result.resource.id} was kept from an earlier life of this app"))
+            if result.taken_back:
+                lines.append(
+                    (reasons.TAKEN_BACK, f"{kind} {result.resource.id} was kept from an earlier life of this app")
+                )
             else:
                 lines.append((VERBS[result.did], f"{kind} {result.resource.id}{under_way}"))
     return lines
@@ -47,7 +56,7 @@ def _writes(report: Report) -> list[tuple[str, str]]:
 
 def _verdict(report: Report, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Event]:
     """The head of the conditions, when it became another."""
-    old, new = before.get("Ready", {}), after.get("Ready", {})
+    old, new = before.get(reasons.READY, {}), after.get(reasons.READY, {})
     same = (old.get("reason"), old.get("message"), old.get("status")) == (
         new.get("reason"),
         new.get("message"),
@@ -55,7 +64,7 @@ def _verdict(report: Report, before: Mapping[str, Any], after: Mapping[str, Any]
     )
     if same or not new:
         return []
-    stalled = "Stalled" in after
+    stalled = reasons.STALLED in after
     text = str(new.get("message") or new.get("reason"))
     if report.is_ready and report.release is not None:
         text = f"{report.release.revision} serves all traffic"

@@ -18,7 +18,7 @@ class Verb(enum.Enum):
     CREATE = "create"
     UPDATE = "update"
     KEEP = "keep"
-    ADOPT = "adopt"  # bears no marker of ours, and the user asked to take it over
+    ADOPT = "adopt"  # bears no marker, or one of another life of the app, and the user asked to take it over
     WAIT = "wait"  # busy at Google
     CONFLICT = "conflict"  # somebody else's
     IMMUTABLE = "immutable"  # differs in what only a replacement could change
@@ -91,7 +91,7 @@ def decide(
     verb = Verb.UPDATE
     if resource.owner is not None and found.owner != resource.owner:
         if not resource.owner.may_have(found.owner):
-            if not adopt or found.owner is not None:
+            if not adopt or not resource.owner.may_adopt(found.owner):
                 return Action(Verb.CONFLICT, resource, found, message=_whose(found))
             verb = Verb.ADOPT
         taken_over = ("owner",)
@@ -115,4 +115,6 @@ def versions_of(seen: Sight) -> dict[str, str]:
 
 def _whose(found: Observed[Any]) -> str:
     owner = found.owner
-    return f"it belongs to {owner.namespace}/{owner.app}" if owner else "it bears no marker of ours"
+    if owner is None:
+        return "it bears no marker of ours"
+    return f"it belongs to {owner.namespace}/{owner.app}" if owner.app else f"the apps of {owner.namespace} share it"

@@ -1,25 +1,270 @@
-"""Every condition type and reason in one place, as docs/reference lists them."""
+"""Every condition type and reason, with its meaning and its remedy: docs/reference.md is made from these tables.
+
+A reason that code of this package gives is a constant. Those that arrive as data have none: the blueprint's problems
+(it may not import this package), and the verdicts of jobs, which come out of a log.
+"""
 
 from __future__ import annotations
 
-READY, RECONCILING, STALLED = "Ready", "Reconciling", "Stalled"
+import enum
+from dataclasses import dataclass
 
-# Ready=True
-AVAILABLE = "Available"
-# Ready=False while Reconciling
-PROVISIONING, RESOLVING_IMAGE, WAITING = "Provisioning", "ResolvingImage", "Waiting"
-CREATING_INSTANCE = "InstanceCreating"
-PAUSED, DELETING = "Paused", "Deleting"
-# Stalled=True
-INVALID_SPEC = "InvalidSpec"
-TENANT_INVALID, TENANT_MISSING = "TenantInvalid", "TenantMissing"
-NOT_ALLOWED = "NotAllowed"
-NAME_CONFLICT = "NameConflict"
-IMMUTABLE_FIELD = "ImmutableField"
+READY, RECONCILING, STALLED = "Ready", "Reconciling", "Stalled"
+MIGRATIONS_APPLIED, WEB_READY = "MigrationsApplied", "WebReady"
+
+AVAILABLE, APPLIED = "Available", "Applied"
+PROVISIONING, CREATING_INSTANCE, WAITING = "Provisioning", "InstanceCreating", "Waiting"
+GOOGLE_UNAVAILABLE = "GoogleUnavailable"
+INITIALISING_DATABASE, MIGRATION_PENDING, MIGRATING = "InitialisingDatabase", "MigrationPending", "Migrating"
+DEPLOYING_CANDIDATE, VERIFYING, SHIFTING_TRAFFIC = "DeployingCandidate", "Verifying", "ShiftingTraffic"
+CREATING_SUPERUSER, SUPERSEDED = "CreatingSuperuser", "Superseded"
+LEAVING_DATABASE, DELETING, PAUSED = "LeavingDatabase", "Deleting", "Paused"
+INVALID_SPEC, NOT_ALLOWED = "InvalidSpec", "NotAllowed"
+TENANT_MISSING, TENANT_INVALID = "TenantMissing", "TenantInvalid"
+NAME_CONFLICT, IMMUTABLE_FIELD = "NameConflict", "ImmutableField"
 IMAGE_NOT_FOUND, IMAGE_UNREACHABLE = "ImageNotFound", "ImageUnreachable"
 INSTANCE_NOT_FOUND = "InstanceNotFound"
 SECRET_MISSING, SECRET_KEY_MISSING, CONFIG_MAP_MISSING = "SecretMissing", "SecretKeyMissing", "ConfigMapMissing"
 PERMISSION_DENIED, API_DISABLED, QUOTA_EXCEEDED = "PermissionDenied", "ApiDisabled", "QuotaExceeded"
 REFUSED_BY_GOOGLE, RESOURCE_FAILED = "RefusedByGoogle", "ResourceFailed"
-# Ready=False, neither Stalled nor news: tried again with backoff
-GOOGLE_UNAVAILABLE = "GoogleUnavailable"
+DATABASE_INITIALISATION_FAILED, MIGRATION_FAILED = "DatabaseInitialisationFailed", "MigrationFailed"
+REVISION_FAILED, VERIFY_FAILED = "RevisionFailed", "VerifyFailed"
+ACCESS_FAILED, SUPERUSER_FAILED, DATABASE_NOT_LEFT = "AccessFailed", "SuperuserFailed", "DatabaseNotLeft"
+CREATED, UPDATED, ADOPTED, DELETED = "Created", "Updated", "Adopted", "Deleted"
+TAKEN_BACK, RETAINED = "TakenBack", "Retained"
+
+
+class Kind(enum.Enum):
+    """What goes with a reason; the value says so to people."""
+
+    READY = "Ready is True"
+    UNDER_WAY = "Reconciling: it goes on by itself, unless the remedy says otherwise"
+    HELD = "Ready is False, and neither Reconciling nor Stalled is there"
+    STALLED = "Stalled: somebody has to act"
+    EVENT = "Events only"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """`remedy` is empty where there is nothing to do."""
+
+    word: str
+    kind: Kind
+    means: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class ConditionType:
+    """A condition that an app may have."""
+
+    word: str
+    means: str
+
+
+CONDITIONS = (
+    ConditionType(READY, "The spec is carried out and the app serves. Always there."),
+    ConditionType(RECONCILING, "Something is under way, or tried again. Only there while it is True."),
+    ConditionType(STALLED, "Nothing goes on until somebody acts. Only there while it is True, never with Reconciling."),
+    ConditionType("IdentityReady", "The service account that the app runs as, and its grants."),
+    ConditionType("SecretsReady", "SECRET_KEY, and the copies of Kubernetes Secrets."),
+    ConditionType("DatabaseReady", "The Cloud SQL instance, its administrator, and the app's passwords."),
+    ConditionType("StorageReady", "The media bucket and the app's access to it."),
+    ConditionType(MIGRATIONS_APPLIED, "The database is prepared, and the release's migrations have run."),
+    ConditionType(WEB_READY, "Some revision answers requests; during a release, the old one."),
+)
+
+_UNDER_WAY = (
+    Reason(PROVISIONING, Kind.UNDER_WAY, "Google resources are being made."),
+    Reason(CREATING_INSTANCE, Kind.UNDER_WAY, "Google is making the Cloud SQL instance: 4 to 10 minutes."),
+    Reason(WAITING, Kind.UNDER_WAY, "A new identity or grant is not known everywhere at Google yet: minutes."),
+    Reason(
+        GOOGLE_UNAVAILABLE,
+        Kind.UNDER_WAY,
+        "A call failed in a way that heals: too many requests, an error of the server, no connection.",
+        "None. Where it stays, check the operator's way out.",
+    ),
+    Reason(INITIALISING_DATABASE, Kind.UNDER_WAY, "db-init makes the database, its roles and its extensions."),
+    Reason(
+        MIGRATION_PENDING,
+        Kind.UNDER_WAY,
+        "`spec.migrations.policy` is Manual, and this image has not migrated.",
+        "Annotate `nuages.dev/migrate` with the value of `spec.image`.",
+    ),
+    Reason(MIGRATING, Kind.UNDER_WAY, "The new image migrates. The old revision serves meanwhile."),
+    Reason(DEPLOYING_CANDIDATE, Kind.UNDER_WAY, "The new revision starts, without traffic."),
+    Reason(VERIFYING, Kind.UNDER_WAY, "The new revision is asked for the health path, by its own URL."),
+    Reason(SHIFTING_TRAFFIC, Kind.UNDER_WAY, "Traffic moves to the new revision, and access is opened."),
+    Reason(CREATING_SUPERUSER, Kind.UNDER_WAY, "The job that makes `spec.superuser` runs."),
+    Reason(SUPERSEDED, Kind.UNDER_WAY, "The spec changed during a release. The newer one is taken up at once."),
+    Reason(LEAVING_DATABASE, Kind.UNDER_WAY, "Deletion: a job drops the database, or marks it as retained."),
+    Reason(DELETING, Kind.UNDER_WAY, "Deletion: Google resources go, in reverse order."),
+)
+
+_WRONG_INPUT = (
+    Reason(
+        INVALID_SPEC,
+        Kind.STALLED,
+        "The object breaks a rule that admission did not check: it is older than the rule.",
+        "Correct the field that the message names.",
+    ),
+    Reason(TENANT_MISSING, Kind.STALLED, "The namespace has no project.", "Create a DjangoTenant named `default`."),
+    Reason(TENANT_INVALID, Kind.STALLED, "The namespace's DjangoTenant breaks a rule.", "Correct the field named."),
+    Reason(
+        NOT_ALLOWED,
+        Kind.STALLED,
+        "The app names something that its tenant does not allow.",
+        "Name another, or have it added to `spec.allow` of the DjangoTenant.",
+    ),
+    Reason(
+        "ConnectionBudgetExceeded",
+        Kind.STALLED,
+        "Two revisions at full size would open more connections than the instance has.",
+        "Lower `spec.web.maxInstances` or `connectionsPerInstance`, or raise `max_connections`.",
+    ),
+    Reason(
+        "MountHidesImage",
+        Kind.STALLED,
+        "The media folder is the image's working directory, or above it: the mount would hide the project.",
+        "Use a folder below the working directory.",
+    ),
+    Reason(
+        NAME_CONFLICT,
+        Kind.STALLED,
+        "A Google resource, database or role of this name is somebody else's.",
+        "Read `nuages plan`; adopt it, or choose another name.",
+    ),
+    Reason(
+        IMMUTABLE_FIELD,
+        Kind.STALLED,
+        "A changed field is one that Google cannot change once the resource is there.",
+        "Set the old value again.",
+    ),
+    Reason(IMAGE_NOT_FOUND, Kind.STALLED, "The registry has no such image.", "Push it, or correct the tag."),
+    Reason(
+        IMAGE_UNREACHABLE,
+        Kind.STALLED,
+        "The registry refused the operator. With Reconciling: it did not answer, and is tried again.",
+        "Grant the operator roles/artifactregistry.reader, or correct the name.",
+    ),
+    Reason(
+        INSTANCE_NOT_FOUND, Kind.STALLED, "The existing Cloud SQL instance is not there.", "Create it, or name another."
+    ),
+    Reason(SECRET_MISSING, Kind.STALLED, "A Kubernetes Secret of `spec.env` is not there.", "Create it."),
+    Reason(SECRET_KEY_MISSING, Kind.STALLED, "A Kubernetes Secret has no such key.", "Add it, or name another."),
+    Reason(CONFIG_MAP_MISSING, Kind.STALLED, "A ConfigMap of `spec.envFrom` is not there.", "Create it."),
+)
+
+_REFUSED = (
+    Reason(
+        PERMISSION_DENIED,
+        Kind.STALLED,
+        "The operator's Google identity lacks a permission; from db-init: the database refuses its administrator.",
+        "Grant a role that has the permission named.",
+    ),
+    Reason(
+        API_DISABLED,
+        Kind.STALLED,
+        "A Google API is turned off in the project.",
+        "Enable it, or set `enableServices: true` in the DjangoTenant.",
+    ),
+    Reason(QUOTA_EXCEEDED, Kind.STALLED, "A limit of the Google project is reached.", "Have it raised, or tidy up."),
+    Reason(
+        REFUSED_BY_GOOGLE, Kind.STALLED, "Google refuses a request as it is.", "Correct the spec as Google's words say."
+    ),
+    Reason(RESOURCE_FAILED, Kind.STALLED, "A Google resource is there, and broken.", "Read it in Google's console."),
+)
+
+_FAILED_STEPS = (
+    Reason(
+        DATABASE_INITIALISATION_FAILED,
+        Kind.STALLED,
+        "db-init ended without saying why.",
+        "Read its log: the link is in the message.",
+    ),
+    Reason(
+        MIGRATION_FAILED,
+        Kind.STALLED,
+        "A migration failed. The old revision keeps all traffic.",
+        "Release a fixed image, or annotate `nuages.dev/retry-migration`.",
+    ),
+    Reason(
+        REVISION_FAILED,
+        Kind.STALLED,
+        "The new revision did not start. The old one keeps all traffic.",
+        "Read the event `RevisionFailedLog`; release a fixed image.",
+    ),
+    Reason(
+        VERIFY_FAILED,
+        Kind.STALLED,
+        "The new revision starts, but its health path answers with an error. The old one keeps all traffic.",
+        "Release a fixed image, or correct `spec.release.verify.path`.",
+    ),
+    Reason(ACCESS_FAILED, Kind.STALLED, "Google refuses a member of `spec.web.invokers`.", "Correct the member."),
+    Reason(
+        SUPERUSER_FAILED,
+        Kind.STALLED,
+        "The superuser's command failed. The new revision serves.",
+        "Correct `spec.superuser`.",
+    ),
+    Reason(
+        DATABASE_NOT_LEFT,
+        Kind.STALLED,
+        "Deletion: the job that drops or marks the database failed.",
+        "Read its log: the link is in the message.",
+    ),
+)
+
+# As nuages.dbinit.verdict and blueprint/scripts/migrate.py write them.
+_VERDICTS = (
+    Reason(
+        "ExtensionNotAvailable",
+        Kind.STALLED,
+        "The instance does not have this extension.",
+        "Correct `spec.database.extensions`.",
+    ),
+    Reason("Unreachable", Kind.STALLED, "db-init did not reach the database.", "See that the instance runs."),
+    Reason("BadInput", Kind.STALLED, "db-init does not understand the operator.", "Run one version of both."),
+    Reason("Busy", Kind.STALLED, "db-init waited for a lock for too long.", "End the session that holds it."),
+    Reason("StillInUse", Kind.STALLED, "Something still uses a role or the database.", "Remove what uses it."),
+    Reason(
+        "NotAsAsked",
+        Kind.STALLED,
+        "Something undoes what db-init does.",
+        "See who else changes these roles, or this database.",
+    ),
+    Reason("Failed", Kind.STALLED, "The database refused a statement of db-init.", "Read the database's words."),
+    Reason(
+        "SettingsModuleMissing",
+        Kind.STALLED,
+        "Neither the environment nor `manage.py` names the settings.",
+        "Set `spec.django.settingsModule`.",
+    ),
+    Reason(
+        "MigrationLocked",
+        Kind.STALLED,
+        "Another migration has held the lock for 10 minutes.",
+        "End it, then annotate `nuages.dev/retry-migration`.",
+    ),
+)
+
+_EVENTS = (
+    Reason(CREATED, Kind.EVENT, "A Google resource was created."),
+    Reason(UPDATED, Kind.EVENT, "A Google resource was changed."),
+    Reason(ADOPTED, Kind.EVENT, "A Google resource without a marker was taken over."),
+    Reason(DELETED, Kind.EVENT, "A Google resource was deleted."),
+    Reason(TAKEN_BACK, Kind.EVENT, "What an earlier app of this name left behind is used again."),
+    Reason(RETAINED, Kind.EVENT, "Kept when the app was deleted, as `spec.deletionPolicy` says."),
+)
+
+TABLE = (
+    Reason(AVAILABLE, Kind.READY, "The app is deployed and serves; of a part: all of it is there."),
+    Reason(APPLIED, Kind.READY, "Of MigrationsApplied: the database is up to date."),
+    *_UNDER_WAY,
+    Reason(PAUSED, Kind.HELD, "`spec.paused` is true: nothing is written.", "Set it to false."),
+    *_WRONG_INPUT,
+    *_REFUSED,
+    *_FAILED_STEPS,
+    *_VERDICTS,
+    *_EVENTS,
+)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from nuages.cloud.driver import Observed, Readiness
 from nuages.desired.run import RunService
+from nuages.reconcile import reasons
 from nuages.reconcile.plan import versions_of
 from nuages.reconcile.provision import look_at_service
 from nuages.reconcile.release.outcome import DONE, Done, Failed, Outcome, Waiting
@@ -29,7 +30,7 @@ async def rollout(work: Pass, report: Report) -> Report:
     """Nothing at all is called where the service is as it should be and the release was through."""
     release = _release(work, report)
     if release is None:
-        return replace(report, outcome=Waiting("Provisioning", "Secret versions are being made."))
+        return replace(report, outcome=Waiting(reasons.PROVISIONING, "Secret versions are being made."))
     if work.before.get("release", {}).get("stage") == ALL_DONE and _at_rest(work, release):
         return replace(report, release=release, outcome=DONE)
     live = await look_at_service(work, fresh=True)
@@ -45,7 +46,7 @@ async def rollout(work: Pass, report: Report) -> Report:
         if outcome.news:
             told.append((stage.name, outcome.news))
         if work.interrupted():  # a new spec: this is a safe point, nothing is half-way
-            outcome = Waiting("Superseded", "A newer spec is being taken up.", after=0.0)
+            outcome = Waiting(reasons.SUPERSEDED, "A newer spec is being taken up.", after=0.0)
             break
     if isinstance(outcome, Done | Failed):
         live = await look_at_service(work, fresh=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 from nuages.api.validate import parse_status
 from nuages.cloud.driver import Observed, Readiness
+from nuages.reconcile import reasons
 from nuages.reconcile.conditions import conditions
 from nuages.reconcile.execute import Result, State
 from nuages.reconcile.plan import WRITES
@@ -78,7 +79,7 @@ def _conditions(report: Report, before: Sequence[Mapping[str, Any]], now: str) -
             }
         )
     if report.blueprint is None or report.paused:  # not looked at: as they were
-        spoken = {item["type"] for item in made} | {"Reconciling", "Stalled"}
+        spoken = {item["type"] for item in made} | {reasons.RECONCILING, reasons.STALLED}
         made += [dict(item) for item in before if item["type"] not in spoken]
     return made
 

@@ -13,6 +13,7 @@ from nuages.dbinit.verdict import RETRYABLE
 from nuages.desired.resource import Resource
 from nuages.desired.run import RunJob, RunService
 from nuages.desired.sql import ExistingSqlInstance, SqlInstance
+from nuages.reconcile import reasons
 from nuages.reconcile.execute import Result, State
 from nuages.reconcile.gather import gather
 from nuages.reconcile.plan import Verb, versions_of
@@ -122,8 +123,8 @@ async def _leave_database(work: Pass, blueprint: Blueprint) -> Waiting | None:
         bound,
         fingerprint([bound.template.environment, work.app.metadata.uid])[:8],
         what="db-init (deletion)",
-        reason_running="LeavingDatabase",
-        reason_failed="DatabaseNotLeft",
+        reason_running=reasons.LEAVING_DATABASE,
+        reason_failed=reasons.DATABASE_NOT_LEFT,
         remedy="Read its log",
         retry_exit_codes=RETRYABLE,
     )

@@ -27,7 +27,7 @@ class Trouble(Exception):
 
 def of_error(error: errors.CloudError, what: str, principal: str = "") -> Trouble:
     """`what` names the resource or field that the call was about."""
-    quoted = f'Google says: "{_first_sentence(error.cause)}".'
+    quoted = f'Google says: "{_shortened(error.cause)}".'
     match error:
         case errors.PermissionDenied():
             who, lacks = principal or "the operator's identity", error.permission or "a permission"
@@ -36,10 +36,11 @@ def of_error(error: errors.CloudError, what: str, principal: str = "") -> Troubl
                 f"{what}: {who} lacks {lacks}. Grant it a role with this permission. {quoted}",
             )
         case errors.ApiDisabled():
+            named = error.service or "that it needs"
+            how = f"run: gcloud services enable {error.service}" if error.service else "turn it on"
             return Trouble(
                 reasons.API_DISABLED,
-                f"{what}: the API {error.service or 'it needs'} is disabled. Set enableServices in DjangoTenant, or "
-                f"run: gcloud services enable {error.service}. {quoted}",
+                f"{what}: the API {named} is disabled. Set enableServices in DjangoTenant, or {how}. {quoted}",
             )
         case errors.QuotaExceeded():
             return Trouble(reasons.QUOTA_EXCEEDED, f"{what}: a limit of the project is reached. Raise it. {quoted}")
@@ -58,11 +59,7 @@ def of_refusal(action: Action) -> Trouble:
     shown = f"{_word(resource)} {resource.id}"
     match action.verb:
         case Verb.CONFLICT:
-            return Trouble(
-                reasons.NAME_CONFLICT,
-                f'metadata.name: {shown} is not ours: {action.message}. Read "nuages plan", then annotate '
-                f'{ADOPT}: "true", or rename.',
-            )
+            return Trouble(reasons.NAME_CONFLICT, f"metadata.name: {shown} is not ours: {action.message}. {_way(action)}")
         case Verb.IMMUTABLE:
             return Trouble(
                 reasons.IMMUTABLE_FIELD,
@@ -78,11 +75,19 @@ def of_refusal(action: Action) -> Trouble:
             return Trouble(reasons.RESOURCE_FAILED, f'{shown} failed. Google says: "{action.message}".')
 
 
+def _way(action: Action) -> str:
+    """What its marker lets the user do about a resource."""
+    resource, found = action.resource, action.observed
+    if resource.owner is not None and found is not None and resource.owner.may_adopt(found.owner):
+        return f'Read "nuages plan", then annotate {ADOPT}: "true", or rename.'
+    return "Rename this app, or delete the other one."
+
+
 def _word(resource: Resource) -> str:
     """ "Secret" of "secretmanager.googleapis.com/Secret"."""
     return resource.kind.rsplit("/", 1)[-1]
 
 
-def _first_sentence(text: str) -> str:
-    """Google's messages run on into links; the status keeps the part that says what is wrong."""
+def _shortened(text: str) -> str:
+    """Google's messages run on into links; the status keeps the part that says what is wrong, on one line."""
     return " ".join(text.split())[:300].rstrip(".")

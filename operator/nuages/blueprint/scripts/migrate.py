@@ -13,12 +13,17 @@ LOCK = 7_305_808_869_229_538_926  # "nuages m": any number that nobody else uses
 
 
 def settings_module():
-    """The environment's, else the default in manage.py, as Django's own command line finds it."""
+    """The environment's, else the default in manage.py; imports start beside it, as when Python runs that file."""
+    manage = os.environ.get("NUAGES_MANAGE", "manage.py")
+    sys.path.insert(0, os.path.dirname(os.path.abspath(manage)))
     if not os.environ.get("DJANGO_SETTINGS_MODULE"):
-        with open(os.environ.get("NUAGES_MANAGE", "manage.py")) as source:
-            found = re.search(r"DJANGO_SETTINGS_MODULE[\"']\s*,\s*[\"']([\w.]+)", source.read())
+        source = ""
+        if os.path.exists(manage):
+            with open(manage) as file:
+                source = file.read()
+        found = re.search(r"DJANGO_SETTINGS_MODULE[\"']\s*,\s*[\"']([\w.]+)", source)
         if not found:
-            tell("SettingsModuleMissing", "spec.django.settingsModule: manage.py names no settings. Set it.", 14)
+            tell("SettingsModuleMissing", f"spec.django.settingsModule: {manage} names no settings. Set it.", 14)
         os.environ["DJANGO_SETTINGS_MODULE"] = found.group(1)
 
 
@@ -55,7 +60,6 @@ def limit(connection):
 
 
 def main():
-    sys.path.insert(0, os.getcwd())
     settings_module()
     import django
     from django.core.management import call_command

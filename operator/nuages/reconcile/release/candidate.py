@@ -7,6 +7,7 @@ from dataclasses import replace
 from nuages.cloud.access import CloudAccess
 from nuages.cloud.driver import Observed, Readiness
 from nuages.desired.run import RunService, TrafficTarget
+from nuages.reconcile import reasons
 from nuages.reconcile.release.outcome import DONE, Done, Failed, Outcome, Waiting
 from nuages.reconcile.release.release import CANDIDATE_TAG, Release
 
@@ -21,9 +22,9 @@ async def candidate(release: Release, cloud: CloudAccess) -> Outcome:
         first = (TrafficTarget(release.revision, 100, CANDIDATE_TAG),)
         wanted = replace(release.service, revision=release.revision, traffic=first, open_access=False)
         operation = await cloud.drivers.of(RunService).create(wanted)
-        return Waiting("DeployingCandidate", f"{release.revision} is being deployed.", operation)
+        return Waiting(reasons.DEPLOYING_CANDIDATE, f"{release.revision} is being deployed.", operation)
     if live.readiness is Readiness.BUSY:
-        return Waiting("DeployingCandidate", f"{release.revision} is starting.")
+        return Waiting(reasons.DEPLOYING_CANDIDATE, f"{release.revision} is starting.")
     if live.state.revision != release.revision:
         return await _deploy(release, live, cloud)
     if live.outputs.get("latest_ready_revision") == release.revision:
@@ -42,7 +43,7 @@ async def _deploy(release: Release, live: Observed[RunService], cloud: CloudAcce
     paths = ("template", "revision", "traffic", *(() if live.owner == wanted.owner else ("owner",)))
     operation = await driver.update(wanted, live, paths)
     cloud.inventory.forget(wanted.name)
-    return Waiting("DeployingCandidate", f"{release.revision} is being deployed.", operation)
+    return Waiting(reasons.DEPLOYING_CANDIDATE, f"{release.revision} is being deployed.", operation)
 
 
 async def _failure(release: Release, live: Observed[RunService], cloud: CloudAccess) -> Failed:
@@ -54,7 +55,7 @@ async def _failure(release: Release, live: Observed[RunService], cloud: CloudAcc
     kept = f"{release.serving} keeps all traffic" if release.serving else "the service stays closed to the public"
     cause = (live.message or "it is not ready").rstrip(".")
     return Failed(
-        "RevisionFailed",
+        reasons.REVISION_FAILED,
         f'spec.image: revision {release.revision} did not start; {kept}. Release a fixed one. Google says: "{cause}".',
         log_link=log_link(release.service, release.revision),
         lines=tuple(line.text for line in lines if line.text),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nuages.cloud.access import CloudAccess
 from nuages.dbinit.verdict import RETRYABLE
+from nuages.reconcile import reasons
 from nuages.reconcile.release.jobs import Run, run_once
 from nuages.reconcile.release.outcome import DONE, Outcome
 from nuages.reconcile.release.release import Release, fingerprint
@@ -19,8 +20,8 @@ async def db_init(release: Release, cloud: CloudAccess) -> Outcome:
         job,
         token,
         what="db-init",
-        reason_running="InitialisingDatabase",
-        reason_failed="DatabaseInitialisationFailed",
+        reason_running=reasons.INITIALISING_DATABASE,
+        reason_failed=reasons.DATABASE_INITIALISATION_FAILED,
         remedy="Read its log",
         retry_exit_codes=RETRYABLE,
     )

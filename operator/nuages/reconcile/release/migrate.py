@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nuages.cloud.access import CloudAccess
+from nuages.reconcile import reasons
 from nuages.reconcile.release.jobs import Run, run_once
 from nuages.reconcile.release.outcome import DONE, Outcome, Waiting
 from nuages.reconcile.release.release import MIGRATE, RETRY_MIGRATION, Release, fingerprint
@@ -15,7 +16,7 @@ async def migrate(release: Release, cloud: CloudAccess) -> Outcome:
         return DONE
     if spec.migrations.policy == "Manual" and release.annotation(MIGRATE) not in (spec.image, release.digest):
         return Waiting(
-            "MigrationPending",
+            reasons.MIGRATION_PENDING,
             f"spec.migrations.policy: Manual waits for you. Annotate {MIGRATE}={spec.image} to migrate and release.",
             after=300,
         )
@@ -25,8 +26,8 @@ async def migrate(release: Release, cloud: CloudAccess) -> Outcome:
         release.migrate,
         token,
         what="migrate",
-        reason_running="Migrating",
-        reason_failed="MigrationFailed",
+        reason_running=reasons.MIGRATING,
+        reason_failed=reasons.MIGRATION_FAILED,
         remedy=f"{kept}Release a fixed image, or annotate {RETRY_MIGRATION} to try this one again",
     )
     return await run_once(run, cloud)

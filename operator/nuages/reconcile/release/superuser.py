@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nuages.cloud.access import CloudAccess
+from nuages.reconcile import reasons
 from nuages.reconcile.release.jobs import Run, run_once
 from nuages.reconcile.release.outcome import DONE, Outcome
 from nuages.reconcile.release.release import Release, fingerprint
@@ -17,8 +18,8 @@ async def superuser(release: Release, cloud: CloudAccess) -> Outcome:
         job,
         fingerprint([spec.username, release.app.metadata.uid])[:8],
         what=f"createsuperuser {spec.username}",
-        reason_running="CreatingSuperuser",
-        reason_failed="SuperuserFailed",
+        reason_running=reasons.CREATING_SUPERUSER,
+        reason_failed=reasons.SUPERUSER_FAILED,
         remedy="spec.superuser: correct its command or username",
     )
     return await run_once(run, cloud)

@@ -8,6 +8,7 @@ from nuages.cloud.access import CloudAccess
 from nuages.cloud.driver import Readiness
 from nuages.desired.iam import IamMember
 from nuages.desired.run import RunService, TrafficTarget
+from nuages.reconcile import reasons
 from nuages.reconcile.execute import Executor, State
 from nuages.reconcile.plan import make_plan
 from nuages.reconcile.release.outcome import DONE, Done, Failed, Outcome, Waiting
@@ -18,7 +19,7 @@ async def traffic(release: Release, cloud: CloudAccess) -> Outcome:
     """One call moves the traffic and opens or closes the service."""
     live = release.live
     if live is None or live.readiness is Readiness.BUSY:
-        return Waiting("ShiftingTraffic", f"Traffic is moving to {release.revision}.")
+        return Waiting(reasons.SHIFTING_TRAFFIC, f"Traffic is moving to {release.revision}.")
     wanted = replace(
         release.service,
         revision=release.revision,
@@ -31,7 +32,7 @@ async def traffic(release: Release, cloud: CloudAccess) -> Outcome:
         return DONE
     operation = await cloud.drivers.of(RunService).update(wanted, live, paths)
     cloud.inventory.forget(wanted.name)
-    return Waiting("ShiftingTraffic", f"Traffic is moving to {release.revision}.", operation)
+    return Waiting(reasons.SHIFTING_TRAFFIC, f"Traffic is moving to {release.revision}.", operation)
 
 
 async def access(release: Release, cloud: CloudAccess) -> Outcome:
@@ -46,5 +47,5 @@ async def access(release: Release, cloud: CloudAccess) -> Outcome:
     results = await Executor(cloud.drivers, cloud.inventory).execute(plan)
     failed = next((result for result in results.values() if result.state is State.FAILED), None)
     if failed is not None and failed.error is not None:
-        return Failed("AccessFailed", f'spec.web.invokers: the grant was refused: "{failed.error.cause}".')
+        return Failed(reasons.ACCESS_FAILED, f'spec.web.invokers: the grant was refused: "{failed.error.cause}".')
     return Done(f"Granted run.invoker to {len(plan.changes)} member(s).")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import aiohttp
 
 from nuages.cloud.access import CloudAccess
+from nuages.reconcile import reasons
 from nuages.reconcile.release.candidate import log_link
 from nuages.reconcile.release.outcome import DONE, Done, Failed, Outcome, Waiting
 from nuages.reconcile.release.release import Release
@@ -32,10 +33,10 @@ async def verify(release: Release, cloud: CloudAccess) -> Outcome:
     if not cause:
         return DONE
     if release.seconds < _patience(cause):
-        return Waiting("Verifying", f"{path} of {release.revision} does not answer yet: {cause}", after=2.0)
+        return Waiting(reasons.VERIFYING, f"{path} of {release.revision} does not answer yet: {cause}", after=2.0)
     kept = f"{release.serving} keeps all traffic" if not release.is_serving else "the service stays closed"
     return Failed(
-        "VerifyFailed",
+        reasons.VERIFY_FAILED,
         f"spec.release.verify: {path} of {release.revision} answered {cause}; {kept}. Release a fixed image.",
         log_link=log_link(release.service, release.revision),
     )

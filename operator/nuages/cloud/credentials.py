@@ -1,0 +1,122 @@
+"""Who we are to Google: application default credentials, or a tenant's service account through them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import google.auth
+from google.auth import credentials as auth
+from google.auth import exceptions, impersonated_credentials
+from google.auth.transport.requests import Request
+from google.oauth2 import id_token
+
+from nuages.cloud.call import Call
+from nuages.cloud.errors import CloudError, PermissionDenied, Transient
+
+SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
+ID_TOKEN_SECONDS = 1800.0  # of the hour that one lasts
+DENIED = ("PERMISSION_DENIED", "invalid_grant", "unauthorized", "not found")
+
+
+async def application_default() -> auth.Credentials:
+    """As every Google client finds them. Raises PermissionDenied where there are none."""
+    try:
+        found, _ = await asyncio.to_thread(google.auth.default, scopes=SCOPES)
+    except exceptions.DefaultCredentialsError as error:
+        raise PermissionDenied(
+            "The operator has no Google credentials. Set up workload identity, or run: gcloud auth "
+            "application-default login."
+        ) from error
+    return found
+
+
+def impersonated(source: auth.Credentials, email: str) -> auth.Credentials:
+    """The source acts as the service account; needs roles/iam.serviceAccountTokenCreator on it."""
+    return impersonated_credentials.Credentials(  # type: ignore[no-untyped-call]
+        source_credentials=source, target_principal=email, target_scopes=list(SCOPES)
+    )
+
+
+class Identity:
+    """Tokens of one credential. They are never logged, and no error quotes one."""
+
+    def __init__(self, credentials: auth.Credentials, call: Call) -> None:
+        self.credentials, self._call = credentials, call
+        self._lock = asyncio.Lock()
+        self._id_tokens: dict[str, tuple[str, float]] = {}  # by audience: token, when it was made
+
+    @property
+    def principal(self) -> str:
+        """The email address, as far as the credential tells it; else ""."""
+        found = getattr(self.credentials, "service_account_email", "") or getattr(self.credentials, "account", "")
+        return found if isinstance(found, str) and "@" in found else ""
+
+    async def access_token(self) -> str:
+        """One that is good for some minutes at least. Raises CloudError."""
+        async with self._lock:
+            if not self.credentials.valid:
+                await self._call.in_thread("Identity.accessToken", _refresh, self.credentials)
+        return str(self.credentials.token)
+
+    async def id_token(self, audience: str) -> str:
+        """For a Cloud Run service: `audience` is its URL. Raises CloudError."""
+        token, made = self._id_tokens.get(audience, ("", 0.0))
+        if token and time.monotonic() - made < ID_TOKEN_SECONDS:
+            return token
+        token = await self._call.in_thread("Identity.idToken", _id_token, self.credentials, audience)
+        self._id_tokens[audience] = (token, time.monotonic())
+        return token
+
+
+def _refresh(credentials: auth.Credentials) -> None:
+    try:
+        credentials.refresh(Request())  # type: ignore[no-untyped-call]
+    except exceptions.RefreshError as error:
+        raise _refused(error, credentials) from error
+
+
+def _id_token(credentials: Any, audience: str) -> str:
+    made = _id_token_credentials(credentials, audience)
+    try:
+        made.refresh(Request())
+    except exceptions.RefreshError as error:
+        raise _refused(error, credentials) from error
+    # A user's own token is for gcloud's client id, which Cloud Run accepts too (behaviour-runtime.md, section 2).
+    return str(made.id_token if made is credentials else made.token)
+
+
+def _id_token_credentials(credentials: Any, audience: str) -> Any:
+    if isinstance(credentials, impersonated_credentials.Credentials):
+        return _impersonated_id(credentials, audience)
+    if getattr(credentials, "refresh_token", None):
+        return credentials
+    email = getattr(credentials, "service_account_email", None)
+    if type(credentials).__module__.startswith("google.auth.identity_pool") and email:
+        return _impersonated_id(impersonated(credentials, email), audience)
+    try:
+        return id_token.fetch_id_token_credentials(audience, Request())  # type: ignore[no-untyped-call]
+    except exceptions.DefaultCredentialsError as error:
+        raise PermissionDenied(
+            "The operator's credentials give no ID token, which calls of a private service need. Run it as a service "
+            "account, or set impersonateServiceAccount."
+        ) from error
+
+
+def _impersonated_id(target: auth.Credentials, audience: str) -> Any:
+    return impersonated_credentials.IDTokenCredentials(  # type: ignore[no-untyped-call]
+        target, audience, include_email=True
+    )
+
+
+def _refused(error: exceptions.RefreshError, credentials: Any) -> CloudError:
+    text = " ".join(str(part) for part in error.args)
+    if isinstance(credentials, impersonated_credentials.Credentials) and any(word in text for word in DENIED):
+        return PermissionDenied(
+            f"The service account {credentials.service_account_email} cannot be impersonated, or is not there.",
+            permission="iam.serviceAccounts.getAccessToken",
+        )
+    if any(word in text for word in DENIED):
+        return PermissionDenied("Google refused the operator's credentials. Renew them.")
+    return Transient("The operator's credentials could not be refreshed.")

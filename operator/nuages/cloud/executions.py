@@ -1,0 +1,107 @@
+"""Runs of jobs: started once per token, found again by it, read to the exit code (behaviour-runtime.md, section 3)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from google.cloud import run_v2 as run
+
+from nuages.cloud.call import Call
+from nuages.cloud.driver import Operation
+from nuages.cloud.errors import Conflict, Invalid
+from nuages.cloud.run import RunJobDriver
+from nuages.cloud.runmapping import reason_of
+from nuages.desired.resource import Owner
+from nuages.desired.run import RunJob
+
+State = Literal["Running", "Succeeded", "Failed"]
+GOOD, BAD = run.Condition.State.CONDITION_SUCCEEDED, run.Condition.State.CONDITION_FAILED
+SIGNALLED, TIMED_OUT = 128, 124  # as shells and timeout(1) have it
+# What a task says whose container was never started: a grant that is not known yet, say.
+NOT_STARTED = re.compile(r"startup will now abort|mounting volume|Permission denied on secret|failed to start")
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One run of a job. `exit_code` is that of the last attempt, None where the container was never started."""
+
+    name: str  # full
+    state: State
+    reason: str = ""
+    message: str = ""
+    exit_code: int | None = None
+    log_uri: str = ""
+
+
+class JobRuns:
+    """Runs of one-task jobs without retries."""
+
+    def __init__(
+        self, jobs: RunJobDriver, executions: run.ExecutionsAsyncClient, tasks: run.TasksAsyncClient, call: Call
+    ) -> None:
+        self._jobs, self._executions, self._tasks, self._call = jobs, executions, tasks, call
+
+    async def find(self, job: RunJob, token: str) -> Execution | None:
+        """The execution that the token started, or None."""
+        name = f"{job.name}/executions/{job.id}-{token}"
+        found = await self._call.or_none(self._executions.get_execution, {"name": name})
+        return None if found is None else await self._seen(found)
+
+    async def start(self, job: RunJob, token: str) -> Operation | None:
+        """Create or change the job, with the token; None where the token was used already. Raises Conflict."""
+        there = await self._jobs.observe(job.name)
+        try:
+            if there is None:
+                return await self._jobs.create(job, token)
+            _require_ours(job, there.owner)
+            paths = ("template",) if there.owner == job.owner else ("template", "owner")
+            return await self._jobs.update(job, there, paths, token)
+        except Conflict:
+            if await self.find(job, token) is not None:
+                return None
+            raise
+
+    async def cancel(self, execution: str) -> None:
+        """By full name; one that has ended or gone is left alone."""
+        try:
+            await self._call.or_none(self._executions.cancel_execution, {"name": execution})
+        except (Conflict, Invalid):
+            return
+
+    async def _seen(self, found: run.Execution) -> Execution:
+        completed = next((c for c in found.conditions if c.type_ == "Completed"), run.Condition())
+        if completed.state == GOOD:
+            return Execution(found.name, "Succeeded", exit_code=0, log_uri=found.log_uri)
+        if completed.state != BAD:
+            return Execution(found.name, "Running", reason_of(completed), completed.message, log_uri=found.log_uri)
+        exit_code = await self._exit_code(found.name)
+        return Execution(
+            found.name, "Failed", reason_of(completed), completed.message, exit_code, log_uri=found.log_uri
+        )
+
+    async def _exit_code(self, execution: str) -> int | None:
+        """Of the task's last attempt. Raises CloudError."""
+        page = await self._call(self._tasks.list_tasks, {"parent": execution, "page_size": 1})
+        return exit_code(page.tasks[0]) if page.tasks else None
+
+
+def exit_code(task: run.Task) -> int | None:
+    """A signal counts as shells count it, the task's timeout as timeout(1) does. None: never started."""
+    if "last_attempt_result" not in task:
+        return None
+    result = task.last_attempt_result
+    if NOT_STARTED.search(result.status.message):
+        return None
+    if result.term_signal:
+        return SIGNALLED + result.term_signal
+    if result.status.code and not result.exit_code:
+        return TIMED_OUT if "timeout" in result.status.message.lower() else None
+    return result.exit_code
+
+
+def _require_ours(job: RunJob, owner: Owner | None) -> None:
+    """The same app in another life of it counts: its other resources were asked before."""
+    if job.owner is None or owner is None or (owner.namespace, owner.app) != (job.owner.namespace, job.owner.app):
+        raise Invalid(f"The job {job.id} is there and is not ours: delete it, or rename the app.")

@@ -1,0 +1,64 @@
+"""The last lines of a log, for events and messages: best effort, for they arrive late (behaviour-runtime.md, §4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from google.cloud.logging_v2.services.logging_service_v2 import LoggingServiceV2AsyncClient
+from google.cloud.logging_v2.types import LogEntry
+from google.protobuf import json_format
+
+from nuages.cloud.call import Call
+from nuages.cloud.errors import CloudError
+
+PAGES = 5  # one may be empty although more follow
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """`text` of a plain line, or the message of a structured one, whose whole is in `payload`."""
+
+    text: str
+    severity: str
+    payload: dict[str, Any] | None = None
+
+
+class Logs:
+    def __init__(self, api: LoggingServiceV2AsyncClient, call: Call) -> None:
+        self._api, self._call = api, call
+
+    async def tail(self, project: str, filter_text: str, limit: int) -> list[LogLine]:
+        """The newest lines that match, oldest first. Never raises CloudError: without a log there are none."""
+        try:
+            return await self._tail(project, filter_text, limit)
+        except CloudError as error:
+            log.info("log not readable", project=project, error=error.cause)
+            return []
+
+    async def _tail(self, project: str, filter_text: str, limit: int) -> list[LogLine]:
+        request: dict[str, Any] = {
+            "resource_names": [f"projects/{project}"],
+            "filter": filter_text,
+            "order_by": "timestamp desc",
+            "page_size": limit,
+        }
+        found: list[LogEntry] = []
+        for _ in range(PAGES):
+            page = await self._call(self._api.list_log_entries, request)
+            found += page.entries
+            if len(found) >= limit or not page.next_page_token:
+                break
+            request["page_token"] = page.next_page_token
+        return [_line(entry) for entry in reversed(found[:limit])]
+
+
+def _line(entry: LogEntry) -> LogLine:
+    severity = entry.severity.name
+    message = LogEntry.pb(entry)
+    if message.WhichOneof("payload") != "json_payload":
+        return LogLine(entry.text_payload, severity)
+    payload = json_format.MessageToDict(message.json_payload)
+    return LogLine(str(payload.get("message", "")), severity, payload)

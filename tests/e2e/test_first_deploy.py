@@ -1,0 +1,180 @@
+"""From one small resource to a Django site that works: pages, logins, files, and nothing written twice.
+
+One app, deployed once for all claims of this file, in the order in which a person would try them.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from e2e_accounts import superuser_password
+from e2e_browser import Browser
+from e2e_site import Site
+from e2e_world import World, open_world
+from google.cloud import run_v2
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("first_deploy")]
+
+PRODUCTS = ("Teapot", "Tin of Assam", "Tea strainer")
+PICTURE, DOCUMENT = b"\x89PNG picture of a teapot", b"%PDF how to brew"
+
+
+@dataclass
+class Shop:
+    """The deployed app, and somebody who is logged in to its admin."""
+
+    world: World
+    name: str
+    app: dict[str, Any]
+    admin: Browser
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shop(site: Site, google_environment: None) -> AsyncIterator[Shop]:
+    """minimal.yaml with a superuser, Ready."""
+    async with open_world(site, f"first-{uuid.uuid4().hex[:4]}") as world:
+        await world.apply(
+            {
+                "apiVersion": "nuages.dev/v1alpha1",
+                "kind": "DjangoApp",
+                "metadata": {"name": "shop"},
+                "spec": {
+                    "image": await site.image("shop", "v1"),
+                    "superuser": {"username": "admin", "email": "admin@example.com"},
+                },
+            }
+        )
+        app = await world.wait("shop")
+        yield Shop(world, "shop", app, await world.browser(app))
+
+
+async def log_in(shop: Shop) -> str:
+    """To the admin, as a person does; returns the password."""
+    password = await superuser_password(shop.world, shop.name)
+    page = await shop.admin.get("/admin/")
+    if "Site administration" not in page.text:
+        page = await shop.admin.log_in("/admin/login/?next=/admin/", "admin", password)
+    assert page.status == 200
+    assert "Site administration" in page.text
+    return password
+
+
+async def service_of(shop: Shop) -> run_v2.Service:
+    """The Cloud Run service, by Google's own client."""
+    services = shop.world.google(run_v2.ServicesAsyncClient)
+    site = shop.world.site
+    parent = f"projects/{site.project}/locations/{site.region}"
+    return await services.get_service(name=f"{parent}/services/{shop.world.google_id(shop.name)}")
+
+
+async def test_page_lists_rows_of_the_database(shop: Shop) -> None:
+    """Migrations ran in PostgreSQL, and the page is open to the public."""
+    page = await shop.admin.get("/")
+    assert page.status == 200
+    assert all(product in page.text for product in PRODUCTS)
+
+
+async def test_superuser_logs_in_with_csrf(shop: Shop) -> None:
+    """Hosts and CSRF origins were right from the first deploy; the password is in Secret Manager alone."""
+    password = await log_in(shop)
+    assert password not in str(await shop.world.app(shop.name))
+
+
+async def test_files_reach_the_bucket_both_ways(shop: Shop) -> None:
+    """The picture through the mounted bucket, the document through django-storages, and back by a signed URL."""
+    await log_in(shop)
+    fields = {"name": "Cast iron kettle", "price": "61.00"}
+    files = {"picture": ("kettle.png", PICTURE), "document": ("kettle.pdf", DOCUMENT)}
+    page = await shop.admin.submit("/upload/", fields, files)
+    assert page.status == 200
+    assert "Cast iron kettle" in page.text
+    found = re.search(r'href="(/[^"]+)">Leaflet', page.text)
+    assert found is not None, page.text
+    redirect = await shop.admin.get(found[1], follow=False)
+    assert redirect.headers["Location"].startswith("https://storage.googleapis.com/")
+    assert "X-Goog-Signature=" in redirect.headers["Location"]
+    objects = await shop.world.objects(f"{shop.world.site.project}-{shop.world.google_id(shop.name, 'media')}")
+    assert objects["pictures/kettle.png"] == PICTURE
+    assert objects["documents/kettle.pdf"] == DOCUMENT
+    assert await shop.world.fetch(redirect.headers["Location"]) == DOCUMENT
+
+
+async def test_defaults_of_web_are_on_the_service(shop: Shop) -> None:
+    """Every default of full.yaml, as Google's own client reads it."""
+    service = await service_of(shop)
+    template, (container,) = service.template, service.template.containers
+    assert (template.scaling.min_instance_count, template.scaling.max_instance_count) == (0, 3)
+    assert template.max_instance_request_concurrency == 80
+    assert template.timeout.seconds == 300
+    assert dict(container.resources.limits) == {"cpu": "1", "memory": "1Gi"}
+    assert container.resources.cpu_idle
+    assert container.resources.startup_cpu_boost
+    assert [port.container_port for port in container.ports] == [8080]
+    assert (container.command, container.args) == ([], [])
+    startup, liveness = container.startup_probe, container.liveness_probe
+    assert startup.http_get.path == liveness.http_get.path == "/health/"
+    assert (startup.initial_delay_seconds, startup.period_seconds, startup.failure_threshold) == (0, 5, 18)
+    assert (liveness.period_seconds, liveness.failure_threshold) == (30, 3)
+    assert template.execution_environment == run_v2.ExecutionEnvironment.EXECUTION_ENVIRONMENT_GEN2
+    assert service.ingress == run_v2.IngressTraffic.INGRESS_TRAFFIC_ALL
+    assert service.invoker_iam_disabled
+    assert [(t.percent, bool(t.revision)) for t in service.traffic if t.percent] == [(100, True)]
+
+
+async def test_status_says_what_people_look_for(shop: Shop) -> None:
+    """URL, digest, revision and traffic; a release that is done; kstatus's conditions; events of each step."""
+    status = (await shop.world.app(shop.name))["status"]
+    service = await service_of(shop)
+    assert status["url"] in service.urls
+    assert "@sha256:" in status["image"]
+    assert status["traffic"] == [{"revision": status["revision"], "percent": 100}]
+    assert status["release"]["stage"] == "Done"
+    assert status["phase"] == "Ready"
+    assert {item["type"] for item in status["conditions"]}.isdisjoint({"Reconciling", "Stalled"})
+    reasons = [reason for reason, _ in await shop.world.events(shop.name)]
+    assert "Created" in reasons
+
+
+async def test_second_reconcile_writes_nothing(shop: Shop, local: Any) -> None:
+    """Asked to look again, the operator reads and leaves all as it is: Google and the object alike."""
+    before = await shop.world.app(shop.name)
+    asked = len(local.requests(shop.world.namespace, shop.name))
+    await shop.world.annotate(shop.name, "nuages.dev/reconcile-at", "now")
+    await shop.world.until(lambda app: (app["status"].get("release") or {}).get("reconcileAt") == "now", shop.name)
+    fresh = local.requests(shop.world.namespace, shop.name)[asked:]
+    assert fresh, "nothing was looked at"
+    assert [f"{r.method} {r.resource}" for r in fresh if local.is_write(r)] == []
+    after = await shop.world.app(shop.name)
+    assert after["spec"] == before["spec"]
+    assert after["status"]["revision"] == before["status"]["revision"]
+
+
+async def test_changed_value_makes_one_revision(shop: Shop) -> None:
+    """One more revision with all traffic; the image is not migrated again."""
+    revisions = shop.world.google(run_v2.RevisionsAsyncClient)
+    executions = shop.world.google(run_v2.ExecutionsAsyncClient)
+    service = await service_of(shop)
+    jobs = f"{service.name.rpartition('/services/')[0]}/jobs/{shop.world.google_id(shop.name, 'migrate')}"
+    before = {item.name async for item in await revisions.list_revisions(parent=service.name)}
+    runs = [item.name async for item in await executions.list_executions(parent=jobs)]
+    spec = shop.app["spec"]
+    await shop.world.apply(
+        {
+            "apiVersion": "nuages.dev/v1alpha1",
+            "kind": "DjangoApp",
+            "metadata": {"name": shop.name},
+            "spec": {**spec, "env": [{"name": "LOG_LEVEL", "value": "WARNING"}]},
+        }
+    )
+    app = await shop.world.wait(shop.name)
+    after = {item.name async for item in await revisions.list_revisions(parent=service.name)}
+    fresh = {name.rpartition("/")[2] for name in after - before}
+    assert fresh == {app["status"]["revision"]}
+    assert app["status"]["traffic"] == [{"revision": app["status"]["revision"], "percent": 100}]
+    assert [item.name async for item in await executions.list_executions(parent=jobs)] == runs
