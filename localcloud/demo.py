@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from google.protobuf.timestamp_pb2 import Timestamp
 from kubernetes.aio.config import ConfigException
 
 from localcloud import operator
@@ -27,6 +28,7 @@ from localcloud.runtime.builder import BuildError, build
 from localcloud.signals import until_signalled
 
 SPEED = 60.0  # a Cloud SQL instance, six minutes at Google, takes six seconds
+PROJECT = "nuages-demo"  # as samples/*.yaml name it; Google wants six letters at least
 NAMESPACE, APP, USER = "demo", "shop", "admin"
 SAMPLE, MANIFEST = operator.ROOT / "samples" / "shop", operator.ROOT / "samples" / "shop.yaml"
 PRODUCTS = ("Teapot", "Tin of Assam", "Tea strainer")
@@ -67,7 +69,7 @@ def demo(folder: Path, unattended: bool) -> int:
 async def _run(folder: Path, say: Lines, unattended: bool) -> None:
     if not SAMPLE.is_dir():
         raise StartError(f"{operator.ROOT} has no samples: run the demo from a clone of Nuages.")
-    options = Options(dir=folder, speed=SPEED, control_plane=True)
+    options = Options(dir=folder, speed=SPEED, control_plane=True, project=PROJECT)
     say("starting Google Cloud and Kubernetes on this machine")
     async with until_signalled(), LocalCloud(options, progress=say) as cloud:
         times = Times(start=time.monotonic() - say.began)
@@ -146,11 +148,15 @@ def _django(cloud: LocalCloud) -> Iterable[Interval]:
     state = cloud.core.shared(RunState)
     for name in state.executions:
         found = state.executions.get(name)
-        yield found.start_time.timestamp(), found.completion_time.timestamp()
+        yield _seconds(found.start_time), _seconds(found.completion_time)
     for name in state.revisions:
         found = state.revisions.get(name)
-        ready = [c.last_transition_time.timestamp() for c in found.conditions if c.type_ == "Ready"]
-        yield found.create_time.timestamp(), max(ready, default=0.0)
+        ready = [_seconds(c.last_transition_time) for c in found.conditions if c.type_ == "Ready"]
+        yield _seconds(found.create_time), max(ready, default=0.0)
+
+
+def _seconds(stamp: Timestamp) -> float:
+    return float(stamp.seconds + stamp.nanos / 1e9)
 
 
 def _covered(intervals: Iterable[Interval], began: float, ended: float) -> float:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from localcloud.api.iam import Iam
 from localcloud.api.iamcredentials import IamCredentials
+from localcloud.api.knative import KnativeServices
+from localcloud.api.knative_jobs import KnativeJobs
 from localcloud.api.logging import Logging
 from localcloud.api.oauth import OAuth, Sts
 from localcloud.api.registry import Registry
@@ -62,6 +64,9 @@ KINDS: tuple[Callable[[Cloud], Made], ...] = (
     SqlOperationsBeta,
     SqlFlagsBeta,
     SqlTiersBeta,
+    # v1 of Cloud Run, Knative's, as gcloud speaks it
+    KnativeServices,
+    KnativeJobs,
 )
 
 

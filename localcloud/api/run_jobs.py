@@ -19,6 +19,7 @@ from localcloud.runtime.revisions import RevisionFailure, denied_secret, pinned
 
 NAME = "/v2/{name=projects/*/locations/*/jobs/*}"
 RESOURCE = "/v2/{resource=projects/*/locations/*/jobs/*}"
+RESOURCE_V1 = "/v1/{resource=projects/*/locations/*/jobs/*}"  # gcloud reads and writes policies there
 WRITABLE = ["labels", "annotations", "client", "client_version", "launch_stage", "binary_authorization", "template"]
 TOKENS = ("start_execution_token", "run_execution_token")
 
@@ -108,15 +109,20 @@ class Jobs(Service):
         self._state.jobs.put(job.name, job)
         return self._executor.operation(execution)
 
-    @rpc(f"GET {RESOURCE}:getIamPolicy", permission="run.jobs.getIamPolicy")
+    @rpc(f"GET {RESOURCE}:getIamPolicy", f"GET {RESOURCE_V1}:getIamPolicy", permission="run.jobs.getIamPolicy")
     async def get_iam_policy(self, request: iam_policy_pb2.GetIamPolicyRequest) -> policy_pb2.Policy:
         return self.cloud.policies.get(self._state.jobs.get(request.resource).name)
 
-    @rpc(f"POST {RESOURCE}:setIamPolicy", body="*", permission="run.jobs.setIamPolicy")
+    @rpc(
+        f"POST {RESOURCE}:setIamPolicy",
+        f"POST {RESOURCE_V1}:setIamPolicy",
+        body="*",
+        permission="run.jobs.setIamPolicy",
+    )
     async def set_iam_policy(self, request: iam_policy_pb2.SetIamPolicyRequest) -> policy_pb2.Policy:
         return self.cloud.policies.set(self._state.jobs.get(request.resource).name, request.policy)
 
-    @rpc(f"POST {RESOURCE}:testIamPermissions", body="*")
+    @rpc(f"POST {RESOURCE}:testIamPermissions", f"POST {RESOURCE_V1}:testIamPermissions", body="*")
     async def test_iam_permissions(
         self, request: iam_policy_pb2.TestIamPermissionsRequest
     ) -> iam_policy_pb2.TestIamPermissionsResponse:

@@ -21,6 +21,7 @@ from localcloud.core.service import Service, rpc
 
 NAME = "/v2/{name=projects/*/locations/*/services/*}"
 RESOURCE = "/v2/{resource=projects/*/locations/*/services/*}"
+RESOURCE_V1 = "/v1/{resource=projects/*/locations/*/services/*}"  # gcloud reads and writes policies there
 # What a client may write; the rest is Google's.
 WRITABLE = [
     "description",
@@ -115,15 +116,20 @@ class Services(Service):
             self._state.services.put(service.name, service)
         return self.cloud.operations.start(location_of(service.name), "run.services.delete", service.name, service)
 
-    @rpc(f"GET {RESOURCE}:getIamPolicy", permission="run.services.getIamPolicy")
+    @rpc(f"GET {RESOURCE}:getIamPolicy", f"GET {RESOURCE_V1}:getIamPolicy", permission="run.services.getIamPolicy")
     async def get_iam_policy(self, request: iam_policy_pb2.GetIamPolicyRequest) -> policy_pb2.Policy:
         return self.cloud.policies.get(self._state.services.get(request.resource).name)
 
-    @rpc(f"POST {RESOURCE}:setIamPolicy", body="*", permission="run.services.setIamPolicy")
+    @rpc(
+        f"POST {RESOURCE}:setIamPolicy",
+        f"POST {RESOURCE_V1}:setIamPolicy",
+        body="*",
+        permission="run.services.setIamPolicy",
+    )
     async def set_iam_policy(self, request: iam_policy_pb2.SetIamPolicyRequest) -> policy_pb2.Policy:
         return self.cloud.policies.set(self._state.services.get(request.resource).name, request.policy)
 
-    @rpc(f"POST {RESOURCE}:testIamPermissions", body="*")
+    @rpc(f"POST {RESOURCE}:testIamPermissions", f"POST {RESOURCE_V1}:testIamPermissions", body="*")
     async def test_iam_permissions(
         self, request: iam_policy_pb2.TestIamPermissionsRequest
     ) -> iam_policy_pb2.TestIamPermissionsResponse:

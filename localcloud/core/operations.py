@@ -34,6 +34,7 @@ class Operations:
         self._clock = clock
         self._items = store.collection("operations", operations_pb2.Operation, _missing)
         self._plans = store.records("operations.pending")  # name -> {verb, target}
+        self._apis = store.records("operations.apis")  # name -> {api}: over gRPC one service answers for all
         self._work: dict[str, Work] = {}
         self._snapshots: dict[str, Snapshot] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -56,6 +57,7 @@ class Operations:
             operation.metadata.Pack(metadata)
         self._items.put(name, operation)
         self._plans.put(name, {"verb": verb, "target": target})
+        self._apis.put(name, {"api": verb.partition(".")[0]})
         self._tasks[name] = asyncio.create_task(self._run(name, verb, target), name=name)
         return operation
 
@@ -66,6 +68,11 @@ class Operations:
         if metadata is not None:
             operation.metadata.Pack(metadata)
         return self._items.put(operation.name, operation)
+
+    def api(self, name: str) -> str:
+        """Which API started it, as its permissions begin ("run"); "" where that is not known."""
+        record = self._apis.find(name)
+        return "" if record is None else str(record["api"])
 
     def resume(self) -> None:
         """Go on with what a stop interrupted: the whole wait again, since nobody knows how much was left."""
@@ -90,6 +97,7 @@ class Operations:
     def forget(self, name: str) -> None:
         """DeleteOperation: the client has no more interest in the result."""
         self._items.remove(name)
+        self._apis.remove(name)
 
     async def wait(self, name: str, seconds: float) -> operations_pb2.Operation:
         """The operation once it is done, or as it is after `seconds` (WaitOperation)."""

@@ -25,6 +25,7 @@ ALWAYS_ENABLED = frozenset(
         "logging.googleapis.com",
         "storage.googleapis.com",
         "storage-api.googleapis.com",
+        "sql-component.googleapis.com",  # gcloud asks for it before it deploys with a SQL instance
         "iamcredentials.googleapis.com",
         "oauth2.googleapis.com",
         "sts.googleapis.com",

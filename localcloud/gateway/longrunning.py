@@ -99,7 +99,8 @@ class LongRunning(Service):
 
     def _may(self, verb: str, name: str) -> None:
         """Operations below a project need a permission; `operations/X` is known to who started it only."""
-        permission = f"{self.host.partition('.')[0]}.operations.{verb}"
+        api = self.cloud.operations.api(name) or self.host.partition(".")[0]
+        permission = f"{api}.operations.{verb}"
         if name.startswith("projects/") and not self.cloud.policies.allows(current_caller.get(), permission, name):
             raise permission_denied(permission, name)
 

@@ -45,29 +45,18 @@ class Git:
     def apply(self, obj: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
         """Argo CD takes over what others own (--force-conflicts)."""
         options = {"dry_run": "All"} if dry_run else {}
-        applied: dict[str, Any] = client.CustomObjectsApi(self.cluster.api).patch_namespaced_custom_object(
-            *self._place(obj),
-            dict(obj),
-            field_manager=ARGO_CD,
-            field_validation="Strict",
-            force=True,
-            _content_type="application/apply-patch+yaml",
-            **options,
+        return self._patch(
+            obj, dict(obj), "apply-patch+yaml", field_manager=ARGO_CD, field_validation="Strict", force=True, **options
         )
-        return applied
 
     def patch(self, obj: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
         """A merge patch, as Argo CD's server makes for an action."""
-        patched: dict[str, Any] = client.CustomObjectsApi(self.cluster.api).patch_namespaced_custom_object(
-            *self._place(obj), dict(patch), field_manager="argocd-server", _content_type="application/merge-patch+json"
-        )
-        return patched
+        return self._patch(obj, dict(patch), "merge-patch+json", field_manager="argocd-server")
 
     def live(self, obj: Mapping[str, Any]) -> dict[str, Any]:
         """What the API server has."""
-        found: dict[str, Any] = client.CustomObjectsApi(self.cluster.api).get_namespaced_custom_object(
-            *self._place(obj)
-        )
+        found = client.CustomObjectsApi(self.cluster.api).get_namespaced_custom_object(*self._place(obj))
+        assert isinstance(found, dict)
         return found
 
     def differences(self, obj: Mapping[str, Any]) -> list[str]:
@@ -76,6 +65,15 @@ class Git:
         Stricter than Argo CD: fields of other managers count too, and so does the status.
         """
         return sorted(_differences(compared(self.apply(obj, dry_run=True)), compared(self.live(obj)), ""))
+
+    def _patch(self, obj: Mapping[str, Any], body: dict[str, Any], media_type: str, **options: Any) -> dict[str, Any]:
+        # The client decodes the answer 200 only; an apply that creates is answered 201.
+        response: Any = client.CustomObjectsApi(self.cluster.api).patch_namespaced_custom_object(
+            *self._place(obj), body, _content_type=f"application/{media_type}", _preload_content=False, **options
+        )
+        assert response.status in (200, 201), response.data
+        patched: dict[str, Any] = json.loads(response.data)
+        return patched
 
     def _place(self, obj: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
         return GROUP, VERSION, self.cluster.namespace, f"{obj['kind'].lower()}s", obj["metadata"]["name"]
@@ -112,7 +110,9 @@ def _differences(a: Any, b: Any, path: str) -> Iterator[str]:
 async def operator_of(kubeconfig: Path) -> AsyncIterator[KubernetesCluster]:
     """The operator's own reads and writes, as the cluster's administrator."""
     configuration = aio.client.Configuration()
-    await aio.config.load_kube_config(str(kubeconfig), client_configuration=configuration)
+    await aio.config.load_kube_config(  # type: ignore[no-untyped-call]
+        str(kubeconfig), client_configuration=configuration
+    )
     async with aio.client.ApiClient(configuration) as api:
         yield KubernetesCluster(api, "nuages-0")
 

@@ -37,7 +37,8 @@ class LocalSite:
         self._loop = asyncio.new_event_loop()
         self._images: dict[tuple[str, str], asyncio.Task[str]] = {}
         shutil.copytree(authority, folder / "cloud" / "tls")
-        self.cloud = LocalCloud(Options(dir=folder / "cloud", speed=SPEED, control_plane=True))
+        options = Options(dir=folder / "cloud", speed=SPEED, control_plane=True, project="nuages-e2e")
+        self.cloud = LocalCloud(options)
         self.project, self.region = self.cloud.options.project, self.cloud.options.region
 
     @property

@@ -19,12 +19,22 @@ APPS = st.from_regex(LABEL, fullmatch=True).filter(lambda name: len(name) <= 40)
 PREFIXES = st.from_regex(LABEL, fullmatch=True).filter(lambda name: len(name) <= 30)
 PROJECTS = st.from_regex(r"[a-z][-a-z0-9]{4,28}[a-z0-9]", fullmatch=True)
 REGIONS = st.sampled_from(["europe-west1", "us-east1", "northamerica-northeast1"])
-SECRET_PARTS = ("secret-key", "db-password-a", "db-password-b", "database-url", "superuser-password", "env-A", "env-a_b")
+SECRET_PARTS = (
+    "secret-key",
+    "db-password-a",
+    "db-password-b",
+    "database-url",
+    "superuser-password",
+    "env-A",
+    "env-a_b",
+)
 JOB_PARTS = ("migrate", "superuser", "db-init")
 LONGEST = {"app": "a" * 40, "prefix": "b" * 30, "project": "p" * 30, "region": "northamerica-northeast1"}
 
 
-def pair(app: str, prefix: str, project: str = "acme-prod", region: str = "europe-west1") -> tuple[DjangoApp, DjangoTenant]:
+def pair(
+    app: str, prefix: str, project: str = "acme-prod", region: str = "europe-west1"
+) -> tuple[DjangoApp, DjangoTenant]:
     fields = {"project": project, "region": region, "deploymentId": prefix}
     return an_app({"database": {"name": "data"}}, name=app), a_tenant(fields)
 

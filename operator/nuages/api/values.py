@@ -227,11 +227,12 @@ TimeOfDay = Annotated[
     matching(r"([01][0-9]|2[0-3]):[0-5][0-9]", 'Is no time of day. Write hours and minutes in UTC, such as "03:00".'),
 ]
 
+# Google asks for six characters of a new project; whether a shorter one is there is for Google to say.
 ProjectId = Annotated[
     str,
     Field(min_length=1, max_length=30),
     matching(
-        r"[a-z][-a-z0-9]{4,28}[a-z0-9]", "Is no project id. Give the id, neither the number nor the display name."
+        r"[a-z][-a-z0-9]{2,28}[a-z0-9]", "Is no project id. Give the id, neither the number nor the display name."
     ),
 ]
 Region = Annotated[

@@ -1,1 +1,1 @@
-"""`nuages`: run, plan, crds."""
+"""`nuages`: run, plan, crds, reference."""

@@ -68,6 +68,16 @@ def crds(
 
 
 @app.command()
+def reference(
+    output: Annotated[Path, typer.Option(help="File to write to.")] = Path("docs/reference.md"),
+) -> None:
+    """Write the reference of all fields, conditions and reasons."""
+    from nuages.cli.reference import write as write_reference
+
+    write_reference(output)
+
+
+@app.command()
 def plan(
     file: Annotated[Path, typer.Option("-f", "--file", help="DjangoApp manifest (and its DjangoTenant), or - .")],
     operator_image: Image = "nuages",

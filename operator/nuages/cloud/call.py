@@ -11,9 +11,10 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from google.api_core import exceptions as google
 from prometheus_client import Counter, Histogram
 
-from nuages.cloud.errors import CloudError, NotFound, classify
+from nuages.cloud.errors import CloudError, NotFound, Propagating, classify
 
 T = TypeVar("T")
 
@@ -45,11 +46,15 @@ class Call:
         )
 
     async def or_none(self, method: Callable[..., Awaitable[T]], request: Any = None, **fields: Any) -> T | None:
-        """The same, with None for what is not there."""
+        """The same, with None for what is not there; a service account's 404 reads like one that is too fresh."""
         try:
             return await self(method, request, **fields)
         except NotFound:
             return None
+        except Propagating as error:
+            if isinstance(error.__cause__, google.NotFound):
+                return None
+            raise
 
     async def in_thread(self, name: str, function: Callable[..., T], *arguments: Any, **fields: Any) -> T:
         """Call a synchronous client (Cloud Storage) without blocking the loop. Raises CloudError."""

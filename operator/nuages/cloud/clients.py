@@ -94,7 +94,7 @@ class Clients:
     @cached_property
     def storage(self) -> Client:
         """Every call names its project; the client's own is never used."""
-        return Client(project="none", _http=_session(self._credentials))
+        return Client(project="none", credentials=self._credentials, _http=_session(self._credentials))
 
     async def close(self) -> None:
         """Close what was opened."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import aiohttp
@@ -28,6 +29,16 @@ class Lock(LeaseLock):
         except (aiohttp.ClientError, TimeoutError) as error:
             return False, ApiException(status=0, reason=str(error))
 
+    async def create(self, name: str, namespace: str, election_record: LeaderElectionRecord) -> bool:
+        """Without the official one's `pretty=True`, which the client's own validation refuses."""
+        spec = self.update_lease(election_record)
+        body = client.V1Lease(metadata=client.V1ObjectMeta(name=name), spec=spec)
+        try:
+            await self.api_instance.create_namespaced_lease(namespace, body)
+        except (ApiException, aiohttp.ClientError, TimeoutError):
+            return False
+        return True
+
     async def update(self, name: str, namespace: str, updated_record: LeaderElectionRecord) -> bool:
         try:
             return bool(await super().update(name, namespace, updated_record))
@@ -41,15 +52,28 @@ async def lead(
     """Run `work` while the Lease is held; returns when it is lost. `identity` is the pod's name: a restarted container
     retakes its own Lease at once."""
 
+    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
     async def begin() -> None:
-        await work()
+        """The election would go on renewing for work that has failed."""
+        try:
+            await work()
+        except Exception as error:
+            ended.set_exception(error)
+        else:
+            ended.set_result(None)
 
     async def lost() -> None:
         log.error("lease lost: ending", lease=f"{namespace}/{name}", identity=identity)
 
     lock = Lock(name, namespace, identity, api)
     config = electionconfig.Config(lock, DURATION, RENEW, RETRY, begin, lost)
-    await leaderelection.LeaderElection(config).run()
+    election = asyncio.create_task(leaderelection.LeaderElection(config).run())
+    try:
+        done, _ = await asyncio.wait({election, ended}, return_when=asyncio.FIRST_COMPLETED)
+        done.pop().result()
+    finally:
+        election.cancel()
 
 
 async def give_up(api: client.ApiClient, namespace: str, identity: str, name: str = "nuages") -> None:

@@ -55,6 +55,8 @@ def _verdict(report: Report) -> Trouble:
         return _provisioning(report.results.values())
     if isinstance(report.outcome, Waiting):
         return Trouble(report.outcome.reason, report.outcome.message, stalled=False)
+    if report.outcome is None:
+        return Trouble(reasons.PROVISIONING, "The release is about to begin.", stalled=False)
     return Trouble(reasons.AVAILABLE, "The app is deployed and serves.", stalled=False)
 
 
@@ -83,8 +85,8 @@ def _provisioning(results: Iterable[Result]) -> Trouble:
 
 
 def _parts(report: Report) -> list[Condition]:
-    """One condition a capability: the worst of its resources."""
-    if report.blueprint is None:
+    """One condition a capability: the worst of its resources; none of what is being deleted."""
+    if report.blueprint is None or report.deleting:
         return []
     groups: dict[str, list[Result]] = {}
     for name, condition in report.blueprint.conditions:
@@ -108,7 +110,7 @@ def _release_parts(report: Report) -> list[Condition]:
     if report.release is None:
         return []
     outcome, found = report.outcome, []
-    if report.release.db_init is not None:
+    if report.release.db_init is not None and report.release.app.spec.migrations.policy != "Never":
         if report.stage in ("DbInit", "Migrate") and not isinstance(outcome, Done):
             reason, message = _said(outcome)
             found.append(Condition(reasons.MIGRATIONS_APPLIED, "False", reason, message))

@@ -27,7 +27,10 @@ async def gather(
     image: ImageFacts | None,
     max_age: float,
 ) -> Facts:
-    """Everything but the image, which the caller resolved or found pinned. Raises Trouble."""
+    """Everything but the image, which the caller resolved or found pinned. Raises Trouble.
+
+    A deletion needs nothing of what the spec names: the namespace's Secrets may be gone before the app.
+    """
     try:
         number = await cloud.projects.number(tenant.spec.project)
     except errors.CloudError as error:
@@ -38,8 +41,8 @@ async def gather(
         image=image,
         existing_instance=await _existing_instance(app, tenant, cloud, max_age),
         own_instance=await own_instance(app, tenant, cloud, max_age),
-        kubernetes_secrets=await _secret_fingerprints(app, cluster),
-        config_maps=await _config_maps(app, cluster),
+        kubernetes_secrets={} if app.is_deleting else await _secret_fingerprints(app, cluster),
+        config_maps={} if app.is_deleting else await _config_maps(app, cluster),
     )
 
 
@@ -81,6 +84,8 @@ async def _existing_instance(
         found = await cloud.inventory.get(ExistingSqlInstance, full_name, max_age, max_age)
     except errors.CloudError as error:
         raise of_error(error, f"{named_by}: {name}", cloud.identity.principal) from error
+    if found is None and app.is_deleting:
+        return None
     if found is None:
         raise Trouble(
             reasons.INSTANCE_NOT_FOUND,

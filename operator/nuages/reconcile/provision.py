@@ -73,7 +73,7 @@ async def see(work: Pass, resources: tuple[Resource, ...]) -> Sight:
     async def one(resource: Resource) -> Observed[Resource] | None:
         try:
             return await work.cloud.inventory.get(type(resource), resource.name, work.max_age, deep)
-        except errors.NotFound:  # its parent is not there either
+        except (errors.NotFound, errors.Propagating):  # its parent is not there (yet) either
             return None
         except errors.ApiDisabled as error:
             if work.tenant.spec.enable_services:

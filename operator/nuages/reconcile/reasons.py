@@ -14,7 +14,7 @@ MIGRATIONS_APPLIED, WEB_READY = "MigrationsApplied", "WebReady"
 
 AVAILABLE, APPLIED = "Available", "Applied"
 PROVISIONING, CREATING_INSTANCE, WAITING = "Provisioning", "InstanceCreating", "Waiting"
-GOOGLE_UNAVAILABLE = "GoogleUnavailable"
+GOOGLE_UNAVAILABLE, INTERNAL_ERROR = "GoogleUnavailable", "InternalError"
 INITIALISING_DATABASE, MIGRATION_PENDING, MIGRATING = "InitialisingDatabase", "MigrationPending", "Migrating"
 DEPLOYING_CANDIDATE, VERIFYING, SHIFTING_TRAFFIC = "DeployingCandidate", "Verifying", "ShiftingTraffic"
 CREATING_SUPERUSER, SUPERSEDED = "CreatingSuperuser", "Superseded"
@@ -82,7 +82,13 @@ _UNDER_WAY = (
         GOOGLE_UNAVAILABLE,
         Kind.UNDER_WAY,
         "A call failed in a way that heals: too many requests, an error of the server, no connection.",
-        "None. Where it stays, check the operator's way out.",
+        "Nothing. Where it stays, check the operator's way out.",
+    ),
+    Reason(
+        INTERNAL_ERROR,
+        Kind.UNDER_WAY,
+        "A bug of the operator's; the pass is tried again.",
+        "Read the operator's log, and report it.",
     ),
     Reason(INITIALISING_DATABASE, Kind.UNDER_WAY, "db-init makes the database, its roles and its extensions."),
     Reason(
@@ -251,7 +257,7 @@ _VERDICTS = (
 _EVENTS = (
     Reason(CREATED, Kind.EVENT, "A Google resource was created."),
     Reason(UPDATED, Kind.EVENT, "A Google resource was changed."),
-    Reason(ADOPTED, Kind.EVENT, "A Google resource without a marker was taken over."),
+    Reason(ADOPTED, Kind.EVENT, "A Google resource was taken over, as `nuages.dev/adopt` asks."),
     Reason(DELETED, Kind.EVENT, "A Google resource was deleted."),
     Reason(TAKEN_BACK, Kind.EVENT, "What an earlier app of this name left behind is used again."),
     Reason(RETAINED, Kind.EVENT, "Kept when the app was deleted, as `spec.deletionPolicy` says."),

@@ -85,9 +85,21 @@ class Reconciler:
             return Next(after=0.0)
         except asyncio.CancelledError:
             raise
-        except Exception:  # the queue must outlive any bug in a pass
+        except Exception as error:  # the queue must outlive any bug in a pass, and people must hear of it
             log.exception("pass failed", app=key)
-            return Next(failed=True)
+            return await self._tell_of_bug(key, error)
+
+    async def _tell_of_bug(self, key: str, error: Exception) -> Next:
+        """The type alone: a message of a library's may hold anything."""
+        message = f"The operator failed with {type(error).__name__}: a bug, tried again. Its log has the details."
+        try:
+            body = await self._cluster.app(*key.split("/", 1))
+            if body is not None:
+                trouble = Trouble(reasons.INTERNAL_ERROR, message, stalled=False)
+                await self._tell(body, Report(int(body["metadata"].get("generation", 0)), trouble=trouble), None)
+        except Exception as second:  # the API server, most likely
+            log.warning("bug was not told", app=key, error=type(second).__name__)
+        return Next(failed=True)
 
     async def _pass(self, body: Body, interrupted: Callable[[], bool]) -> Next:
         generation = int(body["metadata"].get("generation", 0))
@@ -171,10 +183,10 @@ class Reconciler:
     async def _poll_one(self, operation: Operation, cloud: CloudAccess) -> Operation:
         try:
             return await cloud.operations.poll(operation)
-        except errors.NotFound:  # Google forgets operations; the resource itself will tell
-            return replace(operation, done=True)
-        except errors.CloudError:
+        except (errors.Transient, errors.Conflict):
             return operation
+        except errors.CloudError:  # forgotten by Google, or out of our reach: the resource itself will tell
+            return replace(operation, done=True)
 
     async def _tell(self, body: Body, report: Report, app: DjangoApp | None) -> Next:
         """Status, events, and when to come again."""

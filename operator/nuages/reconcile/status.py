@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nuages.api.status import DjangoAppStatus
 from nuages.api.validate import parse_status
 from nuages.cloud.driver import Observed, Readiness
 from nuages.reconcile import reasons
-from nuages.reconcile.conditions import conditions
+from nuages.reconcile.conditions import conditions, trouble_of
 from nuages.reconcile.execute import Result, State
-from nuages.reconcile.plan import WRITES
+from nuages.reconcile.plan import Verb
 from nuages.reconcile.release.outcome import Failed, Waiting
-from nuages.reconcile.release.steps import DONE
+from nuages.reconcile.release.steps import DONE, STEPS
 from nuages.reconcile.report import Report
 
 HISTORY = 10  # releases
+FIRST = STEPS[0].name
 
 
 def status(report: Report, before: Mapping[str, Any], now: str) -> dict[str, Any]:
-    """The whole status. What this pass did not look at stays as it was; `now` is RFC 3339."""
+    """The whole status. What this pass did not look at stays as it was; `now` is RFC 3339.
+
+    Raises ValidationError for what the CRD would not take, which is a bug: the status that is there stays.
+    """
+    # Another version of the operator may have written it, with phases that this one does not know.
+    before = parse_status({"status": {name: value for name, value in before.items() if name != "phase"}}).dump()
     made: dict[str, Any] = {
         "observedGeneration": report.generation,
-        "phase": _phase(report),
+        "phase": _phase(report, bool(before.get("revision"))),
         "conditions": _conditions(report, before.get("conditions") or [], now),
         "operations": _operations(report, before.get("operations") or [], now),
     }
@@ -30,13 +38,16 @@ def status(report: Report, before: Mapping[str, Any], now: str) -> dict[str, Any
         if name in before:
             made[name] = before[name]
     made |= _served(report.live)
-    if report.blueprint is not None and report.results:
+    if report.deleting:
+        made["resources"] = _left(report, before["resources"])
+    elif report.blueprint is not None and report.results:
         made["resources"] = _resources(report)
-    elif "resources" in before:
+    else:
         made["resources"] = before["resources"]
     made["database"] = _database(report) or before.get("database")
     made["release"] = _release(report, before.get("release") or {}, now) or None
-    return parse_status({"status": {name: value for name, value in made.items() if value is not None}}).dump()
+    document = json.dumps({name: value for name, value in made.items() if value is not None})
+    return DjangoAppStatus.model_validate_json(document, by_alias=True, by_name=False).dump()
 
 
 def _database(report: Report) -> dict[str, str] | None:
@@ -48,15 +59,17 @@ def _database(report: Report) -> dict[str, str] | None:
     return {"instance": instance, "name": release.app.database_name}
 
 
-def _phase(report: Report) -> str:
+def _phase(report: Report, served_before: bool) -> str:
     if report.deleting:
         return "Deleting"
     if report.paused:
         return "Paused"
     if report.is_ready:
         return "Ready"
-    if report.failure is not None or (report.trouble is not None and report.trouble.stalled):
-        return "Degraded" if report.serves else "Pending"
+    trouble = trouble_of(report)
+    if report.failure is not None or (trouble is not None and trouble.stalled):
+        serves = served_before if report.live is None else report.serves
+        return "Degraded" if serves else "Pending"
     if not report.is_provisioned:
         return "Provisioning"
     return "Migrating" if report.stage in ("DbInit", "Migrate") else "Releasing"
@@ -78,7 +91,7 @@ def _conditions(report: Report, before: Sequence[Mapping[str, Any]], now: str) -
                 "observedGeneration": report.generation,
             }
         )
-    if report.blueprint is None or report.paused:  # not looked at: as they were
+    if report.release is None and not report.deleting:  # not looked at, wholly or the release: as they were
         spoken = {item["type"] for item in made} | {reasons.RECONCILING, reasons.STALLED}
         made += [dict(item) for item in before if item["type"] not in spoken]
     return made
@@ -104,20 +117,36 @@ def _served(live: Observed[Any] | None) -> dict[str, Any]:
     targets = [target for target in live.state.traffic if target.percent]
     serving = max(targets, key=lambda target: target.percent).revision if targets else ""
     urls = [url for url in live.outputs.get("urls", "").split("\n") if url]
-    return {
-        "url": urls[0] if urls else live.outputs.get("uri", ""),
+    found: dict[str, Any] = {
+        "url": urls[0] if urls else live.outputs.get("uri") or None,
         "urls": urls,
-        "image": live.state.template.image,
-        "revision": serving,
+        "revision": serving or None,
         "traffic": [
             {"revision": t.revision, "percent": t.percent} | ({"tag": t.tag} if t.tag else {})
             for t in live.state.traffic
         ],
     }
+    if live.state.revision == serving:  # else the template is a candidate's
+        found["image"] = live.state.template.image
+    return found
+
+
+def _left(report: Report, before: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """During a deletion: what was there, without what is gone; what is not reached yet stays as it was."""
+    rows = []
+    for row in before:
+        result = report.results.get(row["name"])
+        if result is None:
+            rows.append(dict(row))
+        elif result.did is Verb.KEEP:
+            rows.append({**row, "state": "Retained"})
+        elif result.state is not State.READY:
+            rows.append({**row, "state": "Failed" if result.state is State.FAILED else "Deleting"})
+    return rows
 
 
 def _resources(report: Report) -> list[dict[str, Any]]:
-    made = [_row(result) for result in report.results.values() if result.did is None or result.did in WRITES]
+    made = [_row(result) for result in report.results.values()]
     if report.live is not None:
         live = report.live
         state = {Readiness.READY: "Ready", Readiness.BUSY: "Updating", Readiness.FAILED: "Failed"}[live.readiness]
@@ -159,7 +188,7 @@ def _release(report: Report, before: Mapping[str, Any], now: str) -> dict[str, A
         return dict(before)
     same = before.get("id") == release.id
     through = report.is_ready
-    stage = DONE if through else report.stage
+    stage = DONE if through else report.stage or FIRST
     made: dict[str, Any] = {
         "id": release.id,
         "stage": stage,
@@ -186,7 +215,8 @@ def _migration(report: Report, before: Mapping[str, Any]) -> dict[str, Any]:
         return dict(before) if before.get("imageDigest") == digest else {}
     if report.stage != "Migrate":
         kept = before if before.get("imageDigest") == digest else {}
-        return {**kept, "imageDigest": digest, "state": "Succeeded"} if report.release.db_init else {}
+        migrates = report.release.db_init is not None and report.release.app.spec.migrations.policy != "Never"
+        return {**kept, "imageDigest": digest, "state": "Succeeded"} if migrates else {}
     outcome = report.outcome
     if isinstance(outcome, Waiting | Failed):
         found = {

@@ -40,7 +40,8 @@ async def tear_down(work: Pass, report: Report) -> Report:
     runs = await _delete_all(work, _run_resources(blueprint), keep=False)
     if any(result.state is not State.READY for result in runs.values()):
         return replace(report, results=runs)
-    left = await _leave_database(work, blueprint)
+    instance_is_there = blueprint.db_leave is None or facts.existing_instance is not None
+    left = await _leave_database(work, blueprint) if instance_is_there else None
     if left is not None:
         return replace(report, outcome=left, stage="LeaveDatabase")
     if blueprint.db_init is not None:

@@ -59,7 +59,9 @@ def of_refusal(action: Action) -> Trouble:
     shown = f"{_word(resource)} {resource.id}"
     match action.verb:
         case Verb.CONFLICT:
-            return Trouble(reasons.NAME_CONFLICT, f"metadata.name: {shown} is not ours: {action.message}. {_way(action)}")
+            return Trouble(
+                reasons.NAME_CONFLICT, f"metadata.name: {shown} is not ours: {action.message}. {_way(action)}"
+            )
         case Verb.IMMUTABLE:
             return Trouble(
                 reasons.IMMUTABLE_FIELD,

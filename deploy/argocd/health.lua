@@ -1,0 +1,1 @@
+resource_customizations/nuages.dev/DjangoApp/health.lua

@@ -1,0 +1,123 @@
+"""Events: what a pass changed, and nothing when it changed nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from reports import LATER, NOW, a_release, a_service, reports, serving, with_result
+
+from nuages.cloud.driver import Operation
+from nuages.reconcile.execute import State
+from nuages.reconcile.news import Event, news
+from nuages.reconcile.plan import Verb
+from nuages.reconcile.release.outcome import Failed, Waiting
+from nuages.reconcile.report import Report
+from nuages.reconcile.status import status
+from nuages.reconcile.trouble import Trouble
+
+BUCKET = "acme-prod-acme-shop-media"
+BEFORE = status(serving(), {}, NOW)
+
+
+def _news(report: Report, before: dict[str, Any] | None = None) -> list[Event]:
+    known = BEFORE if before is None else before
+    return news(report, known, status(report, known, LATER))
+
+
+@given(reports())
+def test_a_pass_that_found_all_as_it_was_says_nothing(report: Report) -> None:
+    """But for writes, which were made."""
+    made = status(report, {}, NOW)
+    told = news(report, made, status(report, made, LATER))
+    assert {event.reason for event in told} <= {"Created", "Updated", "TakenBack", "Adopted", "Deleted"}
+
+
+@pytest.mark.parametrize(
+    ("did", "reason"), [(Verb.CREATE, "Created"), (Verb.UPDATE, "Updated"), (Verb.ADOPT, "Adopted")]
+)
+def test_a_write_is_told(did: Verb, reason: str) -> None:
+    """With the kind and the short name."""
+    report = with_result(serving(), BUCKET, state=State.READY, did=did)
+    assert _news(report)[0] == Event("Normal", reason, f"Bucket {BUCKET}")
+
+
+def test_what_takes_its_time_says_so() -> None:
+    """The event comes when it begins; the end shows in the conditions."""
+    operation = Operation("sql", "op-1", "x")
+    report = with_result(serving(), "acme-shop-a24a7f", state=State.WAITING, did=Verb.CREATE, operation=operation)
+    assert _news(report)[0] == Event("Normal", "Created", "Instance acme-shop-a24a7f (under way)")
+
+
+def test_what_was_retained_is_told_when_it_is_used_again() -> None:
+    """Data of an earlier life is a surprise to whoever does not know of it."""
+    report = with_result(serving(), BUCKET, state=State.READY, did=Verb.UPDATE, taken_back=True)
+    assert _news(report)[0] == Event(
+        "Normal", "TakenBack", f"Bucket {BUCKET} was kept from an earlier life of this app"
+    )
+
+
+def test_becoming_ready_names_the_revision() -> None:
+    """Once."""
+    report = serving()
+    assert report.release is not None
+    expected = [Event("Normal", "Available", f"{report.release.revision} serves all traffic")]
+    assert _news(report, {}) == expected
+    assert _news(report) == []
+
+
+def test_steps_are_told_in_their_order() -> None:
+    """Before what the app became."""
+    report = serving(done_news=(("Access", "Granted run.invoker to 1 member(s)."), ("CleanUp", "Deleted 2.")))
+    assert [event.reason for event in _news(report, {})] == ["Access", "CleanUp", "Available"]
+
+
+def test_trouble_is_a_warning_once() -> None:
+    """While its cause stays, its sentence stays, and there is no other event."""
+    report = Report(4, trouble=Trouble("InvalidSpec", "spec.image: Is missing. Add it."))
+    assert _news(report) == [Event("Warning", "InvalidSpec", "spec.image: Is missing. Add it.")]
+    assert _news(report, status(report, BEFORE, LATER)) == []
+
+
+def test_what_heals_is_no_warning() -> None:
+    """Nobody has to act."""
+    report = Report(4, trouble=Trouble("GoogleUnavailable", "Google Cloud: tried again soon.", stalled=False))
+    assert [event.kind for event in _news(report)] == ["Normal"]
+
+
+def test_a_failed_step_brings_the_end_of_its_log() -> None:
+    """As much as an event holds, the last lines of it."""
+    release = a_release()
+    lines = tuple(f"line {number}: {'x' * 60}" for number in range(40))
+    failed = Failed("RevisionFailed", "spec.image: it did not start.", "https://log", lines=lines)
+    report = serving(stage="Candidate", outcome=failed, live=a_service(release, release.revision, "acme-shop-old"))
+    first, second = _news(report)
+    assert first == Event("Warning", "RevisionFailed", "spec.image: it did not start. Log: https://log")
+    assert (second.kind, second.reason) == ("Warning", "RevisionFailedLog")
+    assert second.message.endswith(lines[-1])
+    assert len(second.message) <= 1024
+    assert _news(report, status(report, BEFORE, LATER)) == []
+
+
+def test_a_new_release_is_followed_step_by_step() -> None:
+    """Each reason that the app goes through, once."""
+    before, told = BEFORE, []
+    for reason in ("Migrating", "Migrating", "DeployingCandidate", "Verifying"):
+        report = serving(stage="Migrate", outcome=Waiting(reason, f"{reason}."))
+        after = status(report, before, LATER)
+        told += [event.reason for event in news(report, before, after)]
+        before = after
+    assert told == ["Migrating", "DeployingCandidate", "Verifying"]
+
+
+def test_a_deletion_ends_by_telling_what_was_kept() -> None:
+    """By name: it is the last that anybody hears of it."""
+    release = a_release()
+    report = Report(4, blueprint=release.blueprint, deleting=True, gone=True, kept=("Bucket media", "Secret key"))
+    assert news(report, BEFORE, {}) == [
+        Event("Normal", "Retained", "Kept, as spec.deletionPolicy says: Bucket media"),
+        Event("Normal", "Retained", "Kept, as spec.deletionPolicy says: Secret key"),
+    ]
+    assert news(replace(report, kept=()), BEFORE, {}) == []

@@ -1,0 +1,100 @@
+# ruff: noqa: E501 - sentences are tested whole, each on its line
+"""What stands in an app's way: reason, whether somebody has to act, and one sentence of field, cause and remedy."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from unit_support import an_app
+
+from nuages.cloud import errors
+from nuages.cloud.driver import Observed
+from nuages.cloud.errors import CloudError
+from nuages.desired.resource import Owner
+from nuages.desired.sql import ExistingSqlInstance
+from nuages.desired.storage import Bucket
+from nuages.reconcile import reasons
+from nuages.reconcile.plan import Action, Verb
+from nuages.reconcile.trouble import Trouble, of_error, of_refusal
+
+OURS = Owner("acme", "shop", "u-1")
+BUCKET = Bucket(name="projects/acme-prod/buckets/media", owner=OURS, location="EUROPE-WEST1", versioning=True)
+EXISTING = ExistingSqlInstance(
+    name="projects/acme-prod/instances/acme-pg", named_by="DjangoTenant spec.database.existing"
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (errors.PermissionDenied("No.", permission="run.services.create"), Trouble("PermissionDenied", 'Bucket media: ops@acme lacks run.services.create. Grant it a role with this permission. Google says: "No".')),
+        (errors.PermissionDenied("No."), Trouble("PermissionDenied", 'Bucket media: ops@acme lacks a permission. Grant it a role with this permission. Google says: "No".')),
+        (errors.ApiDisabled("Off.", service="run.googleapis.com"), Trouble("ApiDisabled", 'Bucket media: the API run.googleapis.com is disabled. Set enableServices in DjangoTenant, or run: gcloud services enable run.googleapis.com. Google says: "Off".')),
+        (errors.ApiDisabled("Off."), Trouble("ApiDisabled", 'Bucket media: the API that it needs is disabled. Set enableServices in DjangoTenant, or turn it on. Google says: "Off".')),
+        (errors.QuotaExceeded("Full."), Trouble("QuotaExceeded", 'Bucket media: a limit of the project is reached. Raise it. Google says: "Full".')),
+        (errors.Invalid("Bad."), Trouble("RefusedByGoogle", 'Bucket media: the request was refused. Correct the spec. Google says: "Bad".')),
+        (errors.Propagating("Soon."), Trouble("Waiting", "Bucket media: a new identity or grant is not known everywhere yet.", stalled=False)),
+        (errors.Transient("Busy.", retry_after=7.5), Trouble("GoogleUnavailable", 'Bucket media: tried again soon. Google says: "Busy".', stalled=False, retry_after=7.5)),
+        (errors.Conflict("Etag."), Trouble("GoogleUnavailable", 'Bucket media: tried again soon. Google says: "Etag".', stalled=False)),
+        (errors.NotFound("Gone."), Trouble("GoogleUnavailable", 'Bucket media: tried again soon. Google says: "Gone".', stalled=False)),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, CloudError) else "",
+)  # fmt: skip
+def test_each_failed_call_has_its_reason(error: CloudError, expected: Trouble) -> None:
+    """Only what somebody has to mend stalls."""
+    assert of_error(error, "Bucket media", "ops@acme") == expected
+
+
+def test_every_kind_of_failure_has_been_thought_of() -> None:
+    """A new class of error needs a row above."""
+    known = {
+        "Transient",
+        "Conflict",
+        "NotFound",
+        "Propagating",
+        "PermissionDenied",
+        "ApiDisabled",
+        "QuotaExceeded",
+        "Invalid",
+    }
+    assert {kind.__name__ for kind in CloudError.__subclasses__()} == known
+
+
+@pytest.mark.parametrize(
+    ("action", "expected"),
+    [
+        (Action(Verb.CONFLICT, BUCKET, Observed(Bucket(name=BUCKET.name, location="US", versioning=True)), message="it bears no marker of ours"), Trouble("NameConflict", 'metadata.name: Bucket media is not ours: it bears no marker of ours. Read "nuages plan", then annotate nuages.dev/adopt: "true", or rename.')),
+        (Action(Verb.CONFLICT, BUCKET, Observed(Bucket(name=BUCKET.name, owner=Owner("acme", "blog", "u-2"), location="US", versioning=True)), message="it belongs to acme/blog"), Trouble("NameConflict", "metadata.name: Bucket media is not ours: it belongs to acme/blog. Rename this app, or delete the other one.")),
+        (Action(Verb.IMMUTABLE, BUCKET, paths=("location",)), Trouble("ImmutableField", "Bucket media: location cannot be changed once it is there. Set the old value again.")),
+        (Action(Verb.MISSING, EXISTING), Trouble("InstanceNotFound", "DjangoTenant spec.database.existing: Instance acme-pg is not in project acme-prod. Create it or correct the name.")),
+        (Action(Verb.FAILED, BUCKET, message="It is suspended."), Trouble("ResourceFailed", 'Bucket media failed. Google says: "It is suspended.".')),
+    ],
+    ids=lambda value: value.verb.value if isinstance(value, Action) else "",
+)  # fmt: skip
+def test_each_refusal_names_what_to_do(action: Action, expected: Trouble) -> None:
+    """All of them wait for somebody."""
+    assert of_refusal(action) == expected
+    assert expected.stalled
+
+
+@given(st.text(max_size=2000))
+def test_googles_words_stay_on_one_line_and_short(cause: str) -> None:
+    """A condition's message holds them whole."""
+    message = of_error(errors.Invalid(cause), "Bucket media").message
+    assert len(message) < 450
+    assert not re.search(r"[\n\r\t]", message)
+
+
+def test_reasons_are_all_in_one_file() -> None:
+    """CamelCase, each once."""
+    words = [value for name, value in vars(reasons).items() if name.isupper() and isinstance(value, str)]
+    assert len(words) == len(set(words))
+    assert all(re.fullmatch(r"([A-Z][a-z]*)+", word) for word in words)
+
+
+def test_trouble_reads_as_its_message() -> None:
+    """In logs and tracebacks too."""
+    assert str(Trouble("InvalidSpec", f"{an_app().key}: no.")) == "acme/shop: no."
