@@ -128,7 +128,7 @@ def shown(fields: Mapping[str, Any], table: Sequence[Annotation]) -> dict[str, s
         value: Any = fields
         for part in annotation.field.split("."):
             value = value.get(part) if isinstance(value, dict) else None
-        if value is not None:
+        if value is not None and (annotation is not STAGE or value != "GA"):  # shown for previews only
             made[annotation.key] = annotation.show(value)
     return made
 

@@ -34,7 +34,8 @@ def job_object(job: pb.Job, scope: Scope) -> Object:
         "executionCount": fields.get("executionCount", 0),
         "latestCreatedExecution": _reference(fields.get("latestCreatedExecution", {})),
     }
-    made = head(RUN, "Job", fields, scope, {}, _marks(fields, annotations.JOB))
+    labels = {f"{RUN}/lastUpdatedTime": fields.get("updateTime", "")}
+    made = head(RUN, "Job", fields, scope, labels, _marks(fields, annotations.JOB))
     return {**made, "spec": dense(spec), "status": dense(status)}
 
 

@@ -18,6 +18,11 @@ from localcloud.core.projects import Project
 
 CERTIFICATE_YEARS = 10
 LAG_SECONDS = 31_536_000
+KINDS = {
+    "maintenance_window": "maintenanceWindow",
+    "active_directory_config": "activeDirectoryConfig",
+    "sql_server_audit_config": "sqlServerAuditConfig",
+}
 
 
 def version_name(instance: pb.DatabaseInstance) -> str:
@@ -48,8 +53,11 @@ def complete_settings(instance: pb.DatabaseInstance) -> None:
     settings.location_preference.zone = settings.location_preference.zone or zone(instance)
     if plus and not settings.HasField("data_cache_config") and sql_versions.engine(version) == "MYSQL":
         settings.data_cache_config.data_cache_enabled = True
-    if settings.HasField("maintenance_window"):
-        settings.maintenance_window.kind = "sql#maintenanceWindow"
+    for field, kind in KINDS.items():
+        if settings.HasField(field):
+            getattr(settings, field).kind = f"sql#{kind}"
+    if sql_versions.engine(version) == "SQLSERVER":
+        settings.collation = settings.collation or "SQL_Latin1_General_CP1_CI_AS"
     if settings.insights_config.query_insights_enabled:
         _default(settings.insights_config, "query_string_length", 1024)
         _default(settings.insights_config, "query_plans_per_minute", 5)
@@ -75,6 +83,11 @@ def complete(instance: pb.DatabaseInstance, project: Project, now: dt.datetime) 
     mark = hashlib.sha256(f"{project.id}/{name}/{now}".encode()).hexdigest()[:6]
     instance.service_account_email_address = f"p{project.number}-{mark}@gcp-sa-cloud-sql.iam.gserviceaccount.com"
     instance.ClearField("root_password")
+    key = instance.disk_encryption_configuration.kms_key_name
+    if key:
+        instance.disk_encryption_configuration.kind = "sql#diskEncryptionConfiguration"
+        instance.disk_encryption_status.kind = "sql#diskEncryptionStatus"
+        instance.disk_encryption_status.kms_key_version_name = f"{key}/cryptoKeyVersions/1"
     set_version(instance)
     _add_certificate(instance, now)
     gemini = instance.gemini_config
@@ -82,7 +95,7 @@ def complete(instance: pb.DatabaseInstance, project: Project, now: dt.datetime) 
     if sql_versions.engine(version) == "POSTGRES":
         gemini.google_vacuum_mgmt_enabled, gemini.oom_session_cancel_enabled = False, True
     else:
-        gemini.flag_recommender_enabled = True
+        gemini.flag_recommender_enabled = sql_versions.engine(version) == "MYSQL" and version >= "MYSQL_8_0"
 
 
 def set_version(instance: pb.DatabaseInstance) -> None:

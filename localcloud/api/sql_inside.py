@@ -17,7 +17,11 @@ from localcloud.runtime.postgres import Database, PostgresRefusedError
 
 DATABASE = INSTANCE + "/databases/{database}"
 USERS = INSTANCE + "/users"
-COLLATIONS = {"POSTGRES": ("UTF8", "en_US.UTF8"), "MYSQL": ("utf8", "utf8_general_ci")}
+COLLATIONS = {
+    "POSTGRES": ("UTF8", "en_US.UTF8"),
+    "MYSQL": ("utf8", "utf8_general_ci"),
+    "SQLSERVER": ("", "SQL_Latin1_General_CP1_CI_AS"),
+}
 
 
 class DatabaseWorks:
@@ -172,7 +176,7 @@ class SqlUsers(SqlService):
         key, name = self.sql.key(request.project, request.instance), request.name or request.body.name
         self.sql.require("users.update", key)
         instance, server = self.sql.running(key)
-        if request.database_roles or request.revoke_existing_roles:
+        if (request.database_roles or request.revoke_existing_roles) and not self.cloud.simulate:
             raise not_modelled("databaseRoles of a user")
         found = await self._find(key, instance, server, name, request.host)
         host = found.host if found is not None else request.host
@@ -229,10 +233,14 @@ class SqlUsers(SqlService):
             user.password_policy.CopyFrom(kept.password_policy)
         if mysql:
             user.password_policy.status.SetInParent()
+        if kept is not None:
+            user.type_ = kept.type_
+            user.database_roles.MergeFrom(kept.database_roles)
         return user
 
     def _keep(self, key: str, sent: pb.User, host: str) -> None:
-        kept = pb.User(name=sent.name, host=host, etag=sql_defaults.etag(key, sent.name, self.cloud.clock.now()))
+        kept = pb.User(name=sent.name, host=host, type_=sent.type_, database_roles=sent.database_roles)
+        kept.etag = sql_defaults.etag(key, sent.name, self.cloud.clock.now())
         if sent.HasField("password_policy"):
             kept.password_policy.CopyFrom(sent.password_policy)
             policy = kept.password_policy
@@ -242,6 +250,8 @@ class SqlUsers(SqlService):
         self.sql.users.put(user_key(key, sent.name, host), kept)
 
     def _check_modelled(self, sent: pb.User) -> None:
+        if self.cloud.simulate:
+            return
         if pb.name_of(sent, "type_") != "BUILT_IN":
             raise not_modelled(f"database users of type {pb.name_of(sent, 'type_')}")
         if sent.database_roles or sent.server_roles or sent.HasField("sqlserver_user_details"):

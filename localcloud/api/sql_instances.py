@@ -47,15 +47,17 @@ class SqlInstances(SqlService):
     async def insert(self, request: pb.SqlInstancesInsertRequest) -> pb.Operation:
         project, sent = self.sql.project(request.project), request.body
         self.sql.require("instances.create", f"projects/{project.id}")
-        sql_rules.check_new(sent, project.id, self.cloud.simulate)
-        key, password = self.sql.key(project.id, sent.name), sent.root_password
         instance = pb.DatabaseInstance()
         instance.CopyFrom(sent)
+        if instance.master_instance_name and self.cloud.simulate:
+            self._follow(instance, project.id)
+        sql_rules.check_new(instance, project.id, self.cloud.simulate)
+        key, password = self.sql.key(project.id, sent.name), sent.root_password
         for field in OUTPUT_ONLY:
             if field != "name":
                 instance.ClearField(field)
         sql_defaults.complete(instance, project, self.cloud.clock.now())
-        sql_rules.check(instance, self.sql.service_networking(project.id))
+        sql_rules.check(instance, self.sql.service_networking(project.id), self.cloud.simulate)
         return self.shown(self.sql.insert(key, instance, password))
 
     @rpc(f"GET {INSTANCE}")
@@ -164,6 +166,16 @@ class SqlInstances(SqlService):
         sql_defaults.complete(instance, project, self.cloud.clock.now())
         return self.shown(self.sql.clone(source, self.sql.key(project.id, instance.name), instance))
 
+    def _follow(self, replica: pb.DatabaseInstance, project: str) -> None:
+        """A read replica: its primary, which must be there and idle, decides version and place."""
+        key = self.sql.key(project, replica.master_instance_name)
+        primary, _ = self.sql.running(key)
+        self.sql.queue.require_idle(key)
+        replica.master_instance_name = f"{project}:{primary.name}"
+        replica.instance_type = pb.number(replica, "instance_type", "READ_REPLICA_INSTANCE")
+        replica.database_version = replica.database_version or primary.database_version
+        replica.region = replica.region or primary.region
+
     def _changing(self, request: Message) -> str:
         key = self.sql.key(request.project, request.instance)  # type: ignore[attr-defined]
         self.sql.require("instances.update", key)
@@ -178,7 +190,7 @@ class SqlInstances(SqlService):
         after.settings.settings_version.CopyFrom(before.settings.settings_version)
         if after.database_version != before.database_version:
             sql_defaults.set_version(after)
-        sql_rules.check(after, self.sql.service_networking(key.split("/")[1]))
+        sql_rules.check(after, self.sql.service_networking(key.split("/")[1]), self.cloud.simulate)
         if after != before:
             after.settings.settings_version.value += 1
         operation = self.sql.queue.start("UPDATE", key, "update")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +14,7 @@ from localcloud.api.messages import sql as pb
 from localcloud.core.cloud import Cloud
 from localcloud.core.errors import ApiError, Code
 from localcloud.core.identity import current_caller
+from localcloud.core.operations import operation_id
 
 logger = logging.getLogger(__name__)
 
@@ -156,7 +156,7 @@ class Queue:
         _, project, _, name = instance.split("/")
         return pb.Operation(
             kind="sql#operation",
-            name=str(uuid.uuid4()),
+            name=operation_id(),
             operation_type=pb.number(pb.Operation, "operation_type", kind),
             status=pb.number(pb.Operation, "status", "PENDING"),
             user=current_caller.get().email,

@@ -12,16 +12,10 @@ from localcloud.core.errors import ApiError, Code, not_modelled
 
 NAME = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
 MAX_NAME = 98  # of project and instance together, with the colon between them
-NOT_MODELLED = (
-    "failover_replica",
-    "on_premises_configuration",
-    "replica_configuration",
-    "disk_encryption_configuration",
-    "master_instance_name",
-    "node_count",
-    "tags",
-)
-SETTINGS_NOT_MODELLED = (
+NOT_MODELLED = ("failover_replica", "on_premises_configuration", "node_count")
+# Kept and shown under --simulate, where nothing has to do them.
+SIMULATED_ONLY = ("replica_configuration", "disk_encryption_configuration", "master_instance_name", "tags")
+SETTINGS_SIMULATED_ONLY = (
     "active_directory_config",
     "sql_server_audit_config",
     "entraid_config",
@@ -40,15 +34,15 @@ def check_new(instance: pb.DatabaseInstance, project: str, simulated: bool) -> N
         raise invalid(f"Maintenance version ({instance.maintenance_version}) must not be set.")
     if not instance.settings.tier:
         raise _required("settings.tier")
-    _check_modelled(instance)
+    _check_modelled(instance, simulated)
     if not instance.region:
         raise _required("region")
-    if version_name(instance) == "SQL_DATABASE_VERSION_UNSPECIFIED":
+    if version == "SQL_DATABASE_VERSION_UNSPECIFIED":
         raise _required("databaseVersion")
     offered = version in sql_versions.INSTALLED or version.startswith("MYSQL_8")
     if not sql_versions.engine(version) or not offered:
         raise not_modelled(f"Cloud SQL for {version}")
-    if sql_versions.engine(version) == "MYSQL" and not simulated:
+    if sql_versions.engine(version) != "POSTGRES" and not simulated:
         raise not_modelled(f"{version}, but for its API under --simulate: a real instance is PostgreSQL only")
 
 
@@ -65,7 +59,7 @@ def check_name(name: str, project: str) -> None:
         )
 
 
-def check(instance: pb.DatabaseInstance, service_networking: bool) -> None:
+def check(instance: pb.DatabaseInstance, service_networking: bool, simulated: bool) -> None:
     """The instance as it is to be, defaults filled in. Raises 400."""
     settings, version = instance.settings, version_name(instance)
     edition = pb.name_of(settings, "edition")
@@ -73,9 +67,10 @@ def check(instance: pb.DatabaseInstance, service_networking: bool) -> None:
     if tier is None or tier.plus != is_plus(instance):
         raise wrong_tier(settings.tier, edition)
     addresses = settings.ip_configuration
-    if addresses.HasField("psc_config"):
+    if addresses.HasField("psc_config") and not simulated:
         raise not_modelled("the field settings.ipConfiguration.pscConfig of a Cloud SQL instance")
-    if not (addresses.ipv4_enabled.value or addresses.private_network):
+    by_psc = addresses.psc_config.psc_enabled
+    if not (addresses.ipv4_enabled.value or addresses.private_network or by_psc):
         raise invalid("At least one of Public IP or Private IP or PSC connectivity must be enabled.")
     if addresses.private_network and not service_networking:
         name = f"{instance.project}:{instance.name}"
@@ -92,7 +87,7 @@ def check_change(before: pb.DatabaseInstance, after: pb.DatabaseInstance, simula
     given, current = after.settings.settings_version, before.settings.settings_version
     if given.value and given.value != current.value:
         raise stale()
-    _check_modelled(after)
+    _check_modelled(after, simulated)
     if after.region != before.region:
         raise invalid("The region of an instance cannot be changed.")
     if after.instance_type != before.instance_type:
@@ -130,16 +125,17 @@ def check_flag(name: str, value: str, version: str) -> None:
         )
 
 
-def _check_modelled(instance: pb.DatabaseInstance) -> None:
+def _check_modelled(instance: pb.DatabaseInstance, simulated: bool) -> None:
     given = {field.name for field, _ in instance.ListFields()}
-    for field in NOT_MODELLED:
+    for field in (*NOT_MODELLED, *(() if simulated else SIMULATED_ONLY)):
         if field in given:
             raise not_modelled(f"the field {field} of a Cloud SQL instance")
     given = {field.name for field, _ in instance.settings.ListFields()}
-    for field in SETTINGS_NOT_MODELLED:
+    for field in () if simulated else SETTINGS_SIMULATED_ONLY:
         if field in given:
             raise not_modelled(f"the field settings.{field} of a Cloud SQL instance")
-    if instance.instance_type and pb.name_of(instance, "instance_type") != "CLOUD_SQL_INSTANCE":
+    kinds = {"CLOUD_SQL_INSTANCE"} | ({"READ_REPLICA_INSTANCE"} if simulated else set())
+    if instance.instance_type and pb.name_of(instance, "instance_type") not in kinds:
         raise not_modelled(f"a Cloud SQL instance of type {pb.name_of(instance, 'instance_type')}")
 
 

@@ -98,7 +98,7 @@ class Instances:
         self._keep_new(key, instance)
         if password:
             self._passwords.put(key, {"root": password})
-        return self.queue.start("CREATE", key, "create")
+        return self.queue.start("CREATE_REPLICA" if instance.master_instance_name else "CREATE", key, "create")
 
     def clone(self, source: str, key: str, instance: pb.DatabaseInstance) -> pb.Operation:
         """The same for a copy of `source`. Raises operationInProgress while that one is busy."""
@@ -138,6 +138,7 @@ class Instances:
         instance.state = pb.number(instance, "state", "RUNNABLE")
         sql_defaults.set_addresses(instance)
         self.put(task.instance, instance)
+        self._tell_primary(instance, is_there=True)
         if not is_running(instance):  # made with activationPolicy NEVER
             await self.server(instance).stop()
 
@@ -171,6 +172,7 @@ class Instances:
         instance = self.items.find(task.instance)
         if instance is None:
             return  # interrupted between the removal and its record
+        self._tell_primary(instance, is_there=False)
         await self.servers.remove(instance.connection_name)
         for user in self.users.under(task.instance):
             self.users.remove(user_key(task.instance, user.name, user.host))
@@ -180,6 +182,19 @@ class Instances:
         self._passwords.remove(task.instance)
         self.cloud.policies.remove(task.instance)
         self._deleted.put(task.instance, {"at": time.time()})
+
+    def _tell_primary(self, replica: pb.DatabaseInstance, is_there: bool) -> None:
+        """A primary names its replicas, and a replica that comes or goes changes its settings' version."""
+        if not replica.master_instance_name:
+            return
+        key = self.key(replica.project, replica.master_instance_name)
+        primary = self.items.find(key)
+        if primary is None:
+            return
+        others = [name for name in primary.replica_names if name != replica.name]
+        primary.replica_names[:] = [*others, replica.name] if is_there else others
+        primary.settings.settings_version.value += 1
+        self.put(key, primary)
 
     def _is_reserved(self, key: str) -> bool:
         deleted = self._deleted.find(key)

@@ -20,9 +20,15 @@ INSTALLED = {  # the minor release that a fresh instance gets, with its maintena
     "MYSQL_5_7": ("MYSQL_5_7_44", "R20250304.00_03"),
     "MYSQL_8_0": ("MYSQL_8_0_40", "R20250304.00_03"),
     "MYSQL_8_4": ("MYSQL_8_4_4", "R20250304.00_03"),
+    **{
+        f"SQLSERVER_{year}_{kind}": (f"SQLSERVER_{year}_{kind}_{update}", "R20250304.00_03")
+        for year, update in ((2017, "CU31_GDR"), (2019, "CU32"), (2022, "CU19"))
+        for kind in ("STANDARD", "ENTERPRISE", "EXPRESS", "WEB")
+    },
 }
-MYSQL_8_0_MINORS = (35, 36, 37, 39, 40, 41, 42)
-GENERIC = re.compile(r"(POSTGRES|MYSQL)_(\d+)(?:_(\d+))?(?:_(\d+))?")
+MYSQL_8_0_MINORS = (18, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 39, 40, 41, 42)  # 38 never was offered
+MYSQL_8_0_ROLLING = 35  # MYSQL_8_0 without a minor moves to these and later ones (recorded 2025)
+GENERIC = re.compile(r"(POSTGRES|MYSQL)_(\d+)(?:_(\d+))?(?:_(\d+))?|(SQLSERVER)_(\d+)_[A-Z]+")
 SHARED_MB = {"db-f1-micro": 614, "db-g1-small": 1740}
 # Memory of a machine in MB -> max_connections of PostgreSQL (behaviour-runtime.md, section 8)
 CONNECTIONS = ((122_880, 1000), (61_440, 800), (30_720, 600), (15_360, 500), (7_680, 400), (6_144, 200), (3_840, 100))
@@ -118,25 +124,25 @@ MYSQL_FLAGS = (
 
 
 def engine(version: str) -> str:
-    """POSTGRES or MYSQL; SQLSERVER and others are not modelled and answered by ""."""
+    """POSTGRES, MYSQL or SQLSERVER; "" for any other."""
     found = GENERIC.fullmatch(version)
-    return found.group(1) if found else ""
+    return (found.group(1) or found.group(5)) if found else ""
 
 
 def major(version: str) -> int:
-    """16 of POSTGRES_16, 8 of MYSQL_8_0."""
+    """16 of POSTGRES_16, 8 of MYSQL_8_0, 2019 of SQLSERVER_2019_STANDARD."""
     found = GENERIC.fullmatch(version)
-    return int(found.group(2)) if found else 0
+    return int(found.group(2) or found.group(6)) if found else 0
 
 
 def default_edition(version: str) -> str:
     """Newer versions are ENTERPRISE_PLUS unless told otherwise."""
-    newer = major(version) >= 16 if engine(version) == "POSTGRES" else version >= "MYSQL_8_4"
-    return "ENTERPRISE_PLUS" if newer else "ENTERPRISE"
+    newer = {"POSTGRES": major(version) >= 16, "MYSQL": version >= "MYSQL_8_4"}
+    return "ENTERPRISE_PLUS" if newer.get(engine(version)) else "ENTERPRISE"
 
 
 def flags_of(version: str) -> tuple[Flag, ...]:
-    return POSTGRES_FLAGS if engine(version) == "POSTGRES" else MYSQL_FLAGS
+    return {"POSTGRES": POSTGRES_FLAGS, "MYSQL": MYSQL_FLAGS}.get(engine(version), ())
 
 
 def find_tier(name: str, version: str) -> Tier | None:
@@ -147,6 +153,8 @@ def find_tier(name: str, version: str) -> Tier | None:
     custom = re.fullmatch(r"db-custom-(\d+)-(\d+)", name)
     if custom is None:
         return None
+    if engine(version) == "SQLSERVER":
+        return Tier(name, int(custom.group(1)), int(custom.group(2)))
     cpus, memory = int(custom.group(1)), int(custom.group(2))
     fits = memory % 256 == 0 and memory >= 3840 and 0.9 * 1024 * cpus <= memory <= 6.5 * 1024 * cpus
     return Tier(name, cpus, memory) if fits and (cpus == 1 or cpus % 2 == 0) and cpus <= 96 else None
@@ -170,12 +178,16 @@ def upgradable(version: str) -> list[tuple[str, str, str]]:
     if engine(version) == "POSTGRES":
         majors = range(max(major(version) + 1, 10), 19)
         return [(f"POSTGRES_{m}", f"POSTGRES_{m}", f"PostgreSQL {m}") for m in majors]
+    if engine(version) != "MYSQL":
+        return []
     offers: list[tuple[str, str, str]] = []
     if version < "MYSQL_8_0":
         offers.append(("MYSQL_8_0", "MYSQL_8_0", "MySQL 8.0"))
     if version < "MYSQL_8_4":
-        current = INSTALLED["MYSQL_8_0"][0] if version == "MYSQL_8_0" else version
-        names = [(f"MYSQL_8_0_{minor}", f"MySQL 8.0.{minor}") for minor in MYSQL_8_0_MINORS]
-        offers += [("MYSQL_8_0", name, shown) for name, shown in names if name != current]
+        own = GENERIC.fullmatch(version)
+        least = int(own.group(4) or MYSQL_8_0_ROLLING) if own and version >= "MYSQL_8_0" else 0
+        names = [(f"MYSQL_8_0_{minor}", f"MySQL 8.0.{minor}") for minor in MYSQL_8_0_MINORS if minor >= least]
+        offers += [("MYSQL_8_0", name, shown) for name, shown in names if name != installed(version)[0]]
+    if "MYSQL_8_0" <= version < "MYSQL_8_4":  # 5.7 takes two steps
         offers.append(("MYSQL_8_4", "MYSQL_8_4", "MySQL 8.4"))
     return offers

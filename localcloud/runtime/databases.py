@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 VERSION = re.compile(r"(POSTGRES|MYSQL)_(\d+)(?:_(\d+))?")
+ADMINISTRATORS = {"POSTGRES": "postgres", "MYSQL": "root", "SQLSERVER": "sqlserver"}
 LOG = {"POSTGRES": "cloudsql.googleapis.com/postgres.log", "MYSQL": "cloudsql.googleapis.com/mysql.err"}
 
 
@@ -172,11 +173,11 @@ class SimulatedServer:
         self.socket_dir = socket_dir
         self.is_running = False
         self._records = cloud.store.records(f"sql.simulated.{connection_name}")
-        self._mysql = version.startswith("MYSQL")
+        self._engine = version.partition("_")[0]
 
     async def start(self) -> None:
         if self._records.find("server") is None:
-            self._save(["root" if self._mysql else "postgres"], _own_databases(self._mysql))
+            self._save([ADMINISTRATORS[self._engine]], _own_databases(self._engine))
         self.is_running = True
 
     async def stop(self) -> None:
@@ -242,8 +243,11 @@ class SimulatedServer:
         self._records.put("server", {"users": users, "databases": databases})
 
 
-def _own_databases(mysql: bool) -> list[dict[str, Any]]:
-    if not mysql:
+def _own_databases(engine: str) -> list[dict[str, Any]]:
+    if engine == "POSTGRES":
         return [{"name": "postgres", "charset": "UTF8", "collation": "en_US.UTF8"}]
+    if engine == "SQLSERVER":
+        collation = "SQL_Latin1_General_CP1_CI_AS"
+        return [{"name": name, "charset": "", "collation": collation} for name in ("master", "model", "msdb", "tempdb")]
     names = ("mysql", "information_schema", "performance_schema", "sys")
     return [{"name": name, "charset": "utf8", "collation": "utf8_general_ci"} for name in names]

@@ -71,7 +71,7 @@ class LocalSite:
         lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
         last = self.cloud.core.requests.last()
         asked = [f"{r.status} {r.method} {r.resource} {r.reason}" for r in list(last)[-LOG_TAIL:]]
-        entries = [str(entry) for entry in self.cloud.runtime.logs.entries()][-LOG_TAIL:]
+        entries = [_line(entry) for entry in list(self.cloud.runtime.logs.entries())[-LOG_TAIL:]]
         return {
             "operator.log": "\n".join(lines[-LOG_TAIL:]),
             "requests": "\n".join(asked),
@@ -151,3 +151,13 @@ class LocalSite:
             await asyncio.to_thread(shutil.copytree, source, context, dirs_exist_ok=True)
         await build(context, reference, self.cloud.runtime.images)
         return reference
+
+
+def _line(entry: Mapping[str, Any]) -> str:
+    """One entry of Cloud Logging, as people read it."""
+    labels = entry["resource"]["labels"]
+    whose = next((labels[k] for k in ("job_name", "revision_name", "database_id") if labels.get(k)), "")
+    asked = entry.get("httpRequest", {})
+    web = f"{asked['requestMethod']} {asked['requestUrl']} {asked['status']}" if asked else ""
+    said = entry.get("textPayload") or entry.get("jsonPayload", {}).get("message", "")
+    return f"{entry['timestamp'][11:23]} {whose} {entry['severity']} {web} {said}".rstrip()

@@ -1,4 +1,4 @@
-"""A local cloud without processes, and the operator's own access to it: credentials, clients and drivers as deployed."""
+"""A local cloud without processes, and the operator's own access to it: clients and drivers as deployed."""
 
 from __future__ import annotations
 
@@ -43,6 +43,11 @@ class Scene:
         """Somebody else acts just before the call."""
         self.cloud.core.faults.add(Fault(f"*{method}", Kind.CALL, hook=hook))
 
+    def asked(self, method: str) -> int:
+        """How often; `method` as "SecretManagerService.ListSecrets"."""
+        counts = self.cloud.core.requests.counts
+        return sum(count for name, count in counts.items() if name.endswith(method))
+
     async def done(self, operation: Operation | None) -> Operation | None:
         """Poll until it is done; fails on an error of the operation."""
         deadline = time.monotonic() + 20
@@ -74,13 +79,10 @@ async def _no_copies(secret: Secret) -> bytes:
     raise AssertionError(f"{secret.id} is no copy")
 
 
-@pytest.fixture
-async def scene(tmp_path: Path, authority: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
-    """Operations take a thousandth of their real time; nothing runs."""
+async def _scenes(options: Options, authority: Path, patch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
     for name in OUTSIDE:
-        monkeypatch.delenv(name, raising=False)
+        patch.delenv(name, raising=False)
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    options = Options(dir=tmp_path / "cloud", speed=SPEED, simulate=True, project=PROJECT, region=REGION)
     shutil.copytree(authority, options.dir / "tls")
     payloads: dict[str, bytes] = {}
 
@@ -90,8 +92,24 @@ async def scene(tmp_path: Path, authority: Path, monkeypatch: pytest.MonkeyPatch
     async with LocalCloud(options) as cloud:
         for name, value in cloud.environment().items():
             if name != "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH":
-                monkeypatch.setenv(name, value)
+                patch.setenv(name, value)
         clouds = Clouds(copies, Credentials("any"))  # type: ignore[no-untyped-call]
         made = Scene(cloud, clouds, await clouds.for_tenant(""), payloads)
         yield made
         await made.close()
+
+
+@pytest.fixture
+async def scene(tmp_path: Path, authority: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+    """Operations take a thousandth of their real time; nothing runs."""
+    options = Options(dir=tmp_path / "cloud", speed=SPEED, simulate=True, project=PROJECT, region=REGION)
+    async for made in _scenes(options, authority, monkeypatch):
+        yield made
+
+
+@pytest.fixture
+async def real_scene(tmp_path: Path, authority: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+    """With images, logs and processes that are real."""
+    options = Options(dir=tmp_path / "cloud", speed=SPEED, project=PROJECT, region=REGION)
+    async for made in _scenes(options, authority, monkeypatch):
+        yield made

@@ -174,9 +174,22 @@ async def test_bad_instances_are_refused(admin: Sql, change: dict[str, Any], tex
 
 async def test_what_is_not_modelled_is_refused_by_name(admin: Sql) -> None:
     """Never swallowed."""
-    for change in ({"database_version": "SQLSERVER_2022_WEB"}, {"master_instance_name": "demo:other"}):
+    for change in ({"node_count": 2}, {"on_premises_configuration": {"host_port": "10.0.0.1:5432"}}):
         with pytest.raises(exceptions.MethodNotImplemented, match="localcloud does not model"):
             await admin.insert({**_instance(), **change})
+
+
+async def test_a_replica_is_known_to_its_primary(admin: Sql) -> None:
+    """Under simulation: of the primary's version and region, and named by it until it is deleted."""
+    await admin.made()
+    operation = await admin.insert({"name": "copy", "master_instance_name": "pg", "settings": _instance()["settings"]})
+    assert operation.operation_type.name == "CREATE_REPLICA"
+    await admin.done(operation)
+    copy = await admin.instances.get(request={"project": "demo", "instance": "copy"})
+    assert (copy.instance_type.name, copy.master_instance_name) == ("READ_REPLICA_INSTANCE", "demo:pg")
+    assert (await admin.instances.get(request={"project": "demo", "instance": "pg"})).replica_names == ["copy"]
+    await admin.done(await admin.instances.delete(request={"project": "demo", "instance": "copy"}))
+    assert not (await admin.instances.get(request={"project": "demo", "instance": "pg"})).replica_names
 
 
 async def test_a_stopped_instance_stays_runnable(admin: Sql) -> None:

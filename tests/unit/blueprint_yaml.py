@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, Field, fields, is_dataclass
-from importlib import resources
 from typing import Any
 
 import yaml
 
 from nuages.blueprint.blueprint import Blueprint
+from nuages.blueprint.web import script
 from nuages.desired.iam import ProjectService
 from nuages.desired.resource import Owner, Resource
 from nuages.desired.secretmanager import SecretRef
 
-SCRIPT = resources.files("nuages.blueprint").joinpath("scripts/migrate.py").read_text()
+SCRIPTS = {script(name): f"<scripts/{name}.py>" for name in ("migrate", "superuser")}
 PAIRS = ("environment", "flags", "labels")
 
 
 def dump(blueprint: Blueprint) -> str:
-    """The whole; the migrate script stands by its name, the project's APIs, which all else needs, by one word."""
+    """The whole; scripts stand by their names, the project's APIs, which all else needs, by one word."""
     apis = frozenset(item.name for item in blueprint.resources if isinstance(item, ProjectService))
     plain = _plain(blueprint, apis)
     groups: dict[str, list[str]] = {}
@@ -42,7 +42,7 @@ def _plain(value: Any, apis: frozenset[str]) -> Any:
         }
     if isinstance(value, tuple):
         return [_plain(item, apis) for item in value]
-    return "<scripts/migrate.py>" if value == SCRIPT else value
+    return SCRIPTS.get(value, value) if isinstance(value, str) else value
 
 
 def _field(name: str, value: Any, apis: frozenset[str]) -> Any:

@@ -171,6 +171,14 @@ def test_only_what_is_ours_is_taken(comment, taken):
     plan.check(dataclasses.replace(SPEC, adopt=True), there)
 
 
+def test_adoption_stops_at_the_namespace():
+    """Another tenant's database is not to be had by an annotation."""
+    there = instance(database=Database("sales", str(Marker("other/shop", "u-1")), frozenset()))
+    with pytest.raises(StoppedError) as stopped:
+        plan.check(dataclasses.replace(SPEC, adopt=True), there)
+    assert stopped.value.reason is Reason.NAME_CONFLICT
+
+
 def test_an_administrator_is_never_adopted():
     """Or an app could lock everybody out."""
     there = instance(owner=role("owner", is_administrator=True))

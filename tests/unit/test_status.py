@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import replace
 from typing import Any
@@ -42,6 +43,7 @@ def kstatus(made: Status, generation: int) -> str:
     return "Current"
 
 
+@functools.cache
 def schema() -> Any:
     app = next(item for item in definitions() if item["spec"]["names"]["kind"] == "DjangoApp")
     return app["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]

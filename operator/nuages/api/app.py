@@ -50,7 +50,9 @@ class Migrations(Part):
 class Verify(Part):
     """What a candidate must answer before it has traffic."""
 
-    path: values.Path | None = Field(None, description="Default: spec.django.healthPath.")
+    path: values.Path | None = Field(
+        None, description="Path that a candidate must answer. Default: spec.django.healthPath."
+    )
     successes: int = Field(defaults.VERIFY_SUCCESSES, ge=1, le=100, description="Good answers in a row. Default: 3.")
 
 
@@ -139,9 +141,9 @@ class DjangoAppSpec(Part):
 
     image: values.Image = Field(description="Image with a tag or digest; a tag is resolved once per release.")
     paused: bool = Field(False, description="Write nothing, whatever changes.")
-    deletion_policy: Literal["Retain", "Snapshot", "Delete"] = Field(
+    deletion_policy: Literal["Retain", "Delete"] = Field(
         defaults.DELETION_POLICY,
-        description="Retain keeps database, buckets and secrets; Snapshot a final backup, the media and the secrets.",
+        description="Retain keeps the instance, its database, the bucket and the secrets. Default: Retain.",
     )
     django: Django = Field(Django(), description="The Django project.")
     env: Annotated[tuple[Variable, ...], Field(max_length=200), BY_NAME] = Field(

@@ -129,9 +129,9 @@ class Database(Part):
         defaults.DATABASE_VERSION, description='Major version of a created instance. Default: "15".'
     )
     instance: Instance | None = Field(None, description="Default: the tenant's; without one, an instance of its own.")
-    name: values.DatabaseName | None = Field(None, description="Default: the app's name.")
+    name: values.DatabaseName | None = Field(None, description="Name of the database. Default: the app's.")
     extensions: Annotated[tuple[values.Extension, ...], Field(max_length=64), SET] = Field(
-        defaults.EXTENSIONS, description="Default: pg_trgm, unaccent, hstore, citext."
+        defaults.EXTENSIONS, description="PostgreSQL extensions. Default: pg_trgm, unaccent, hstore, citext."
     )
     connection: Literal["Socket"] = Field(defaults.CONNECTION, description="By Cloud Run's own socket in /cloudsql.")
     connections_per_instance: int = Field(

@@ -84,4 +84,3 @@ SUPERUSER_COMMAND: Final = ("createsuperuser", "--noinput")
 ENABLE_SERVICES: Final = True
 TENANT_EGRESS: Final = "PrivateRangesOnly"
 PRIVATE_SERVICES_ACCESS: Final = "None"
-APP_QUOTA: Final = 100

@@ -37,13 +37,12 @@ class Traffic(StatusPart):
     revision: str = Field(description="Name of the revision.")
     percent: int = Field(0, description="Percent of all requests.")
     tag: str | None = Field(None, description="Tag, if it has one.")
-    url: str | None = Field(None, description="The tag's own address.")
 
 
 class ResourceStatus(StatusPart):
     """A Google resource that the app owns or uses."""
 
-    kind: str = Field(description="Such as SqlInstance.")
+    kind: str = Field(description="Such as sqladmin.googleapis.com/Instance.")
     name: str = Field(description="Google's name of it.")
     state: str = Field(description="Such as Ready, Creating or Retained.")
     link: str | None = Field(None, description="Its page in Google's console.")

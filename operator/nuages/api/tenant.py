@@ -62,12 +62,6 @@ class TenantNetwork(Part):
     )
 
 
-class Quota(Part):
-    """Bounds of the namespace."""
-
-    apps: int = Field(defaults.APP_QUOTA, ge=0, le=10000, description="Apps at most. Default: 100.")
-
-
 _RESERVED_LABELS = ("managed-by", "nuages-namespace", "nuages-app", "nuages-uid")
 Labels = Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=32)]
 
@@ -134,7 +128,6 @@ class DjangoTenantSpec(Part):
     allow: Allow = Field(Allow(), description="What an app may name besides its own.")
     network: TenantNetwork = Field(TenantNetwork(), description="How apps reach the tenant's network.")
     database: Instance | None = Field(None, description="Instance that the apps share. Default: one for each app.")
-    quota: Quota = Field(Quota(), description="Bounds of the namespace.")
 
 
 class DjangoTenant(Part):

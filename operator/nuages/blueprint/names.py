@@ -11,7 +11,7 @@ from nuages.api.app import DjangoApp
 from nuages.api.tenant import DjangoTenant
 
 SERVICE = 37  # tag + name at most 46 characters (behaviour-runtime.md, section 3), for the tag "candidate"
-JOB = 49  # job + "-" + start token under 63 characters
+JOB = 47  # job + "-" + start token, at most 14, under 63 characters
 ACCOUNT = 30
 SOCKET = 107  # bytes of a socket's path on Linux; longer ones no client can open
 BUCKET = 63

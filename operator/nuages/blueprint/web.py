@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib import resources
 
 from nuages.api.web import Probe as ProbeSpec
@@ -49,14 +50,19 @@ def web(scope: Scope, image: ImageFacts, environment: Environment) -> RunService
 def migrate(scope: Scope, image: ImageFacts, environment: Environment) -> RunJob:
     """A script of ours as the argument of `python -c`: the image knows nothing of Nuages."""
     spec = scope.app.spec
-    script = resources.files("nuages.blueprint").joinpath("scripts/migrate.py").read_text()
     settings = {
         "NUAGES_LOCK_TIMEOUT": str(spec.migrations.lock_timeout_seconds),
         "NUAGES_STATEMENT_TIMEOUT": str(spec.migrations.statement_timeout_seconds),
         "NUAGES_MANAGE": spec.django.manage[-1],
     }
     merged = tuple(sorted({**dict(environment), **settings}.items()))
-    return _job(scope, image, "migrate", merged, python_of(spec.django.manage), ("-c", script))
+    return _job(scope, image, "migrate", merged, python_of(spec.django.manage), ("-c", script("migrate")))
+
+
+def script(name: str) -> str:
+    """One program: what all scripts share, then the script itself."""
+    folder = resources.files("nuages.blueprint") / "scripts"
+    return (folder / "prelude.py").read_text() + "\n\n" + (folder / f"{name}.py").read_text()
 
 
 def python_of(manage: tuple[str, ...]) -> tuple[str, ...]:
@@ -71,13 +77,16 @@ def superuser(scope: Scope, image: ImageFacts, environment: Environment) -> RunJ
     wanted = scope.app.spec.superuser
     if wanted is None:
         return None
-    secret: dict[str, str | SecretRef] = {
+    django = scope.app.spec.django
+    added: dict[str, str | SecretRef] = {
         "DJANGO_SUPERUSER_USERNAME": wanted.username,
         "DJANGO_SUPERUSER_EMAIL": wanted.email,
         "DJANGO_SUPERUSER_PASSWORD": SecretRef(superuser_password(scope).name),
+        "NUAGES_SUPERUSER_COMMAND": json.dumps(wanted.command),
+        "NUAGES_MANAGE": django.manage[-1],
     }
-    merged = tuple(sorted({**dict(environment), **secret}.items()))
-    return _job(scope, image, "superuser", merged, scope.app.spec.django.manage, wanted.command)
+    merged = tuple(sorted({**dict(environment), **added}.items()))
+    return _job(scope, image, "superuser", merged, python_of(django.manage), ("-c", script("superuser")))
 
 
 def _job(

@@ -130,12 +130,11 @@ async def whole_plan(work: Pass) -> Plan:
 
 def _show(key: str, plan: Plan) -> None:
     for action in plan.actions:
-        kind = action.resource.kind.rsplit("/", 1)[-1]
         if action in plan.refusals:
             typer.echo(f"x {of_refusal(action).message}")
         elif action.verb in MARKS:
             paths = f" ({', '.join(action.paths)})" if action.paths else ""
-            typer.echo(f"{MARKS[action.verb]} {action.verb.value} {kind} {action.resource.id}{paths}")
+            typer.echo(f"{MARKS[action.verb]} {action.verb.value} {action.resource.shown}{paths}")
     count = len(plan.changes)
     typer.echo(f"{key}: {count or 'no'} change{'' if count == 1 else 's'}")
 

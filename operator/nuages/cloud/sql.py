@@ -15,6 +15,7 @@ from nuages.cloud.paging import all_pages
 from nuages.desired.sql import ExistingSqlInstance, SqlInstance
 
 PAGE = 1000
+STALE = "Condition does not match"  # settingsVersion
 DONE = SqlOperation.SqlOperationStatus.DONE
 
 
@@ -66,15 +67,22 @@ class SqlInstanceDriver:
         return as_operation(await self._call(self._api.insert, request), desired.name)
 
     async def update(self, desired: SqlInstance, observed: Observed[SqlInstance], paths: Sequence[str]) -> Operation:
-        """The edition, with the tier that belongs to it, is a change of its own: the rest follows in another pass."""
+        """Of the observed version: raises Conflict where it has changed since.
+
+        The edition, with the tier that belongs to it, is a change of its own: the rest follows in another pass.
+        """
         fields = {"edition", "tier"} if "edition" in paths else set(paths)
         found = await self._call(self._api.get, _named(desired.name))
-        settings = sqlmapping.settings(desired, fields, dict(found.settings.user_labels))
-        settings["settings_version"] = int(observed.outputs["settings_version"])
+        settings = sqlmapping.changed(found.settings, desired, fields, int(observed.outputs["settings_version"]))
+        body = {"region": found.region, "database_version": found.database_version, "settings": settings}
         try:
-            changed = await self._call(self._api.patch, {**_named(desired.name), "body": {"settings": settings}})
+            changed = await self._call(self._api.update, {**_named(desired.name), "body": body})
         except Conflict as error:
             return await self._under_way(desired.name, error)
+        except Invalid as error:
+            if STALE in error.cause:  # 412 over REST, FAILED_PRECONDITION over gRPC
+                raise Conflict(error.cause) from error
+            raise
         return as_operation(changed, desired.name)
 
     async def delete(self, name: str) -> Operation | None:

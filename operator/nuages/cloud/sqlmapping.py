@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from google.cloud.sqladmin_v1.types import BackupConfiguration, DatabaseInstance
+from google.cloud.sqladmin_v1.types import BackupConfiguration, DatabaseInstance, Settings
 
 from nuages.cloud.driver import Observed, Readiness
 from nuages.cloud.labels import besides_owner, merged
@@ -24,19 +24,33 @@ def creation(desired: SqlInstance) -> dict[str, Any]:
         "name": desired.id,
         "region": desired.region,
         "database_version": desired.database_version,
-        "settings": settings(desired, SETTINGS, {}),
+        "settings": changed(Settings(), desired, (*SETTINGS, "labels")),
     }
 
 
-def settings(desired: SqlInstance, fields: Collection[str], labels: Mapping[str, str]) -> dict[str, Any]:
-    """The settings that the named fields of the desired type stand for; `labels` as they are."""
-    made: dict[str, Any] = {}
+def changed(found: Settings, desired: SqlInstance, fields: Collection[str], version: int = 0) -> Settings:
+    """The settings as found, with those that the named fields of the desired type stand for; `version` guards them.
+
+    Written back whole: in a patch over gRPC, false and empty could not be told from "leave it".
+    """
+    made = Settings(found)
     for name, write in SETTINGS.items():
         if name in fields:
-            made |= write(desired)
+            _assign(made, write(desired))
     if "labels" in fields or "owner" in fields:
-        made["user_labels"] = merged(labels, desired.owner, desired.labels)
+        made.user_labels = merged(dict(found.user_labels), desired.owner, desired.labels)
+    if version:
+        _assign(made, {"settings_version": version})
     return made
+
+
+def _assign(message: Any, values: Mapping[str, Any]) -> None:
+    """Message by message; lists are replaced whole."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            _assign(getattr(message, name), value)
+        else:
+            setattr(message, name, value)
 
 
 def _backups(desired: SqlInstance) -> dict[str, Any]:
@@ -73,7 +87,6 @@ SETTINGS: dict[str, Any] = {
     "flags": lambda d: {"database_flags": [{"name": name, "value": value} for name, value in d.flags]},
     "deletion_protection": lambda d: {"deletion_protection_enabled": d.deletion_protection},
     "private_network": _addresses,
-    "labels": lambda d: {"user_labels": merged({}, d.owner, d.labels)},
 }
 
 

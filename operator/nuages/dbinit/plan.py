@@ -30,11 +30,21 @@ def check(spec: DbInitSpec, there: Instance) -> None:
     for role in spec.roles:
         if role in there.roles:
             _check_role(spec, there.roles[role], there)
-    if there.database is not None and not database_is_ours(spec, there) and not spec.adopt:
+    if (
+        there.database is not None
+        and not database_is_ours(spec, there)
+        and not _may_adopt(spec, there.database.comment)
+    ):
         raise _conflict(f"database {spec.database}", there.database.comment)
     for extension in spec.extensions:
         if extension not in there.available:
             raise extension_missing(extension, there.available)
+
+
+def _may_adopt(spec: DbInitSpec, comment: str | None) -> bool:
+    """What bears no marker, or one of the same namespace; nobody takes what is another tenant's."""
+    marker = Marker.parse(comment)
+    return spec.adopt and (marker is None or marker.app.split("/")[0] == spec.marker.app.split("/")[0])
 
 
 def is_ours(marker: Marker | None, wanted: Marker) -> bool:
@@ -221,7 +231,7 @@ def _check_role(spec: DbInitSpec, role: Role, there: Instance) -> None:
     if role.is_administrator or role.name == there.administrator:
         message = f"spec.database.name: role {role.name} is an administrator of the instance. Choose another name."
         raise StoppedError(Reason.NAME_CONFLICT, message)
-    if not spec.adopt and not is_ours(Marker.parse(role.comment), spec.marker):
+    if not is_ours(Marker.parse(role.comment), spec.marker) and not _may_adopt(spec, role.comment):
         raise _conflict(f"role {role.name}", role.comment)
 
 

@@ -56,6 +56,11 @@ class IamMember(Resource):
     member: str
     condition: Condition | None = None
 
+    @property
+    def shown(self) -> str:
+        """ "run.invoker on acme-shop for user:jo@acme.example"."""
+        return f"{self.role.removeprefix('roles/')} on {self.target.rsplit('/', 1)[-1]} for {self.member}"
+
     @classmethod
     def of(
         cls,

@@ -79,6 +79,11 @@ class Resource:
         return self.name.rsplit("/", 1)[-1]
 
     @property
+    def shown(self) -> str:
+        """For people: "Secret acme-shop-secret-key"."""
+        return f"{self.kind.rsplit('/', 1)[-1]} {self.id}"
+
+    @property
     def project(self) -> str:
         """The id of the project that it lives in."""
         return self.name.split("/")[1]

@@ -115,7 +115,12 @@ class KubernetesCluster:
         if content_type is not None:
             headers["Content-Type"] = content_type
         serialized = await self._api.param_serialize(
-            method=method, resource_path=path, header_params=headers, body=body, auth_settings=["BearerToken"]
+            method=method,
+            resource_path=path,
+            query_params=[] if method == "GET" else [("fieldManager", COMPONENT)],
+            header_params=headers,
+            body=body,
+            auth_settings=["BearerToken"],
         )
         response = await self._api.call_api(*serialized)
         raw: bytes = await response.read()  # type: ignore[no-untyped-call]

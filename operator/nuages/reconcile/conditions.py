@@ -50,7 +50,7 @@ def _verdict(report: Report) -> Trouble:
     failure = report.failure
     if failure is not None:
         link = f" Log: {failure.log_link}" if failure.log_link else ""
-        return Trouble(failure.reason, failure.message.rstrip() + link, stalled=True)
+        return Trouble(failure.reason, f"{failure.message.rstrip('. ')}.{link}", stalled=True)
     if not report.is_provisioned:
         return _provisioning(report.results.values())
     if isinstance(report.outcome, Waiting):
@@ -72,7 +72,7 @@ def _of_result(result: Result) -> Trouble | None:
     if result.refused is not None:
         return of_refusal(result.refused)
     if result.error is not None:
-        return of_error(result.error, f"{result.resource.kind.rsplit('/', 1)[-1]} {result.resource.id}")
+        return of_error(result.error, result.resource.shown)
     return None
 
 

@@ -69,7 +69,8 @@ class Executor:
         before = [await task for task in needed]
         if operation is not None:
             return Result(action.resource, State.WAITING, operation=operation)
-        if action.verb is Verb.KEEP:
+        changed = any(result.did is not None for result in before)  # the version that it is made of, perhaps
+        if action.verb is Verb.KEEP and not changed:
             return Result(action.resource, State.READY, action.observed)
         blocker = next((result for result in before if result.state is not State.READY), None)
         if blocker is not None:

@@ -43,14 +43,11 @@ def _writes(report: Report) -> list[tuple[str, str]]:
     lines = []
     for result in report.results.values():
         if result.did in VERBS:
-            kind = result.resource.kind.rsplit("/", 1)[-1]
             under_way = " (under way)" if result.operation and not result.operation.done else ""
             if result.taken_back:
-                lines.append(
-                    (reasons.TAKEN_BACK, f"{kind} {result.resource.id} was kept from an earlier life of this app")
-                )
+                lines.append((reasons.TAKEN_BACK, f"{result.resource.shown}, kept from an earlier life of this app"))
             else:
-                lines.append((VERBS[result.did], f"{kind} {result.resource.id}{under_way}"))
+                lines.append((VERBS[result.did], f"{result.resource.shown}{under_way}"))
     return lines
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from nuages.blueprint.blueprint import Blueprint
 from nuages.blueprint.compose import compose
@@ -25,6 +25,27 @@ from nuages.reconcile.trouble import Trouble
 
 if TYPE_CHECKING:
     from nuages.reconcile.reconciler import Pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedService(Resource):
+    """A Cloud Run service whose template does not matter any more."""
+
+    kind: ClassVar[str] = RunService.kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedJob(Resource):
+    """A job whose template does not matter any more."""
+
+    kind: ClassVar[str] = RunJob.kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedInstance(Resource):
+    """An instance that an operation is under way on."""
+
+    kind: ClassVar[str] = SqlInstance.kind
 
 
 async def tear_down(work: Pass, report: Report) -> Report:
@@ -49,16 +70,14 @@ async def tear_down(work: Pass, report: Report) -> Report:
     keep = work.app.spec.deletion_policy != "Delete"
     rest = await _delete_all(work, tuple(reversed(blueprint.resources)), keep)
     results = runs | rest
-    kept = tuple(f"{r.resource.kind.rsplit('/', 1)[-1]} {r.resource.id}" for r in rest.values() if r.did is Verb.KEEP)
+    kept = tuple(r.resource.shown for r in rest.values() if r.did is Verb.KEEP)
     gone = all(result.state is State.READY for result in results.values())
     return replace(report, results=results, kept=kept, gone=gone)
 
 
 def _run_resources(blueprint: Blueprint) -> tuple[Resource, ...]:
     """The service and the app's jobs, by name: their templates do not matter any more."""
-    service = Resource(name=blueprint.service_name)
-    jobs = tuple(Resource(name=name) for name in blueprint.job_names)
-    return (service, *jobs)
+    return tuple(_named(name) for name in (blueprint.service_name, *blueprint.job_names))
 
 
 async def _delete_all(work: Pass, resources: tuple[Resource, ...], keep: bool) -> dict[str, Result]:
@@ -145,10 +164,13 @@ def _is_ours(work: Pass, resource: Resource, found: Observed[Any]) -> bool:
 
 
 def _kind_of(resource: Resource) -> type[Resource]:
-    if type(resource) is not Resource:
-        return type(resource)
-    return RunJob if "/jobs/" in resource.name else RunService
+    """The type whose driver serves it."""
+    by_name: dict[type[Resource], type[Resource]] = {NamedService: RunService, NamedJob: RunJob}
+    return by_name.get(type(resource), type(resource))
 
 
 def _named(name: str) -> Resource:
-    return Resource(name=name)
+    """What is known by its name alone."""
+    if "/jobs/" in name:
+        return NamedJob(name=name)
+    return NamedService(name=name) if "/services/" in name else NamedInstance(name=name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nuages.cloud import errors
-from nuages.desired.resource import Resource
 from nuages.reconcile import reasons
 from nuages.reconcile.plan import Action, Verb
 
@@ -56,7 +55,7 @@ def of_error(error: errors.CloudError, what: str, principal: str = "") -> Troubl
 def of_refusal(action: Action) -> Trouble:
     """Why the plan refuses to touch a resource."""
     resource = action.resource
-    shown = f"{_word(resource)} {resource.id}"
+    shown = resource.shown
     match action.verb:
         case Verb.CONFLICT:
             return Trouble(
@@ -83,11 +82,6 @@ def _way(action: Action) -> str:
     if resource.owner is not None and found is not None and resource.owner.may_adopt(found.owner):
         return f'Read "nuages plan", then annotate {ADOPT}: "true", or rename.'
     return "Rename this app, or delete the other one."
-
-
-def _word(resource: Resource) -> str:
-    """ "Secret" of "secretmanager.googleapis.com/Secret"."""
-    return resource.kind.rsplit("/", 1)[-1]
 
 
 def _shortened(text: str) -> str:

@@ -1,37 +1,9 @@
-"""Runs inside the app's own image as the argument of `python -c`: Django's migrations, one at a time, under a lock.
+"""Django's migrations, one at a time, under a lock. Runs after prelude.py, in one program with it."""
 
-It knows nothing but Django (3.2 or later) and the environment. Its verdict is the exit code, and one JSON line.
-"""
-
-import json
-import os
-import re
-import sys
 import time
 
+NAME = "migrate"
 LOCK = 7_305_808_869_229_538_926  # "nuages m": any number that nobody else uses
-
-
-def settings_module():
-    """The environment's, else the default in manage.py; imports start beside it, as when Python runs that file."""
-    manage = os.environ.get("NUAGES_MANAGE", "manage.py")
-    sys.path.insert(0, os.path.dirname(os.path.abspath(manage)))
-    if not os.environ.get("DJANGO_SETTINGS_MODULE"):
-        source = ""
-        if os.path.exists(manage):
-            with open(manage) as file:
-                source = file.read()
-        found = re.search(r"DJANGO_SETTINGS_MODULE[\"']\s*,\s*[\"']([\w.]+)", source)
-        if not found:
-            tell("SettingsModuleMissing", f"spec.django.settingsModule: {manage} names no settings. Set it.", 14)
-        os.environ["DJANGO_SETTINGS_MODULE"] = found.group(1)
-
-
-def tell(reason, message, code, **more):
-    severity = "ERROR" if code else "INFO"
-    line = {"nuages": "migrate", "severity": severity, "reason": reason, "message": message, **more}
-    print(json.dumps(line), flush=True)
-    sys.exit(code)
 
 
 def locked(connection):

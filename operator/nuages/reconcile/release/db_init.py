@@ -15,14 +15,15 @@ async def db_init(release: Release, cloud: CloudAccess) -> Outcome:
     job = release.db_init
     if job is None:
         return DONE
-    token = fingerprint([job.template.args, job.template.image, [str(item) for item in job.template.environment]])[:8]
+    token = fingerprint([job.template.args, job.template.image, [str(item) for item in job.template.environment]])[:6]
     run = Run(
         job,
         token,
         what="db-init",
         reason_running=reasons.INITIALISING_DATABASE,
         reason_failed=reasons.DATABASE_INITIALISATION_FAILED,
-        remedy="Read its log",
+        remedy="Read its log, mend what it says, then annotate nuages.dev/reconcile-at",
         retry_exit_codes=RETRYABLE,
+        again=fingerprint(release.app.reconcile_at)[:5] if release.app.reconcile_at else "",
     )
     return await run_once(run, cloud)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nuages.cloud.access import CloudAccess
 from nuages.cloud.executions import Execution
@@ -25,10 +25,19 @@ class Run:
     reason_failed: str
     remedy: str
     retry_exit_codes: frozenset[int] = frozenset()
+    again: str = ""  # after a final failure: any new value is another try
 
 
 async def run_once(run: Run, cloud: CloudAccess) -> Outcome:
-    """Found, or started; may be entered again after any line. A failure of the container is final for this token.
+    """Found, or started; may be entered again after any line. A failure of the container is final for this token."""
+    outcome = await _try(run, cloud)
+    if isinstance(outcome, Failed) and run.again:
+        return await _try(replace(run, token=f"{run.token}-{run.again}", again=""), cloud)
+    return outcome
+
+
+async def _try(run: Run, cloud: CloudAccess) -> Outcome:
+    """All attempts under one token.
 
     Where the container never started (a fresh grant was not known yet), or it asked for another try by its exit code,
     the next attempt has a token of its own, so that each is started at most once.
@@ -57,7 +66,7 @@ async def _failure(run: Run, execution: Execution, cloud: CloudAccess) -> Failed
     if verdict and verdict.get("message"):
         reason, message = str(verdict.get("reason") or run.reason_failed), str(verdict["message"])
     else:
-        reason, message = run.reason_failed, f"{run.what} {exited}. {run.remedy}"
+        reason, message = run.reason_failed, f"{run.what} {exited}. {run.remedy}."
     texts = tuple(line.text or json.dumps(line.payload) for line in lines)
     return Failed(reason, message, execution.log_uri, execution.name, texts)
 

@@ -16,10 +16,11 @@ async def superuser(release: Release, cloud: CloudAccess) -> Outcome:
         return DONE
     run = Run(
         job,
-        fingerprint([spec.username, release.app.metadata.uid])[:8],
+        fingerprint([spec.username, release.app.metadata.uid])[:6],
         what=f"createsuperuser {spec.username}",
         reason_running=reasons.CREATING_SUPERUSER,
         reason_failed=reasons.SUPERUSER_FAILED,
-        remedy="spec.superuser: correct its command or username",
+        remedy="spec.superuser: correct its command or username, or release a fixed image",
+        again=fingerprint([spec.command, spec.email, release.digest])[:5],
     )
     return await run_once(run, cloud)

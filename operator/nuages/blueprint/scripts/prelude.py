@@ -1,0 +1,32 @@
+"""What our scripts in the app's own image have in common; the blueprint puts it before each of them.
+
+They ride as the argument of `python -c` and know nothing but Django (3.2 or later) and the environment.
+"""
+
+import json
+import os
+import re
+import sys
+
+
+def settings_module():
+    """The environment's, else the default in manage.py; imports start beside it, as when Python runs that file."""
+    manage = os.environ.get("NUAGES_MANAGE", "manage.py")
+    sys.path.insert(0, os.path.dirname(os.path.abspath(manage)))
+    if not os.environ.get("DJANGO_SETTINGS_MODULE"):
+        source = ""
+        if os.path.exists(manage):
+            with open(manage) as file:
+                source = file.read()
+        found = re.search(r"DJANGO_SETTINGS_MODULE[\"']\s*,\s*[\"']([\w.]+)", source)
+        if not found:
+            tell("SettingsModuleMissing", f"spec.django.settingsModule: {manage} names no settings. Set it.", 14)
+        os.environ["DJANGO_SETTINGS_MODULE"] = found.group(1)
+
+
+def tell(reason, message, code, **more):
+    """The verdict: one line for the log, and the exit code."""
+    severity = "ERROR" if code else "INFO"
+    line = {"nuages": NAME, "severity": severity, "reason": reason, "message": message, **more}
+    print(json.dumps(line), flush=True)
+    sys.exit(code)

@@ -1,0 +1,115 @@
+"""Credentials: our own, a tenant's service account through them, tokens of both kinds."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+from google.oauth2.credentials import Credentials
+
+from nuages.cloud.access import Clouds
+from nuages.cloud.errors import PermissionDenied
+from nuages.desired.iam import IamMember, ServiceAccount
+from nuages.desired.secretmanager import Secret
+
+EMAIL = "tenant-one@demo.iam.gserviceaccount.com"
+ACCOUNT = ServiceAccount(name=f"projects/demo/serviceAccounts/{EMAIL}", display_name="Tenant")
+AUDIENCE = "https://shop-1.europe-west1.run.app"
+
+
+def claims(token: str) -> dict[str, object]:
+    part = token.split(".")[1]
+    return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+
+
+async def no_copies(secret: Secret) -> bytes:
+    raise AssertionError(secret)
+
+
+@pytest.fixture
+async def clouds(scene):
+    """The operator as an account that may impersonate the tenant's."""
+    drivers = scene.access.drivers
+    await drivers.of(ServiceAccount).create(ACCOUNT)
+    operator = "operator-1@demo.iam.gserviceaccount.com"
+    await drivers.of(ServiceAccount).create(
+        ServiceAccount(name=f"projects/demo/serviceAccounts/{operator}", display_name="")
+    )
+    grant = IamMember.of(ACCOUNT.name, "roles/iam.serviceAccountTokenCreator", f"serviceAccount:{operator}")
+    await drivers.of(IamMember).create(grant)
+    made = Clouds(no_copies, Credentials(scene.cloud.core.tokens.issue(operator)))
+    yield made
+    await made.close()
+
+
+async def test_a_tenant_s_calls_are_its_account_s(scene, clouds):
+    """Its permissions count, and audit logs name it."""
+    access = await clouds.for_tenant(EMAIL)
+    assert access.identity.principal == EMAIL
+    assert access is await clouds.for_tenant(EMAIL)
+    grant = IamMember.of("projects/demo", "roles/secretmanager.admin", f"serviceAccount:{EMAIL}")
+    await scene.access.drivers.of(IamMember).create(grant)
+    assert await access.drivers.of(Secret).observe("projects/demo/secrets/none") is None
+    last = [request for request in scene.cloud.core.requests.last() if request.method.endswith(".GetSecret")]
+    assert last[-1].caller == EMAIL
+    operator = await clouds.for_tenant("")
+    with pytest.raises(PermissionDenied):
+        await operator.drivers.of(Secret).observe("projects/demo/secrets/none")
+
+
+async def test_an_account_that_may_not_be_impersonated_is_told_at_once(clouds):
+    """With the permission that is missing; the next try looks again."""
+    for _ in range(2):
+        with pytest.raises(PermissionDenied, match="somebody") as denied:
+            await clouds.for_tenant("somebody@demo.iam.gserviceaccount.com")
+        assert denied.value.permission == "iam.serviceAccounts.getAccessToken"
+
+
+async def test_id_tokens_are_for_their_audience(clouds):
+    """With the account's email; kept while they are good."""
+    identity = (await clouds.for_tenant(EMAIL)).identity
+    token = await identity.id_token(AUDIENCE)
+    assert (claims(token)["aud"], claims(token)["email"]) == (AUDIENCE, EMAIL)
+    assert await identity.id_token(AUDIENCE) == token
+    assert claims(await identity.id_token("https://other.run.app"))["aud"] == "https://other.run.app"
+
+
+async def test_id_tokens_of_the_operator_s_own_identity(scene):
+    """From the metadata server, as in a pod with workload identity."""
+    token = await scene.access.identity.id_token(AUDIENCE)
+    assert claims(token)["aud"] == AUDIENCE
+
+
+async def test_the_application_s_default_credentials_serve(scene):
+    """The metadata server's account, without any setting of ours."""
+    clouds = Clouds(no_copies)
+    access = await clouds.for_tenant("")
+    assert await access.identity.access_token()
+    assert await access.projects.number("demo") == await scene.access.projects.number("demo")
+    await clouds.close()
+
+
+async def test_a_project_s_number_is_asked_for_once(scene):
+    """It never changes. What we may do in it is asked each time."""
+    scene.cloud.core.requests.clear()
+    numbers = {await scene.access.projects.number("demo") for _ in range(3)}
+    assert all(number.isdigit() for number in numbers)
+    assert scene.asked("Projects.GetProject") == 1
+    wanted = ("run.services.create", "secretmanager.secrets.create")
+    assert await scene.access.projects.allowed("demo", wanted) == frozenset(wanted)
+    nobody = await scene.as_nobody()
+    assert await nobody.projects.allowed("demo", wanted) == frozenset()
+
+
+async def test_every_call_names_the_object_behind_it(scene):
+    """For the audit log, over gRPC and over REST."""
+    from nuages.cloud.call import request_reason
+    from nuages.desired.storage import Bucket
+
+    token = request_reason.set("nuages/shop/web@3")
+    await scene.access.drivers.of(Secret).observe("projects/demo/secrets/none")
+    await scene.access.drivers.of(Bucket).observe("projects/demo/buckets/none")
+    request_reason.reset(token)
+    named = list(scene.cloud.core.requests.last("nuages/shop/web@3"))
+    assert [request.status for request in named] == [404, 404]

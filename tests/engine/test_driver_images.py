@@ -1,0 +1,50 @@
+"""From a tag to a digest, asked of a registry that speaks Docker's protocol."""
+
+from __future__ import annotations
+
+import pytest
+
+from localcloud.runtime.images import ImageConfig
+from nuages.cloud.errors import NotFound, PermissionDenied, Transient
+
+HOST = "europe-west1-docker.pkg.dev"
+IMAGE = f"{HOST}/demo/apps/shop"
+
+
+@pytest.fixture
+async def digest(real_scene, tmp_path):
+    """An image with one file, tagged v1."""
+    images, root = real_scene.cloud.runtime.images, tmp_path / "root"
+    root.mkdir()
+    (root / "hello.txt").write_text("hello")
+    digest = await images.put(ImageConfig(cmd=("hello",), workdir="/app", user="web"), root, {})
+    images.tag(IMAGE, "v1", digest)
+    return digest
+
+
+async def test_a_tag_is_pinned_to_its_digest(real_scene, digest):
+    """With the working directory and the user of the image's configuration."""
+    found = await real_scene.access.images.resolve(f"{IMAGE}:v1")
+    assert (found.reference, found.digest) == (f"{IMAGE}@{digest}", digest)
+    assert (found.working_dir, found.user) == ("/app", "web")
+    assert await real_scene.access.images.resolve(found.reference) == found
+
+
+async def test_an_unknown_tag_is_not_found(real_scene, digest):
+    """In the registry's words, which name the tag."""
+    with pytest.raises(NotFound, match="v2"):
+        await real_scene.access.images.resolve(f"{IMAGE}:v2")
+
+
+async def test_a_registry_that_refuses_names_the_permission(real_scene, digest):
+    """What to grant, and where."""
+    access = await real_scene.as_nobody()
+    with pytest.raises(PermissionDenied, match="repositories/apps") as denied:
+        await access.images.resolve(f"{IMAGE}:v1")
+    assert denied.value.permission == "artifactregistry.repositories.downloadArtifacts"
+
+
+async def test_a_registry_that_does_not_answer_heals(real_scene):
+    """A host that nobody has: told as what may pass, with the host's name."""
+    with pytest.raises(Transient, match=r"registry\.invalid"):
+        await real_scene.access.images.resolve("registry.invalid/shop:v1")

@@ -1,0 +1,31 @@
+"""The last lines of a log, as Cloud Logging gives them."""
+
+from __future__ import annotations
+
+import json
+
+from localcloud.core.errors import Code
+
+LABELS = {"project_id": "demo", "location": "europe-west1", "job_name": "shop-migrate"}
+FILTER = 'resource.type = "cloud_run_job" resource.labels.job_name = "shop-migrate"'
+
+
+def write(scene, text: str) -> None:
+    scene.cloud.runtime.logs.write("cloud_run_job", LABELS, {}, "stdout", text)
+
+
+async def test_the_last_lines_oldest_first(real_scene):
+    """Plain lines as text, structured ones with their payload, no more than asked for."""
+    for number in range(5):
+        write(real_scene, f"line {number}")
+    write(real_scene, json.dumps({"nuages": "migrate", "severity": "ERROR", "message": "it broke", "code": 3}))
+    lines = await real_scene.access.logs.tail("demo", FILTER, 3)
+    assert [line.text for line in lines] == ["line 3", "line 4", "it broke"]
+    assert lines[0].payload is None
+    assert (lines[2].severity, lines[2].payload["nuages"], lines[2].payload["code"]) == ("ERROR", "migrate", 3)
+
+
+async def test_a_log_that_cannot_be_read_has_no_lines(scene):
+    """It is help, never an obstacle."""
+    scene.fail("ListLogEntries", Code.PERMISSION_DENIED, "Permission 'logging.logEntries.list' denied.")
+    assert await scene.access.logs.tail("demo", FILTER, 3) == []
