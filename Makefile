@@ -39,7 +39,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 
 types: setup
-	$(BIN)/mypy operator/nuages localcloud tests benchmarks
+	$(BIN)/mypy operator/nuages localcloud
 
 layers: setup
 	$(BIN)/lint-imports
@@ -50,8 +50,9 @@ test: lint types layers controlplane ## lint, types, layering and all tests but 
 soak: controlplane ## the long sweeps; results go to docs/quality.md
 	$(BIN)/pytest -m soak
 
-crds: setup ## write crds/ from the models
+crds: setup ## write crds/ and docs/reference.md from the models
 	$(BIN)/nuages crds --output crds
+	$(BIN)/nuages reference
 
 lock: setup ## pin the requirements again
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \

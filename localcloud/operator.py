@@ -170,10 +170,24 @@ async def _apply(cloud: LocalCloud) -> Path:
     await kubectl(cloud, "apply", "--server-side", "--force-conflicts", "--field-manager=localcloud", "-k", str(BASE))
     names = [f"crd/{name}" for name in CRDS]
     await kubectl(cloud, "wait", "--for=condition=Established", "--timeout=30s", *names)
+    await _until_served(cloud)
     token = await kubectl(cloud, "create", "token", SERVICE_ACCOUNT, "-n", NAMESPACE, "--duration=8760h")
     path = cloud.folder.path / "operator.kubeconfig"
     await plane.write_kubeconfig(path, SERVICE_ACCOUNT, token.strip(), NAMESPACE)
     return path
+
+
+async def _until_served(cloud: LocalCloud) -> None:
+    """For a moment the API server answers 429 for kinds that are established: a watch would lose a second or more."""
+    deadline = time.monotonic() + READY_WITHIN_S
+    while True:
+        try:
+            await kubectl(cloud, "get", ",".join(CRDS), "--all-namespaces")
+            return
+        except StartError:
+            if time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(POLL_S)
 
 
 async def kubectl(cloud: LocalCloud, *arguments: str) -> str:

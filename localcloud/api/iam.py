@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import secrets
 
 from google.iam.v1 import iam_policy_pb2, policy_pb2
 from google.protobuf import empty_pb2
 
 from localcloud.api.messages import iam as messages
-from localcloud.core.accounts import unique_id
+from localcloud.core.accounts import account_etag, unique_id
 from localcloud.core.cloud import Cloud
 from localcloud.core.errors import ApiError, Code, Family, error_info
 from localcloud.core.identity import current_caller
@@ -62,7 +61,7 @@ class Iam(Service):
                 email=email,
                 display_name=request.service_account.display_name,
                 description=request.service_account.description,
-                etag=secrets.token_bytes(8),
+                etag=account_etag(),
                 oauth2_client_id=unique_id(),
             )
         )
@@ -97,7 +96,7 @@ class Iam(Service):
         for path in paths:
             setattr(account, path, getattr(request.service_account, path))
             setattr(answer, path, getattr(request.service_account, path))
-        account.etag = secrets.token_bytes(8)
+        account.etag = account_etag()
         self._accounts.put(account)
         return answer
 
@@ -107,7 +106,7 @@ class Iam(Service):
         account = self._account(request.name, "iam.serviceAccounts.update")
         _check_lengths(request)
         account.display_name, account.description = request.display_name, request.description
-        account.etag = secrets.token_bytes(8)
+        account.etag = account_etag()
         return self._accounts.put(account)
 
     @rpc("POST /v1/{name=projects/*/serviceAccounts/*}:disable", body="*")

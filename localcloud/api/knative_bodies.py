@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from google.protobuf.json_format import ParseDict, ParseError
@@ -26,7 +26,9 @@ def name_in(body: Mapping[str, Any], group: str, kind: str, scope: Scope, expect
     """metadata.name of an object of that kind in that project. Raises INVALID_ARGUMENT."""
     if (body.get("apiVersion"), body.get("kind")) != (f"{group}/v1", kind):
         raise _invalid("kind", f"apiVersion and kind must be {group}/v1 {kind}.")
-    metadata = body.get("metadata") or {}
+    metadata = body.get("metadata")
+    if not isinstance(metadata, dict):
+        raise _invalid("metadata", "must be an object.")
     if metadata.get("namespace") not in (None, "", scope.project, scope.number):
         raise _invalid("metadata.namespace", f"'{metadata['namespace']}' is not the project of the request.")
     name = str(metadata.get("name") or "")
@@ -37,27 +39,39 @@ def name_in(body: Mapping[str, Any], group: str, kind: str, scope: Scope, expect
 
 def service_message(body: Mapping[str, Any], name: str) -> pb.Service:
     """The v2 service that a v1 Service asks for. Raises INVALID_ARGUMENT, UNIMPLEMENTED."""
+    return _message(lambda: _service(body, name), pb.Service())
+
+
+def job_message(body: Mapping[str, Any], name: str) -> pb.Job:
+    """The same for a Job."""
+    return _message(lambda: _job(body, name), pb.Job())
+
+
+def run_message(body: Mapping[str, Any], name: str) -> pb.RunJobRequest:
+    """`:run` with overrides, whose timeout is a number of seconds here."""
+    return _message(lambda: _run(body, name), pb.RunJobRequest())
+
+
+def _service(body: Mapping[str, Any], name: str) -> Json:
     metadata, spec = body.get("metadata") or {}, _known(body.get("spec") or {}, "spec", "template", "traffic")
     fields = annotations.read(metadata.get("annotations") or {}, annotations.SERVICE)
     fields |= {"name": name, "labels": annotations.labels_read(metadata.get("labels") or {})}
     fields["template"] = _revision(spec.get("template") or {})
     fields["traffic"] = [_target(target) for target in spec.get("traffic") or []]
-    return _message(fields, pb.Service())
+    return fields
 
 
-def job_message(body: Mapping[str, Any], name: str) -> pb.Job:
-    """The same for a Job."""
+def _job(body: Mapping[str, Any], name: str) -> Json:
     metadata = body.get("metadata") or {}
     spec = _known(body.get("spec") or {}, "spec", "template", "startExecutionToken", "runExecutionToken")
     fields = annotations.read(metadata.get("annotations") or {}, annotations.JOB)
     fields |= {"name": name, "labels": annotations.labels_read(metadata.get("labels") or {})}
     fields |= {key: spec[key] for key in ("startExecutionToken", "runExecutionToken") if spec.get(key)}
     fields["template"] = _execution(spec.get("template") or {})
-    return _message(fields, pb.Job())
+    return fields
 
 
-def run_message(body: Mapping[str, Any], name: str) -> pb.RunJobRequest:
-    """`:run` with overrides, whose timeout is a number of seconds here."""
+def _run(body: Mapping[str, Any], name: str) -> Json:
     fields: Json = {"name": name}
     _known(body, "", "overrides")
     if body.get("overrides"):
@@ -65,7 +79,7 @@ def run_message(body: Mapping[str, Any], name: str) -> pb.RunJobRequest:
         if "timeoutSeconds" in overrides:
             overrides["timeout"] = f"{overrides.pop('timeoutSeconds')}s"
         fields["overrides"] = overrides
-    return _message(fields, pb.RunJobRequest())
+    return fields
 
 
 def _revision(template: Mapping[str, Any]) -> Json:
@@ -124,11 +138,14 @@ def _known(fields: Mapping[str, Any], where: str, *known: str) -> Mapping[str, A
     return fields
 
 
-def _message(fields: Json, message: M) -> M:
+def _message(fields: Callable[[], Json], message: M) -> M:
+    """A value of another type than the API's (text for an object, say) is the client's error wherever it shows."""
     try:
-        return ParseDict(fields, message)
+        return ParseDict(fields(), message)
     except ParseError as error:
         raise ApiError(Code.INVALID_ARGUMENT, f"Invalid JSON payload received. {error}") from None
+    except (AttributeError, KeyError, TypeError):
+        raise ApiError(Code.INVALID_ARGUMENT, "Invalid JSON payload received. A value has another type.") from None
 
 
 def _invalid(field: str, description: str) -> ApiError:

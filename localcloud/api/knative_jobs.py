@@ -60,7 +60,7 @@ class KnativeJobs(V1):
     @route(f"DELETE {NAMESPACE}/jobs/{{name}}", resource=OWNER)
     async def delete_job(self, request: RestRequest) -> RestResponse:
         name, _ = self.named(request, "jobs", "run.jobs.delete")
-        await self._jobs.delete_job(pb.DeleteJobRequest(name=name))
+        await self._jobs.delete_job(pb.DeleteJobRequest(name=name, validate_only=is_dry_run(request)))
         return RestResponse.of(GONE)
 
     @route(f"POST {NAMESPACE}/jobs/{{name}}:run", resource=OWNER)

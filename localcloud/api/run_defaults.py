@@ -13,6 +13,7 @@ CONCURRENCY = 80
 MAX_INSTANCES = 100
 MAX_RETRIES = 3
 DEFAULT_STARTUP_SECONDS = 240
+CLOUD_SQL_MOUNT = "/cloudsql"
 
 
 def default_account(number: str) -> str:
@@ -33,6 +34,7 @@ def fill_service(service: pb.Service, number: str) -> None:
     if not template.scaling.max_instance_count:
         template.scaling.max_instance_count = service.scaling.max_instance_count or MAX_INSTANCES
     ingress = _ingress(template.containers)
+    _fill_mounts(template)
     for index, container in enumerate(template.containers):
         if not container.HasField("resources"):  # a client that sends resources must say cpuIdle itself (API reference)
             container.resources.cpu_idle = True
@@ -62,6 +64,7 @@ def fill_job(job: pb.Job, number: str) -> None:
         task.max_retries = MAX_RETRIES
     task.service_account = task.service_account or default_account(number)
     task.execution_environment = task.execution_environment or pb.Environment.EXECUTION_ENVIRONMENT_GEN2
+    _fill_mounts(task)
     for container in task.containers:
         _fill_limits(container)
         _fill_probes(container, container.ports[0].container_port if container.ports else HTTP_PORT)
@@ -71,6 +74,15 @@ def fill_job(job: pb.Job, number: str) -> None:
 def _ingress(containers: Sequence[pb.Container]) -> int:
     """Which one answers requests: it has ports, or is the first."""
     return next((index for index, container in enumerate(containers) if container.ports), 0)
+
+
+def _fill_mounts(template: pb.RevisionTemplate | pb.TaskTemplate) -> None:
+    """Sockets of Cloud SQL are at one place, whatever path is asked for (recorded)."""
+    sockets = {volume.name for volume in template.volumes if volume.HasField("cloud_sql_instance")}
+    for container in template.containers:
+        for mount in container.volume_mounts:
+            if mount.name in sockets:
+                mount.mount_path = CLOUD_SQL_MOUNT
 
 
 def _fill_limits(container: pb.Container) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from typing import Any
 
 import google_crc32c
 from google.iam.v1 import iam_policy_pb2, policy_pb2
@@ -56,7 +57,7 @@ class SecretManager(Service):
             raise ApiError(Code.ALREADY_EXISTS, f"Secret [{name}] already exists.")
         secret = pb.Secret()
         secret.CopyFrom(request.secret)
-        check_secret(secret)
+        check_secret(secret, self.cloud.simulate)
         secret.name = name
         secret.create_time.CopyFrom(self.cloud.clock.timestamp())
         self._settle(secret)
@@ -94,7 +95,7 @@ class SecretManager(Service):
         self._etags.check(request.secret.etag, secret.etag, name)
         for path in paths:
             take(path, request.secret, secret)
-        check_secret(secret)
+        check_secret(secret, self.cloud.simulate)
         self._settle(secret)
         return self._secrets.put(name, secret)
 
@@ -304,10 +305,19 @@ class SecretManager(Service):
 
 
 def _mirror_replication(secret: pb.Secret, version: pb.SecretVersion) -> None:
-    if secret.replication.HasField("automatic"):
-        version.replication_status.automatic.SetInParent()
-    for replica in secret.replication.user_managed.replicas:
-        version.replication_status.user_managed.replicas.add(location=replica.location)
+    wanted, shown = secret.replication, version.replication_status
+    if wanted.HasField("automatic"):
+        shown.automatic.SetInParent()
+        _mirror_key(wanted.automatic, shown.automatic)
+    for replica in wanted.user_managed.replicas:
+        _mirror_key(replica, shown.user_managed.replicas.add(location=replica.location))
+
+
+def _mirror_key(wanted: Any, shown: Any) -> None:
+    """A secret names a key, its versions the key's version that they are encrypted with."""
+    if wanted.HasField("customer_managed_encryption"):
+        key = wanted.customer_managed_encryption.kms_key_name
+        shown.customer_managed_encryption.kms_key_version_name = f"{key}/cryptoKeyVersions/1"
 
 
 def _secret_of(version_name: str) -> str:

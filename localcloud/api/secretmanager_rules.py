@@ -66,9 +66,9 @@ class Etags:
         return int(self._clock.now().timestamp() * 1_000_000)
 
 
-def check_secret(secret: pb.Secret) -> None:
+def check_secret(secret: pb.Secret, simulated: bool) -> None:
     """What Google refuses in a secret as it is to be. Raises INVALID_ARGUMENT."""
-    for field in ("tags", "secret_type", "customer_managed_encryption"):
+    for field in () if simulated else ("tags", "secret_type", "customer_managed_encryption"):
         if secret.DESCRIPTOR.fields_by_name[field] in {found for found, _ in secret.ListFields()}:
             raise not_modelled(f"the field {field} of a global secret")
     if secret.replication.WhichOneof("replication") is None:

@@ -47,7 +47,10 @@ class BucketRoutes(StorageBase):
         if there is not None:
             mine = there["_project"] == found.id
             raise ApiError(Code.ALREADY_EXISTS, TAKEN_BY_YOU if mine else TAKEN, reason="conflict")
-        bucket = rules.created(body, found.number, str(time.time_ns() // 1000)) | {"_project": found.id}
+        if self.cloud.simulate and flag(request.query, "enableObjectRetention"):
+            body["objectRetention"] = {"mode": "Enabled"}
+        generation = str(time.time_ns() // 1000)
+        bucket = rules.created(body, found.number, generation, self.cloud.simulate) | {"_project": found.id}
         refuse_lists(request.query, bucket)
         self.objects.create_bucket(bucket["name"])
         self.buckets.put(bucket["name"], bucket)
@@ -148,7 +151,7 @@ class BucketRoutes(StorageBase):
             if error.code is Code.ABORTED:  # this API has no 409 for it
                 raise precondition_failed() from None
             raise
-        self.buckets.put(bucket["name"], rules.patched(bucket, {}) | {"_project": bucket["_project"]})
+        self.buckets.put(bucket["name"], rules.patched(bucket, {}, self.cloud.simulate) | {"_project": bucket["_project"]})
         return RestResponse.of(_policy(bucket["name"], made))
 
     @route(f"GET {B}/{{bucket}}/iam/testPermissions", resource=RESOURCE, open=True)
@@ -187,7 +190,7 @@ class BucketRoutes(StorageBase):
         bucket = self.bucket(request.variables["bucket"], "storage.buckets.update")
         Preconditions.of(request.query).check(bucket)
         refuse_lists(request.query, bucket)
-        made = change(bucket, request.json()) | {"_project": bucket["_project"]}
+        made = change(bucket, request.json(), self.cloud.simulate) | {"_project": bucket["_project"]}
         self.buckets.put(made["name"], made)
         return RestResponse.of(rules.shown(made, request.query.get("projection", "full") == "full"))
 

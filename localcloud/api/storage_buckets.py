@@ -51,14 +51,17 @@ NOT_MODELLED = {
 TEAMS = (("owners", "OWNER"), ("editors", "OWNER"), ("viewers", "READER"))
 
 
-def created(body: Mapping[str, Any], number: str, generation: str) -> Bucket:
-    """The bucket that a valid insert makes. Raises what Google answers to an invalid one."""
+def created(body: Mapping[str, Any], number: str, generation: str, simulated: bool) -> Bucket:
+    """The bucket that a valid insert makes. Raises what Google answers to an invalid one.
+
+    `simulated`: keep and show also what no folder of files could do.
+    """
     name = str(body.get("name", ""))
     if not NAME.fullmatch(name) or name.startswith("goog") or ".." in name or "google" in name:
         raise invalid(f"Invalid bucket name: '{name}'")
     if len(name) > 63 and "." not in name:
         raise invalid(f"Invalid bucket name: '{name}'")
-    sent = _accepted(body)
+    sent = _accepted(body, simulated)
     location = str(sent.get("location", "US")).upper()
     kind = _location_type(location, sent)
     bucket: Bucket = {
@@ -77,23 +80,25 @@ def created(body: Mapping[str, Any], number: str, generation: str) -> Bucket:
         "location": location,
         "locationType": kind,
     }
-    if kind != "region":
+    if kind == "region":
+        bucket["satisfiesPZI"] = True  # isolated in its zones: recorded in regions, and only there
+    else:
         bucket.setdefault("rpo", "DEFAULT")
     return completed(bucket, {})
 
 
-def patched(bucket: Bucket, body: Mapping[str, Any]) -> Bucket:
+def patched(bucket: Bucket, body: Mapping[str, Any], simulated: bool) -> Bucket:
     """The bucket after a PATCH: objects are merged, lists replaced, null removes."""
-    sent = _accepted(body)
+    sent = _accepted(body, simulated)
     _refuse_moves(bucket, sent)
     made = merged(bucket, sent)
     made["metageneration"] = str(int(bucket["metageneration"]) + 1)
     return completed(made, bucket)
 
 
-def replaced(bucket: Bucket, body: Mapping[str, Any]) -> Bucket:
+def replaced(bucket: Bucket, body: Mapping[str, Any], simulated: bool) -> Bucket:
     """The bucket after a PUT: what the body leaves out goes back to its default."""
-    sent = _accepted(body)
+    sent = _accepted(body, simulated)
     _refuse_moves(bucket, sent)
     kept = {name: value for name, value in bucket.items() if name not in SET_BY_CALLER or name in IMMUTABLE}
     defaults = {"storageClass": "STANDARD", "softDeletePolicy": bucket["softDeletePolicy"], "iamConfiguration": {}}
@@ -117,7 +122,7 @@ def completed(bucket: Bucket, before: Bucket) -> Bucket:
     _complete_autoclass(made, before, now)
     _complete_soft_delete(made, before, now)
     _complete_retention(made, before, now)
-    for name in ("labels", "cors", "website", "logging", "billing"):
+    for name in ("labels", "cors", "website", "logging", "billing", *NOT_MODELLED):
         if name in made and not made[name]:
             del made[name]
     if not made.get("lifecycle", {}).get("rule"):
@@ -184,15 +189,18 @@ def invalid(message: str) -> ApiError:
     return ApiError(Code.INVALID_ARGUMENT, message, reason="invalid")
 
 
-def _accepted(body: Mapping[str, Any]) -> Bucket:
+def _accepted(body: Mapping[str, Any], simulated: bool) -> Bucket:
     """What the caller may set; what is not modelled is refused by name."""
     for name, what in NOT_MODELLED.items():
-        if body.get(name) and body[name] not in ({"enabled": False}, {"mode": "Disabled"}):
+        if not simulated and body.get(name) and body[name] not in ({"enabled": False}, {"mode": "Disabled"}):
             raise not_modelled(what)
+    if not simulated and (body.get("retentionPolicy") or {}).get("isLocked"):
+        raise not_modelled("locked retention policies")
     for name in body:
         if name not in (*SET_BY_CALLER, *OUTPUT_ONLY, *NOT_MODELLED):
             raise invalid(f"Unknown field of a bucket: {name}")
-    return {name: copy.deepcopy(value) for name, value in body.items() if name in SET_BY_CALLER}
+    wanted = (*SET_BY_CALLER, *NOT_MODELLED) if simulated else SET_BY_CALLER
+    return {name: copy.deepcopy(value) for name, value in body.items() if name in wanted}
 
 
 def _refuse_moves(bucket: Bucket, sent: Bucket) -> None:
@@ -269,12 +277,11 @@ def _complete_retention(bucket: Bucket, before: Bucket, now: str) -> None:
     if not policy or not int(policy.get("retentionPeriod", 0)):
         bucket.pop("retentionPolicy", None)
         return
-    if policy.get("isLocked") and not before.get("retentionPolicy", {}).get("isLocked"):
-        raise not_modelled("locked retention policies")
     was = before.get("retentionPolicy", {})
     period = str(int(policy["retentionPeriod"]))
     same = was.get("retentionPeriod") == period
-    bucket["retentionPolicy"] = {"retentionPeriod": period, "effectiveTime": was["effectiveTime"] if same else now}
+    made = {"retentionPeriod": period, "effectiveTime": was["effectiveTime"] if same else now}
+    bucket["retentionPolicy"] = made | ({"isLocked": True} if policy.get("isLocked") else {})
 
 
 def _acl(bucket: Bucket, kind: str, with_ids: bool) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from localcloud.core.roles import permits
 from localcloud.core.state import Store
 
 EMPTY_ETAG = base64.b64decode("ACAB")
+ETAG_MARK = b"\x07"  # Google's etags of policies all begin so ("Bw…")
 NAME_CONDITION = re.compile(r"resource\.name\s*==\s*['\"]([^'\"]+)['\"]")
 PREFIX_CONDITION = re.compile(r"resource\.name\.startsWith\(['\"]([^'\"]+)['\"]\)")
 
@@ -40,9 +41,12 @@ class Policies:
         return self._items.find(self._canonical(resource)) or policy_pb2.Policy(etag=EMPTY_ETAG)
 
     def set(self, resource: str, policy: policy_pb2.Policy) -> policy_pb2.Policy:
-        """Replace it. Raises ABORTED on a stale etag, INVALID_ARGUMENT on a condition without version 3."""
+        """Replace it. Raises ABORTED on a stale etag, INVALID_ARGUMENT on a condition without version 3.
+
+        What is no policy's etag (an account's, say) is not judged: it counts as none.
+        """
         current = self.get(resource)
-        if policy.etag and policy.etag != current.etag:
+        if _is_etag(policy.etag) and policy.etag != current.etag:
             raise ApiError(
                 Code.ABORTED,
                 "There were concurrent policy changes. Please retry the whole read-modify-write with exponential "
@@ -54,7 +58,7 @@ class Policies:
         for member in {member for binding in policy.bindings for member in binding.members}:
             for validate in self.validators:
                 validate(member)
-        made = policy_pb2.Policy(version=3 if conditional else 1, etag=secrets.token_bytes(8))
+        made = policy_pb2.Policy(version=3 if conditional else 1, etag=ETAG_MARK + secrets.token_bytes(7))
         made.bindings.extend(_merged(policy.bindings))
         made.audit_configs.extend(policy.audit_configs)
         return self._items.put(self._canonical(resource), made)
@@ -97,6 +101,10 @@ class Policies:
             policy = self._items.find("/".join(parts[:end]))
             if policy is not None:
                 yield policy
+
+
+def _is_etag(etag: bytes) -> bool:
+    return etag == EMPTY_ETAG or (len(etag) == 8 and etag.startswith(ETAG_MARK))
 
 
 def _names(members: Iterable[str], caller: Caller) -> bool:

@@ -85,8 +85,9 @@ class LocalSite:
     @staticmethod
     def is_write(request: Request) -> bool:
         """Whether a request may have changed something."""
-        verb = request.method.rpartition(".")[2].lower()
-        return not verb.startswith(READS)
+        name = request.method.partition("/")[2]  # "Services.GetService", or "GET /storage/v1/b/{bucket}"
+        verb = name.split(" ")[0] if " " in name else name.rpartition(".")[2]
+        return not verb.lower().startswith(READS)
 
     async def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run something where the cloud runs."""

@@ -11,7 +11,7 @@ FILTER = 'resource.type = "cloud_run_job" resource.labels.job_name = "shop-migra
 
 
 def write(scene, text: str) -> None:
-    scene.cloud.runtime.logs.write("cloud_run_job", LABELS, {}, "stdout", text)
+    scene.cloud.runtime.logs.write("cloud_run_job", LABELS, "stdout", text)
 
 
 async def test_the_last_lines_oldest_first(real_scene):

@@ -4,55 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 import pytest
 from google.cloud import run_v2
 from google.iam.v1 import policy_pb2
-from run_support import NUMBER, PARENT, env, eventually, finished
+from knative_support import GLOBAL, IMAGE, REGIONAL, RUN, SERVING, V1, job_body, service_body, shop
+from run_support import NUMBER, PARENT, finished
 
 from localcloud.localcloud import LocalCloud
 
-REGIONAL = "europe-west1-run.googleapis.com"
-GLOBAL = "run.googleapis.com"
-SERVING = "/apis/serving.knative.dev/v1/namespaces/demo"
-RUN = "/apis/run.googleapis.com/v1/namespaces/demo"
-IMAGE = "europe-west1-docker.pkg.dev/demo/apps/shop:v1"
 ACCOUNT = f"{NUMBER}-compute@developer.gserviceaccount.com"
-
-
-@dataclass
-class V1:
-    """Requests to the v1 API, as gcloud makes them."""
-
-    session: aiohttp.ClientSession
-    rest: str
-    token: str = "any"
-
-    async def __call__(
-        self, method: str, path: str, body: Any = None, *, host: str = REGIONAL, status: int = 200, **query: str
-    ) -> Any:
-        """The JSON answer of a request that must end in `status`."""
-        headers = {"Host": host, "Authorization": f"Bearer {self.token}"}
-        async with self.session.request(method, self.rest + path, json=body, headers=headers, params=query) as answer:
-            shown = await answer.json()
-            assert answer.status == status, shown
-            return shown
-
-    async def ready(self, path: str, status: str = "True") -> Any:
-        """The object at the path once its summing condition has that status."""
-        found: Any = {}
-
-        async def look() -> bool:
-            nonlocal found
-            found = await self("GET", path)
-            observed = found["status"].get("observedGeneration") == found["metadata"]["generation"]
-            return observed and bool(found["status"]["conditions"][0]["status"] == status)
-
-        await eventually(look)
-        return found
 
 
 @pytest.fixture
@@ -71,56 +34,9 @@ async def jobs(simulated: LocalCloud, clients: Any) -> Any:
     return clients(run_v2.JobsAsyncClient)
 
 
-def _shop(region: str = "europe-west1", name: str = "shop") -> run_v2.CreateServiceRequest:
-    """As the operator would make it: a database, a bucket, a pinned secret."""
-    secret = run_v2.EnvVarSource(secret_key_ref=run_v2.SecretKeySelector(secret="key", version="2"))
-    container = run_v2.Container(
-        image=IMAGE,
-        env=[*env(DEBUG="false", EMPTY=""), run_v2.EnvVar(name="SECRET_KEY", value_source=secret)],
-        volume_mounts=[
-            run_v2.VolumeMount(name="sql", mount_path="/cloudsql"),
-            run_v2.VolumeMount(name="media", mount_path="/srv/media"),
-        ],
-        resources=run_v2.ResourceRequirements(limits={"cpu": "1"}, cpu_idle=False, startup_cpu_boost=True),
-    )
-    template = run_v2.RevisionTemplate(
-        containers=[container],
-        scaling=run_v2.RevisionScaling(min_instance_count=1, max_instance_count=3),
-        volumes=[
-            run_v2.Volume(name="sql", cloud_sql_instance=run_v2.CloudSqlInstance(instances=["demo:europe-west1:pg"])),
-            run_v2.Volume(name="media", gcs=run_v2.GCSVolumeSource(bucket="media", mount_options=["uid=2000"])),
-        ],
-    )
-    service = run_v2.Service(labels={"team": "web"}, template=template, invoker_iam_disabled=True, description="A shop")
-    parent = f"projects/demo/locations/{region}"
-    return run_v2.CreateServiceRequest(parent=parent, service=service, service_id=name)
-
-
-def _service_body(**template: Any) -> dict[str, Any]:
-    """What a client of v1 sends for the service `shop`."""
-    spec = {"containers": [{"image": IMAGE}], **template.pop("spec", {})}
-    return {
-        "apiVersion": "serving.knative.dev/v1",
-        "kind": "Service",
-        "metadata": {"name": "shop", "namespace": "demo", **template.pop("metadata", {})},
-        "spec": {"template": {"metadata": template, "spec": spec}},
-    }
-
-
-def _job_body(**spec: Any) -> dict[str, Any]:
-    """What a client of v1 sends for the job `migrate`."""
-    task = {"containers": [{"image": IMAGE, "command": ["python"]}], "maxRetries": 0, "timeoutSeconds": "90"}
-    return {
-        "apiVersion": "run.googleapis.com/v1",
-        "kind": "Job",
-        "metadata": {"name": "migrate"},
-        "spec": {"template": {"spec": {"taskCount": 2, "template": {"spec": task}, **spec}}},
-    }
-
-
 async def test_a_service_of_v2_is_shown_as_knative_does(v1: V1, services: Any) -> None:
     """System fields are annotations and labels, a database is an annotation, a bucket a CSI volume."""
-    await finished(await services.create_service(_shop()))
+    await finished(await services.create_service(shop()))
     shown = await v1("GET", f"{SERVING}/services/shop")
     metadata, template = shown["metadata"], shown["spec"]["template"]
     assert (metadata["namespace"], metadata["labels"]["cloud.googleapis.com/location"]) == (NUMBER, "europe-west1")
@@ -159,7 +75,7 @@ async def test_a_service_of_v2_is_shown_as_knative_does(v1: V1, services: Any) -
 
 async def test_what_was_read_may_be_sent_back(v1: V1, services: Any) -> None:
     """Moving traffic that way makes no revision, and loses nothing that v1 has no field for."""
-    await finished(await services.create_service(_shop()))
+    await finished(await services.create_service(shop()))
     before = await services.get_service(name=f"{PARENT}/services/shop")
     shown = await v1("GET", f"{SERVING}/services/shop")
     shown["spec"]["traffic"] = [
@@ -177,7 +93,7 @@ async def test_what_was_read_may_be_sent_back(v1: V1, services: Any) -> None:
 
 async def test_a_service_made_by_v1_has_the_fields_of_v2(v1: V1, services: Any) -> None:
     """Each annotation stands for its field, as gcloud writes them."""
-    body = _service_body(
+    body = service_body(
         name="shop-one",
         labels={"client.knative.dev/nonce": "abc"},
         annotations={
@@ -246,7 +162,7 @@ async def test_a_service_made_by_v1_has_the_fields_of_v2(v1: V1, services: Any) 
 )
 async def test_what_is_not_modelled_is_refused_by_name(v1: V1, change: dict[str, Any], named: str) -> None:
     """And nothing is made."""
-    answer = await v1("POST", f"{SERVING}/services", _service_body(**change), status=501)
+    answer = await v1("POST", f"{SERVING}/services", service_body(**change), status=501)
     assert f"localcloud does not model {named}" in answer["error"]["message"].replace("the annotation", "annotation")
     assert (await v1("GET", f"{SERVING}/services"))["items"] == []
 
@@ -259,17 +175,18 @@ async def test_what_is_not_modelled_is_refused_by_name(v1: V1, change: dict[str,
         ({"annotations": {"run.googleapis.com/cpu-throttling": "maybe"}}, "[run.googleapis.com/cpu-throttling]"),
         ({"metadata": {"namespace": "other"}}, "metadata.namespace: 'other'"),
         ({"spec": {"containers": []}}, "containers"),
+        ({"spec": {"containers": ["shop"]}}, "Invalid JSON payload received."),
     ],
 )
 async def test_a_bad_body_is_an_invalid_argument(v1: V1, change: dict[str, Any], message: str) -> None:
     """The field is named."""
-    answer = await v1("POST", f"{SERVING}/services", _service_body(**change), status=400)
+    answer = await v1("POST", f"{SERVING}/services", service_body(**change), status=400)
     assert message in answer["error"]["message"]
 
 
 async def test_an_object_that_changed_meanwhile_is_not_replaced(v1: V1, services: Any) -> None:
     """resourceVersion is what etag is in v2."""
-    await finished(await services.create_service(_shop()))
+    await finished(await services.create_service(shop()))
     old = await v1("GET", f"{SERVING}/services/shop")
     await v1("PUT", f"{SERVING}/services/shop", old)
     answer = await v1("PUT", f"{SERVING}/services/shop", old, status=409)
@@ -278,15 +195,15 @@ async def test_an_object_that_changed_meanwhile_is_not_replaced(v1: V1, services
 
 async def test_dry_run_validates_and_makes_nothing(v1: V1) -> None:
     """As v2's validateOnly."""
-    shown = await v1("POST", f"{SERVING}/services", _service_body(), dryRun="all")
+    shown = await v1("POST", f"{SERVING}/services", service_body(), dryRun="all")
     assert shown["spec"]["template"]["spec"]["containerConcurrency"] == 80
     await v1("GET", f"{SERVING}/services/shop", status=404)
 
 
 async def test_revisions_configuration_and_route_belong_to_the_service(v1: V1, services: Any) -> None:
     """Selected by label; only what can get requests is active."""
-    await finished(await services.create_service(_shop()))
-    await finished(await services.create_service(_shop(name="other")))
+    await finished(await services.create_service(shop()))
+    await finished(await services.create_service(shop(name="other")))
     shown = await v1("GET", f"{SERVING}/services/shop")
     shown["spec"]["template"]["spec"]["timeoutSeconds"] = 60
     await v1("PUT", f"{SERVING}/services/shop", shown)
@@ -305,13 +222,13 @@ async def test_revisions_configuration_and_route_belong_to_the_service(v1: V1, s
     assert len((await v1("GET", f"{SERVING}/revisions"))["items"]) == 3
     await v1("DELETE", f"{SERVING}/revisions/{revisions[0]['metadata']['name']}", status=400)
     await v1("DELETE", f"{SERVING}/revisions/{revisions[1]['metadata']['name']}")
-    await _gone(v1, f"{SERVING}/revisions/{revisions[1]['metadata']['name']}")
+    await v1.gone(f"{SERVING}/revisions/{revisions[1]['metadata']['name']}")
 
 
 async def test_regional_names_have_their_region_and_the_global_one_all(v1: V1, services: Any) -> None:
     """A single resource needs a region."""
-    await finished(await services.create_service(_shop()))
-    await finished(await services.create_service(_shop("us-east1", "far")))
+    await finished(await services.create_service(shop()))
+    await finished(await services.create_service(shop("us-east1", "far")))
     here = await v1("GET", f"{SERVING}/services")
     assert [item["metadata"]["name"] for item in here["items"]] == ["shop"]
     for path in (f"{SERVING}/services", "/v1/projects/demo/locations/-/services"):
@@ -338,7 +255,7 @@ async def test_regional_names_have_their_region_and_the_global_one_all(v1: V1, s
 async def test_lists_take_label_selectors(v1: V1, services: Any, selector: str, names: list[str]) -> None:
     """Kubernetes' grammar."""
     for name in ("shop", "other"):
-        await finished(await services.create_service(_shop(name=name)))
+        await finished(await services.create_service(shop(name=name)))
     found = await v1("GET", f"{SERVING}/services", labelSelector=selector)
     assert [item["metadata"]["name"] for item in found["items"]] == names
 
@@ -346,7 +263,7 @@ async def test_lists_take_label_selectors(v1: V1, services: Any, selector: str, 
 async def test_lists_have_pages(v1: V1, services: Any) -> None:
     """limit and continue, until nothing is left; what cannot be read is refused."""
     for name in ("shop", "other"):
-        await finished(await services.create_service(_shop(name=name)))
+        await finished(await services.create_service(shop(name=name)))
     first = await v1("GET", f"{SERVING}/services", limit="1")
     rest = await v1("GET", f"{SERVING}/services", limit="1", **{"continue": first["metadata"]["continue"]})
     assert [page["items"][0]["metadata"]["name"] for page in (first, rest)] == ["shop", "other"]
@@ -357,7 +274,7 @@ async def test_lists_have_pages(v1: V1, services: Any) -> None:
 
 async def test_jobs_run_with_overrides_and_tell_of_their_tasks(v1: V1, jobs: Any) -> None:
     """`:run` answers with the execution; its tasks carry the label that gcloud selects by."""
-    await v1("POST", f"{RUN}/jobs", _job_body())
+    await v1("POST", f"{RUN}/jobs", job_body())
     job = await v1.ready(f"{RUN}/jobs/migrate")
     task = job["spec"]["template"]["spec"]["template"]["spec"]
     assert (task["maxRetries"], task["timeoutSeconds"]) == (0, "90")
@@ -382,34 +299,34 @@ async def test_jobs_run_with_overrides_and_tell_of_their_tasks(v1: V1, jobs: Any
     assert job["status"]["latestCreatedExecution"]["completionStatus"] == "EXECUTION_SUCCEEDED"
     assert (await jobs.get_job(name=f"{PARENT}/jobs/migrate")).template.template.max_retries == 0
     await v1("DELETE", f"{RUN}/executions/{name}")
-    await _gone(v1, f"{RUN}/executions/{name}")
+    await v1.gone(f"{RUN}/executions/{name}")
 
 
 async def test_jobs_are_replaced_cancelled_and_deleted(v1: V1, simulated: LocalCloud) -> None:
     """Without an answer that says more than v2's would."""
-    await v1("POST", f"{RUN}/jobs", _job_body())
+    await v1("POST", f"{RUN}/jobs", job_body())
     job = await v1.ready(f"{RUN}/jobs/migrate")
     job["spec"]["template"]["spec"]["parallelism"] = 1
     replaced = await v1("PUT", f"{RUN}/jobs/migrate", job)
     assert replaced["metadata"]["generation"] == 2
     assert replaced["spec"]["template"]["spec"]["parallelism"] == 1
     await v1.ready(f"{RUN}/jobs/migrate")
+    simulated.core.clock.speed = 1  # so that it has not ended before it is cancelled
     execution = await v1("POST", f"{RUN}/jobs/migrate:run", {})
     path = f"{RUN}/executions/{execution['metadata']['name']}"
     await v1("POST", f"{path}:cancel", {})
     cancelled = await v1.ready(path, status="False")
     assert cancelled["status"]["conditions"][0]["reason"] == "Cancelled"
+    simulated.core.clock.speed = 1000
     assert [item["metadata"]["name"] for item in (await v1("GET", f"{RUN}/jobs", host=GLOBAL))["items"]] == ["migrate"]
     await v1("DELETE", f"{RUN}/jobs/migrate")
-    await _gone(v1, f"{RUN}/jobs/migrate")
+    await v1.gone(f"{RUN}/jobs/migrate")
 
 
 async def test_a_role_on_one_service_counts_here_too(v1: V1, services: Any, simulated: LocalCloud) -> None:
     """Permissions are judged on the service, as v2 does."""
-    await finished(await services.create_service(_shop()))
-    await finished(await services.create_service(_shop(name="other")))
-    account = simulated.core.accounts.find(ACCOUNT)
-    assert account is not None
+    await finished(await services.create_service(shop()))
+    await finished(await services.create_service(shop(name="other")))
     policy = policy_pb2.Policy()
     policy.bindings.add(role="roles/run.viewer", members=[f"serviceAccount:{ACCOUNT}"])
     await services.set_iam_policy({"resource": f"{PARENT}/services/shop", "policy": policy})
@@ -427,7 +344,7 @@ async def test_a_service_that_cannot_start_says_why(cloud: LocalCloud) -> None:
     """The answer comes at once, the failure in the conditions, as gcloud reads it."""
     async with aiohttp.ClientSession() as session:
         v1 = V1(session, cloud.rest)
-        await v1("POST", f"{SERVING}/services", _service_body())
+        await v1("POST", f"{SERVING}/services", service_body())
         failed = await v1.ready(f"{SERVING}/services/shop", status="False")
     ready = failed["status"]["conditions"][0]
     assert ready["reason"] == "ContainerMissing"
@@ -437,9 +354,9 @@ async def test_a_service_that_cannot_start_says_why(cloud: LocalCloud) -> None:
 
 async def test_what_is_deleted_is_gone(v1: V1, services: Any) -> None:
     """v1 answers with a status, and 404 later."""
-    await finished(await services.create_service(_shop()))
+    await finished(await services.create_service(shop()))
     assert await v1("DELETE", f"{SERVING}/services/shop") == {"status": "Success"}
-    await _gone(v1, f"{SERVING}/services/shop")
+    await v1.gone(f"{SERVING}/services/shop")
     answer = await v1("GET", f"{SERVING}/services/shop", status=404)
     assert "Resource 'shop' of kind 'SERVICE'" in answer["error"]["message"]
 
@@ -449,13 +366,3 @@ async def test_parts_of_v1_that_are_not_modelled_say_so(v1: V1) -> None:
     for path in (f"{RUN}/workerpools", "/apis/domains.cloudrun.com/v1/namespaces/demo/domainmappings"):
         answer = await v1("GET", path, status=501)
         assert answer["error"]["message"] == f"localcloud does not model GET {REGIONAL}{path}."
-
-
-async def _gone(v1: V1, path: str) -> None:
-    headers = {"Host": REGIONAL, "Authorization": "Bearer any"}
-
-    async def look() -> bool:
-        async with v1.session.get(v1.rest + path, headers=headers) as answer:
-            return answer.status == 404
-
-    await eventually(look)

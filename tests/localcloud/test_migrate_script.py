@@ -9,7 +9,6 @@ import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,13 @@ from localcloud.runtime.builder import build
 from localcloud.runtime.images import Image, ImageStore
 from localcloud.runtime.postgres import PostgresServer
 from localcloud.runtime.processes import Processes
+from nuages.blueprint.web import script
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 SHOP = "europe-west1-docker.pkg.dev/demo/apps/shop"
-SCRIPT = resources.files("nuages.blueprint").joinpath("scripts/migrate.py").read_text()
+SCRIPT = script("migrate")
 LOCK = next(line for line in SCRIPT.splitlines() if line.startswith("LOCK = ")).split()[2].replace("_", "")
 USER, PASSWORD = "shop-a", "a-password-for-tests"
 VERSIONS = {"v1": ("shop",), "v2": ("shop", "shop-v2"), "v3": ("shop", "shop-v2", "shop-v3")}

@@ -109,8 +109,9 @@ async def test_a_bucket_with_objects_cannot_be_deleted(bucket):
         await blocking(client().get_bucket, "demo-media")
 
 
-async def test_what_is_not_modelled_is_refused_by_name(bucket):
+async def test_what_is_not_modelled_is_refused_by_name(cloud):
     """A customer's key is no key that localcloud has."""
+    bucket = await blocking(client().create_bucket, "demo-keys", location="europe-west1")
     bucket.default_kms_key_name = "projects/p/locations/l/keyRings/r/cryptoKeys/k"
     with pytest.raises(exceptions.GoogleAPICallError, match="localcloud does not model customer-managed"):
         await blocking(bucket.patch, retry=None)

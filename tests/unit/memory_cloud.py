@@ -38,6 +38,12 @@ class MemoryCloud:
     held: dict[tuple[str, str], asyncio.Event] = field(default_factory=dict)  # calls that wait to be let go
     at_once: int = 0
     most_at_once: int = 0
+    _news: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def called(self, verb: str, name: str) -> None:
+        """Once that call was made."""
+        async with self._news:
+            await self._news.wait_for(lambda: (verb, name) in self.calls)
 
     @property
     def drivers(self) -> Drivers:
@@ -56,6 +62,8 @@ class MemoryCloud:
 
     async def begin(self, verb: str, name: str) -> None:
         self.calls.append((verb, name))
+        async with self._news:
+            self._news.notify_all()
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:

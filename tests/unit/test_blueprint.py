@@ -17,6 +17,7 @@ from nuages.blueprint.web import python_of
 from nuages.desired.iam import IamMember, ProjectService
 from nuages.desired.run import RunJob, RunService, Template
 from nuages.desired.secretmanager import Composed, Secret, SecretRef
+from nuages.desired.sql import ExistingSqlInstance, SqlUser
 
 ACCESSOR = "roles/secretmanager.secretAccessor"
 EXISTING_ACCOUNT = "shop@acme-prod.iam.gserviceaccount.com"
@@ -140,6 +141,30 @@ def test_environments_are_sorted_and_hold_no_secret_in_the_clear(blueprint: Blue
         for name, value in item.template.environment:
             if name in ("SECRET_KEY", "KEY", "DB_PASSWORD", "PASSWORD", "DATABASE_URL", "PGPASSWORD"):
                 assert isinstance(value, SecretRef)
+
+
+@given(blueprints())
+def test_what_others_share_does_not_go_with_the_app(blueprint: Blueprint) -> None:
+    """Instance, administrator and identity of db-init stay, with what makes them work for the tenant's other apps."""
+    stays = [item for item in blueprint.resources if item not in blueprint.own]
+    by_name = {item.name: item for item in blueprint.resources}
+    for item in blueprint.own:
+        assert item.owner is None or item.owner.app == "shop"
+        assert not isinstance(item, SqlUser | ProjectService | ExistingSqlInstance)
+        if isinstance(item, IamMember) and item.member.startswith("serviceAccount:acme--dbinit"):
+            target = by_name.get(item.target)
+            is_own_secret = target is not None and target.owner is not None and target.owner.app == "shop"
+            assert is_own_secret or "instances/acme-shop-" in item.name or "instances/acme-shop-" in str(item.condition)
+    assert all(item.owner is None or not item.owner.app for item in stays)
+
+
+def test_two_apps_on_one_instance_part_without_harm() -> None:
+    """What one takes along is nothing that the other has in its own blueprint."""
+    tenant = a_tenant({"database": {"existing": "pg"}, "allow": {"secrets": ["*"], "serviceAccounts": ["*"]}})
+    facts = some_facts(existing_instance=ExistingInstance("europe-west1", "POSTGRES_15"))
+    spec = {"serviceAccount": {"existing": EXISTING_ACCOUNT}, "env": [NAMED]}
+    one, other = (compose(an_app(spec, name=name, uid=name), tenant, facts) for name in ("one", "other"))
+    assert not {item.name for item in one.own} & {item.name for item in other.resources}
 
 
 def test_bytes_do_not_depend_on_the_order_of_maps() -> None:

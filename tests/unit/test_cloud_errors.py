@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - one case a line
 """How failures of Google's libraries are classified: one table for the whole operator."""
 
 from __future__ import annotations
@@ -37,7 +38,6 @@ NOT_USED = (
         (google.ResourceExhausted("Quota exceeded for quota metric 'Write requests'"), errors.Transient),
         (google.ResourceExhausted("Maximum number of service accounts on project reached."), errors.QuotaExceeded),
         (google.RetryError("x", cause=None), errors.Transient),
-        (TimeoutError(), errors.Transient),
         (TimeoutError(), errors.Transient),
         (ConnectionResetError("x"), errors.Transient),
         (requests.ConnectionError("x"), errors.Transient),

@@ -94,8 +94,7 @@ async def test_a_slow_one_holds_up_nobody_but_its_dependents() -> None:
     other = bucket("other")
     pass_ = asyncio.create_task(once(cloud, ONE, TWO, other, bucket("after", "other")))
     async with asyncio.timeout(10):
-        while ("create", "projects/p/buckets/after") not in cloud.calls:
-            await asyncio.sleep(0)
+        await cloud.called("create", "projects/p/buckets/after")
     assert ("create", TWO.name) not in cloud.calls
     cloud.held["create", ONE.name].set()
     assert set(states(await pass_).values()) == {"Ready"}

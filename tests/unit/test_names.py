@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - one case a line
 """Names in Google Cloud: Google's limits and forms, for whatever Kubernetes allows."""
 
 from __future__ import annotations

@@ -54,9 +54,7 @@ def test_what_takes_its_time_says_so() -> None:
 def test_what_was_retained_is_told_when_it_is_used_again() -> None:
     """Data of an earlier life is a surprise to whoever does not know of it."""
     report = with_result(serving(), BUCKET, state=State.READY, did=Verb.UPDATE, taken_back=True)
-    assert _news(report)[0] == Event(
-        "Normal", "TakenBack", f"Bucket {BUCKET}, kept from an earlier life of this app"
-    )
+    assert _news(report)[0] == Event("Normal", "TakenBack", f"Bucket {BUCKET}, kept from an earlier life of this app")
 
 
 def test_becoming_ready_names_the_revision() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from nuages.desired.iam import IamMember
+from nuages.desired.iam import IamMember, ServiceAccount
 from nuages.desired.resource import Resource
 from nuages.desired.run import Environment, RunJob, RunService
 
@@ -50,3 +50,23 @@ class Blueprint:
     superuser: RunJob | None = None
     access: tuple[IamMember, ...] = ()
     problems: tuple[Problem, ...] = field(default=())
+
+    @property
+    def own(self) -> tuple[Resource, ...]:
+        """What goes when the app does: neither what others share, nor what its instance takes along.
+
+        A grant goes where its target, its member or the instance in its condition is the app's: another app of the
+        tenant may need any other one too.
+        """
+        mine = [item for item in self.resources if item.owner is not None and item.owner.app]
+        names = {item.name for item in mine}
+        members = {item.member for item in mine if isinstance(item, ServiceAccount)}
+
+        def goes(item: Resource) -> bool:
+            if not isinstance(item, IamMember):
+                return item.name in names
+            condition = item.condition.expression if item.condition is not None else ""
+            narrowed = any(f'"{name}"' in condition for name in names)
+            return item.target in names or item.member in members or narrowed
+
+        return tuple(item for item in self.resources if goes(item))

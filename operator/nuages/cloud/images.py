@@ -158,7 +158,8 @@ class _Registry:
         if status == 404:
             return NotFound(said or f"{place.repository}:{place.reference} is not in {place.host}")
         if status in (401, 403):
-            return PermissionDenied(said or f"{place.host} refused: {status}", permission=PERMISSION)
+            permission = PERMISSION if GOOGLE.fullmatch(place.host) else ""
+            return PermissionDenied(said or f"{place.host} refused: {status}", permission=permission)
         if status == 429 or status >= 500:
             return Transient(said or f"{place.host} answered {status}")
         return Invalid(said or f"{place.host} answered {status}")

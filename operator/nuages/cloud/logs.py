@@ -56,8 +56,9 @@ class Logs:
 
 
 def _line(entry: LogEntry) -> LogLine:
-    severity = entry.severity.name
     message = LogEntry.pb(entry)
+    names = message.DESCRIPTOR.fields_by_name["severity"].enum_type.values_by_number
+    severity = str(names[message.severity].name)
     if message.WhichOneof("payload") != "json_payload":
         return LogLine(entry.text_payload, severity)
     payload = json_format.MessageToDict(message.json_payload)

@@ -12,7 +12,7 @@ from nuages.cloud.errors import CloudError, NotFound
 from nuages.dbinit.verdict import RETRYABLE
 from nuages.desired.resource import Resource
 from nuages.desired.run import RunJob, RunService
-from nuages.desired.sql import ExistingSqlInstance, SqlInstance
+from nuages.desired.sql import SqlInstance
 from nuages.reconcile import reasons
 from nuages.reconcile.execute import Result, State
 from nuages.reconcile.gather import gather
@@ -68,7 +68,7 @@ async def tear_down(work: Pass, report: Report) -> Report:
     if blueprint.db_init is not None:
         runs |= await _delete_all(work, (blueprint.db_init,), keep=False)
     keep = work.app.spec.deletion_policy != "Delete"
-    rest = await _delete_all(work, tuple(reversed(blueprint.resources)), keep)
+    rest = await _delete_all(work, tuple(reversed(blueprint.own)), keep)
     results = runs | rest
     kept = tuple(r.resource.shown for r in rest.values() if r.did is Verb.KEEP)
     gone = all(result.state is State.READY for result in results.values())
@@ -84,8 +84,6 @@ async def _delete_all(work: Pass, resources: tuple[Resource, ...], keep: bool) -
     """One after the other: dependents come first, and a failure leaves what they need alone."""
     results: dict[str, Result] = {}
     for resource in resources:
-        if resource.owner is not None and not resource.owner.app:
-            continue  # shared by the tenant's apps
         results[resource.name] = result = await _delete(work, resource, keep)
         if result.state is not State.READY:
             break
@@ -95,8 +93,6 @@ async def _delete_all(work: Pass, resources: tuple[Resource, ...], keep: bool) -
 async def _delete(work: Pass, resource: Resource, keep: bool) -> Result:
     kind = _kind_of(resource)
     driver = work.cloud.drivers.of(kind)
-    if issubclass(kind, ExistingSqlInstance) or resource.kind == "serviceusage.googleapis.com/Service":
-        return Result(resource, State.READY)
     try:
         found = await driver.observe(resource.name)
         if found is None or not _is_ours(work, resource, found):

@@ -1,0 +1,160 @@
+# ruff: noqa: E501 - sentences are tested whole, each on its line
+"""What a blueprint needs from cluster and cloud, and the sentence for each thing that is not there."""
+
+from __future__ import annotations
+
+import base64
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from memory_cloud import MemoryCloud
+from unit_support import REGISTRY, a_tenant, an_app
+
+from nuages.api import DjangoApp
+from nuages.blueprint.facts import ExistingInstance, Facts
+from nuages.cloud import errors
+from nuages.cloud.access import CloudAccess
+from nuages.cloud.driver import Observed
+from nuages.cloud.errors import CloudError
+from nuages.desired.resource import Owner
+from nuages.desired.secretmanager import Copied, Random, Secret
+from nuages.desired.sql import ExistingSqlInstance
+from nuages.reconcile.cluster import Body, Cluster
+from nuages.reconcile.gather import copies, gather, resolve_image
+from nuages.reconcile.trouble import Trouble
+
+COPY = {"env": [{"name": "A", "value": "x"}, {"name": "TOKEN", "kubernetesSecret": {"name": "openai", "key": "token"}}]}
+MAP = {"envFrom": [{"configMap": {"name": "shop-env"}}]}
+EXISTING = {"database": {"instance": {"existing": "acme-pg"}}}
+NO_DATABASE = {"database": {"engine": "None"}}
+INSTANCE = "projects/acme-prod/instances/acme-pg"
+PAYLOAD = {"token": base64.b64encode(b"a-secret").decode()}
+SECRET = {"metadata": {"uid": "s-1", "resourceVersion": "17"}, "data": PAYLOAD}
+
+
+class Namespace:
+    """Secrets and ConfigMaps by name."""
+
+    def __init__(self, **objects: Body) -> None:
+        self._objects = {name.replace("_", "-"): body for name, body in objects.items()}
+
+    async def secret(self, namespace: str, name: str) -> Body | None:
+        return self._objects.get(name)
+
+    async def config_map(self, namespace: str, name: str) -> Body | None:
+        return self._objects.get(name)
+
+
+def _cloud(memory: MemoryCloud | None = None, number: str | Exception = "187635794409") -> CloudAccess:
+    async def ask(project: str) -> str:
+        if isinstance(number, Exception):
+            raise number
+        return number
+
+    made = SimpleNamespace(
+        projects=SimpleNamespace(number=ask),
+        inventory=(memory or MemoryCloud()).inventory,
+        identity=SimpleNamespace(principal="nuages@ops"),
+    )
+    return cast(CloudAccess, made)
+
+
+async def _gather(app: DjangoApp, namespace: Namespace, cloud: CloudAccess | None = None) -> Facts:
+    return await gather(
+        app,
+        a_tenant({"allow": {"instances": ["*"]}}),
+        cast(Cluster, namespace),
+        cloud or _cloud(),
+        "operator:1",
+        None,
+        0.0,
+    )
+
+
+async def test_what_the_cluster_holds_is_known_by_fingerprint() -> None:
+    """A Secret by its version, never by its payload; a ConfigMap by its values."""
+    namespace = Namespace(openai=SECRET, shop_env={"data": {"THEME": "dark"}})
+    facts = await _gather(an_app({**COPY, **MAP, **NO_DATABASE}), namespace)
+    assert facts.kubernetes_secrets == {("openai", "token"): "s-1/17/token"}
+    assert facts.config_maps == {"shop-env": {"THEME": "dark"}}
+    assert "a-secret" not in repr(facts)
+
+
+@pytest.mark.parametrize(
+    ("spec", "namespace", "reason", "message"),
+    [
+        (COPY, Namespace(), "SecretMissing", "spec.env[1].kubernetesSecret: there is no Secret openai in namespace acme. Create it or correct the name."),
+        (COPY, Namespace(openai={**SECRET, "data": None}), "SecretKeyMissing", 'spec.env[1].kubernetesSecret: openai has no key "token". Add it or name another.'),
+        (MAP, Namespace(), "ConfigMapMissing", "spec.envFrom[0].configMap: there is no ConfigMap shop-env in namespace acme. Create it or correct the name."),
+        (EXISTING, Namespace(), "InstanceNotFound", "spec.database.instance.existing: instance acme-pg is not in project acme-prod. Create it or correct the name."),
+    ],
+)  # fmt: skip
+async def test_what_is_not_there_is_named(
+    spec: dict[str, Any], namespace: Namespace, reason: str, message: str
+) -> None:
+    """Field, cause, remedy; a deletion asks for none of it: the namespace may be going too."""
+    with pytest.raises(Trouble) as caught:
+        await _gather(an_app({**NO_DATABASE, **spec}), namespace)
+    assert (caught.value.reason, caught.value.message, caught.value.stalled) == (reason, message, True)
+    going = an_app({**NO_DATABASE, **spec}, deletionTimestamp="2026-11-21T10:00:00Z")
+    facts = await _gather(going, namespace)
+    assert (facts.kubernetes_secrets, facts.config_maps, facts.existing_instance) == ({}, {}, None)
+
+
+async def test_an_existing_instance_is_read() -> None:
+    """What the budget and the socket need of it."""
+    outputs = {
+        "region": "europe-west4",
+        "database_version": "POSTGRES_15",
+        "tier": "db-f1-micro",
+        "max_connections": "30",
+    }
+    found = Observed(ExistingSqlInstance(name=INSTANCE, named_by=""), outputs=outputs)
+    facts = await _gather(an_app(EXISTING), Namespace(), _cloud(MemoryCloud({INSTANCE: found})))
+    assert facts.existing_instance == ExistingInstance("europe-west4", "POSTGRES_15", 30, "db-f1-micro")
+
+
+async def test_a_project_that_cannot_be_read_is_the_tenants_matter() -> None:
+    """With the permission and who lacks it."""
+    denied = errors.PermissionDenied("No.", permission="resourcemanager.projects.get")
+    with pytest.raises(
+        Trouble, match=r"^DjangoTenant spec\.project: acme-prod: nuages@ops lacks resourcemanager\.projects\.get\."
+    ):
+        await _gather(an_app(NO_DATABASE), Namespace(), _cloud(number=denied))
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "stalled", "opening"),
+    [
+        (errors.NotFound("no such tag"), "ImageNotFound", True, f"spec.image: {REGISTRY}/shop:v4 is not in its registry. Push it or correct the tag."),
+        (errors.PermissionDenied("denied"), "ImageUnreachable", True, f"spec.image: the registry of {REGISTRY}/shop:v4 refused the operator."),
+        (errors.Transient("no route"), "ImageUnreachable", False, f"spec.image: the registry of {REGISTRY}/shop:v4 cannot be reached."),
+    ],
+)  # fmt: skip
+async def test_an_image_that_cannot_be_resolved_says_why(
+    error: CloudError, reason: str, stalled: bool, opening: str
+) -> None:
+    """A registry out of reach heals; the rest waits for somebody."""
+
+    async def resolve(reference: str) -> Any:
+        raise error
+
+    cloud = cast(CloudAccess, SimpleNamespace(images=SimpleNamespace(resolve=resolve)))
+    with pytest.raises(Trouble) as caught:
+        await resolve_image(an_app(), cloud)
+    assert (caught.value.reason, caught.value.stalled) == (reason, stalled)
+    assert caught.value.message.startswith(opening)
+    assert caught.value.message.endswith(f'It says: "{error.cause}".')
+
+
+async def test_a_copy_is_read_when_it_is_needed() -> None:
+    """From the owner's own namespace; what is no copy, or has gone, is an error without a payload."""
+    copy = copies(cast(Cluster, Namespace(openai=SECRET)))
+    owner = Owner("acme", "shop", "u-1")
+    secret = Secret(name="projects/p/secrets/s", owner=owner, payload=Copied("openai", "token"))
+    assert await copy(secret) == b"a-secret"
+    with pytest.raises(errors.Transient, match="openai has gone"):
+        await copies(cast(Cluster, Namespace()))(secret)
+    with pytest.raises(errors.Invalid, match="no copy"):
+        await copy(Secret(name="projects/p/secrets/s", owner=owner, payload=Random()))
