@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import json
+import os
+import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ from aiohttp import web
 from localcloud.admin_token import TOKEN_HEADER
 from localcloud.core.cloud import Cloud
 from localcloud.core.errors import ApiError, Code
-from localcloud.core.faults import Fault, Kind
+from localcloud.core.faults import Fault, Hook, Kind
 
 
 class Admin:
@@ -29,6 +32,8 @@ class Admin:
             ("GET", "faults"): self._list_faults,
             ("POST", "faults"): self._add_fault,
             ("DELETE", "faults"): self._clear_faults,
+            ("GET", "limits"): self._show_limits,
+            ("POST", "limits"): self._set_limits,
         }
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -133,6 +138,33 @@ class Admin:
         self._cloud.faults.clear()
         return _answer({})
 
+    async def _show_limits(self, _: web.Request) -> web.StreamResponse:
+        cloud = self._cloud
+        return _answer(
+            {
+                "accounts": cloud.accounts.quota,
+                "account_delay_s": cloud.accounts.propagation_s,
+                "grant_delay_s": cloud.policies.propagation_s,
+                "writes_per_minute": cloud.quotas.all(),
+            }
+        )
+
+    async def _set_limits(self, request: web.Request) -> web.StreamResponse:
+        """What the body leaves out stays; a write rate of null takes that quota away."""
+        try:
+            asked, cloud = await request.json(), self._cloud
+            quota = int(asked.get("accounts", cloud.accounts.quota))
+            delay_s = float(asked.get("account_delay_s", cloud.accounts.propagation_s))
+            grant_delay_s = float(asked.get("grant_delay_s", cloud.policies.propagation_s))
+            rates = {str(h): None if n is None else int(n) for h, n in asked.get("writes_per_minute", {}).items()}
+        except (AttributeError, TypeError, ValueError) as error:
+            return _answer({"error": f"Not a limit: {error}."}, 400)
+        cloud.accounts.configure(quota=quota, propagation_s=delay_s)
+        cloud.policies.configure(propagation_s=grant_delay_s)
+        for host, rate in rates.items():
+            cloud.quotas.configure(host, rate)
+        return await self._show_limits(request)
+
 
 def _is_of(entry: dict[str, Any], labels: dict[str, str]) -> bool:
     """Whether the entry's resource has these labels; a database is also named without its project."""
@@ -145,15 +177,30 @@ def _is_of(entry: dict[str, Any], labels: dict[str, str]) -> bool:
 
 def _fault(asked: dict[str, Any]) -> Fault:
     error = ApiError(Code[asked.get("code", "UNAVAILABLE")], asked.get("message", "The service is unavailable."))
+    kind = Kind(asked.get("kind", "fail"))
+    if kind is Kind.CALL or (kind is Kind.KILL and int(asked.get("pid", 0)) <= 1):
+        raise ValueError("kill needs the pid of the caller, and call is for tests in this process")
+    retry_after_s = asked.get("retry_after_s")
     return Fault(
         method=str(asked["method"]),
-        kind=Kind(asked.get("kind", "fail")),
+        kind=kind,
+        after=bool(asked.get("after", False)),
+        hook=_killer(int(asked["pid"])) if kind is Kind.KILL else None,
+        retry_after_s=None if retry_after_s is None else float(retry_after_s),
         error=error,
         seconds=float(asked.get("seconds", 0)),
         times=int(asked.get("times", 1)),
         skip=int(asked.get("skip", 0)),
         resource=str(asked.get("resource", "*")),
     )
+
+
+def _killer(pid: int) -> Hook:
+    async def kill() -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+    return kill
 
 
 def _shown(fault: Fault) -> dict[str, Any]:

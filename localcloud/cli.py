@@ -35,7 +35,7 @@ def up(
     simulate: Annotated[bool, typer.Option("--simulate", help="Timers instead of processes; nothing is kept.")] = False,
     no_operator: Annotated[bool, typer.Option("--no-operator", help="Without the Nuages operator.")] = False,
     no_control_plane: Annotated[bool, typer.Option("--no-control-plane", help="Without Kubernetes.")] = False,
-    project: Annotated[str, typer.Option(help="The project that is there from the start.")] = "nuages-demo",
+    project: Annotated[str, typer.Option(help="The project that is there from the start.")] = "demo",
     region: Annotated[str, typer.Option(help="The region that commands and metadata name.")] = "europe-west1",
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once it is ready.")] = False,
 ) -> None:

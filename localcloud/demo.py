@@ -28,7 +28,7 @@ from localcloud.runtime.builder import BuildError, build
 from localcloud.signals import until_signalled
 
 SPEED = 60.0  # a Cloud SQL instance, six minutes at Google, takes six seconds
-PROJECT = "nuages-demo"  # as samples/*.yaml name it; Google wants six letters at least
+PROJECT = "demo"  # as samples/*.yaml name it
 NAMESPACE, APP, USER = "demo", "shop", "admin"
 SAMPLE, MANIFEST = operator.ROOT / "samples" / "shop", operator.ROOT / "samples" / "shop.yaml"
 PRODUCTS = ("Teapot", "Tin of Assam", "Tea strainer")

@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
+from hypothesis import settings
+
+# A busy machine is no counter-example.
+settings.register_profile("nuages", deadline=None)
+settings.load_profile("nuages")
 
 if TYPE_CHECKING:
     from localcloud.controlplane.plane import ControlPlane

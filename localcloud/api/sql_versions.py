@@ -108,6 +108,14 @@ POSTGRES_FLAGS = (
     Flag("track_io_timing", "BOOLEAN"),
     Flag("wal_buffers", "INTEGER", -1, 262143, restart=True),
     Flag("work_mem", "INTEGER", 64, 2147483647),
+    *(Flag(name, "BOOLEAN") for name in ("auto_explain.log_analyze", "enable_hashagg", "enable_seqscan", "jit")),
+    *(Flag(name, "BOOLEAN") for name in ("log_hostname", "track_activities")),
+    *(Flag(name, "INTEGER") for name in ("effective_io_concurrency", "min_wal_size", "pg_stat_statements.max")),
+    *(Flag(name, "INTEGER") for name in ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count")),
+    *(Flag(name, "INTEGER") for name in ("track_activity_query_size", "log_autovacuum_min_duration")),
+    *(Flag(name, "FLOAT") for name in ("autovacuum_analyze_scale_factor", "autovacuum_vacuum_scale_factor")),
+    *(Flag(name, "STRING") for name in ("log_error_verbosity", "log_line_prefix", "pgaudit.log", "search_path")),
+    *(Flag(name, "STRING") for name in ("pg_stat_statements.track", "log_min_error_statement")),
 )
 MYSQL_FLAGS = (
     Flag("character_set_server", "STRING", values=("utf8", "utf8mb4", "latin1")),
@@ -120,6 +128,16 @@ MYSQL_FLAGS = (
     Flag("slow_query_log", "BOOLEAN"),
     Flag("sql_mode", "STRING"),
     Flag("wait_timeout", "INTEGER", 1, 31536000),
+    *(Flag(name, "BOOLEAN") for name in ("event_scheduler", "innodb_file_per_table", "local_infile")),
+    *(Flag(name, "BOOLEAN") for name in ("innodb_print_all_deadlocks", "log_queries_not_using_indexes")),
+    *(Flag(name, "BOOLEAN") for name in ("cloudsql_iam_authentication", "performance_schema", "skip_show_database")),
+    *(Flag(name, "INTEGER") for name in ("group_concat_max_len", "innodb_lock_wait_timeout", "interactive_timeout")),
+    *(Flag(name, "INTEGER") for name in ("join_buffer_size", "lower_case_table_names", "max_heap_table_size")),
+    *(Flag(name, "INTEGER") for name in ("net_read_timeout", "net_write_timeout", "sort_buffer_size")),
+    *(Flag(name, "INTEGER") for name in ("table_open_cache", "thread_cache_size", "tmp_table_size")),
+    *(Flag(name, "INTEGER") for name in ("innodb_log_buffer_size", "innodb_open_files", "max_execution_time")),
+    *(Flag(name, "STRING") for name in ("collation_server", "default_time_zone", "innodb_monitor_enable")),
+    *(Flag(name, "STRING") for name in ("default_authentication_plugin", "transaction_isolation", "tx_isolation")),
 )
 
 

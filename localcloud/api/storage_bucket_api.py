@@ -151,7 +151,9 @@ class BucketRoutes(StorageBase):
             if error.code is Code.ABORTED:  # this API has no 409 for it
                 raise precondition_failed() from None
             raise
-        self.buckets.put(bucket["name"], rules.patched(bucket, {}, self.cloud.simulate) | {"_project": bucket["_project"]})
+        self.buckets.put(
+            bucket["name"], rules.patched(bucket, {}, self.cloud.simulate) | {"_project": bucket["_project"]}
+        )
         return RestResponse.of(_policy(bucket["name"], made))
 
     @route(f"GET {B}/{{bucket}}/iam/testPermissions", resource=RESOURCE, open=True)

@@ -53,6 +53,14 @@ class ServiceAccounts:
         """Accounts that a project may have; seconds of Google's time until a fresh one is known everywhere."""
         self._settings.put("iam", {"accountQuota": quota, "propagationSeconds": propagation_s})
 
+    @property
+    def quota(self) -> int:
+        return int(self._setting("accountQuota", DEFAULT_QUOTA))
+
+    @property
+    def propagation_s(self) -> float:
+        return self._setting("propagationSeconds", 0.0)
+
     def find(self, email: str) -> Any | None:
         """The account (pb ServiceAccount) with this e-mail, or None; settled or not."""
         default = DEFAULT_COMPUTE.fullmatch(email)
@@ -92,7 +100,7 @@ class ServiceAccounts:
     def add(self, account: Any, seconds: float | None = None) -> Any:
         """A new one (its unique id given or made); known to others after `seconds` or the setting's."""
         account.unique_id = account.unique_id or unique_id()
-        wait = self._setting("propagationSeconds", 0.0) if seconds is None else seconds
+        wait = self.propagation_s if seconds is None else seconds
         if wait:
             self._visible_at.put(account.name, {"at": time.time() + wait / self._clock.speed})
         self._by_id[account.unique_id] = account.name
@@ -110,7 +118,7 @@ class ServiceAccounts:
         """Raises RESOURCE_EXHAUSTED where the project has as many accounts as it may."""
         accounts = self._items.under(f"projects/{project}")
         made = [a for a in accounts if a.email.endswith(".iam.gserviceaccount.com")]  # Google's own do not count
-        if len(made) >= self._setting("accountQuota", DEFAULT_QUOTA):
+        if len(made) >= self.quota:
             raise ApiError(Code.RESOURCE_EXHAUSTED, "Maximum number of service accounts on project reached.")
 
     def exists(self, email: str) -> bool:

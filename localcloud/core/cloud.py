@@ -15,6 +15,7 @@ from localcloud.core.keys import IdTokens, Keys
 from localcloud.core.operations import Operations
 from localcloud.core.policies import Policies
 from localcloud.core.projects import Projects
+from localcloud.core.quotas import Quotas
 from localcloud.core.requests import RequestLog
 from localcloud.core.state import Store
 
@@ -38,6 +39,7 @@ class Cloud:
     projects: Projects = field(init=False)
     policies: Policies = field(init=False)
     accounts: ServiceAccounts = field(init=False)
+    quotas: Quotas = field(init=False)
     keys: Keys = field(init=False)
     id_tokens: IdTokens = field(init=False)
     faults: Faults = field(default_factory=Faults)
@@ -48,7 +50,8 @@ class Cloud:
         self.operations = Operations(self.store, self.clock)
         self.tokens = Tokens(self.store)
         self.projects = Projects(self.store)
-        self.policies = Policies(self.store, self.projects.canonical)
+        self.policies = Policies(self.store, self.projects.canonical, self.clock)
+        self.quotas = Quotas(self.projects, self.clock)
         self.accounts = ServiceAccounts(self.store, self.projects, self.clock)
         self.policies.validators.append(self.accounts.validate_member)
         self.keys = Keys(self.store)

@@ -68,7 +68,6 @@ async def invoke(
         resource=resource,
         permission=method.permission,
         api=(service.host, service.title),
-        payload=request.SerializeToString(deterministic=True),
         authorization=authorization,
         reason=reason,
         work=lambda: method.handler(request),
@@ -82,7 +81,6 @@ async def guarded(
     resource: str,
     permission: str,
     api: tuple[str, str],
-    payload: bytes,
     authorization: str,
     reason: str,
     work: Callable[[], Awaitable[T]],
@@ -99,13 +97,13 @@ async def guarded(
             raise ApiError(Code.UNAUTHENTICATED, NO_CREDENTIAL)
         current_caller.set(caller)
 
-        async def judged() -> T:
+        def judge() -> None:
             cloud.projects.require_enabled(resource, *api)
             if permission and not cloud.policies.allows(caller, permission, resource):
                 raise permission_denied(permission, resource)
-            return await work()
+            cloud.quotas.spend(name, resource)
 
-        return await cloud.faults.around(name, resource, payload, judged)
+        return await cloud.faults.around(name, resource, judge, work)
     except ApiError as error:
         status = error.code.http
         raise

@@ -8,12 +8,15 @@ from __future__ import annotations
 import base64
 import re
 import secrets
+import time
 from collections.abc import Callable, Iterable, Iterator
 
 from google.iam.v1 import policy_pb2
 
+from localcloud.core.clock import Clock
 from localcloud.core.errors import ApiError, Code
 from localcloud.core.identity import Caller
+from localcloud.core.past import reading_the_present
 from localcloud.core.roles import permits
 from localcloud.core.state import Store
 
@@ -30,11 +33,22 @@ def _missing(name: str) -> ApiError:
 class Policies:
     """Read and replaced whole, as Google does; etags make read-modify-write safe."""
 
-    def __init__(self, store: Store, canonical: Callable[[str], str]) -> None:
+    def __init__(self, store: Store, canonical: Callable[[str], str], clock: Clock) -> None:
         """`canonical` names a resource by its project's id where the caller gave the number."""
+        self._fresh = store.records("policies.fresh")  # resource -> grant -> when it counts
+        self._settings = store.records("policies.settings")
+        self._clock = clock
         self._items = store.collection("policies", policy_pb2.Policy, _missing)
         self._canonical = canonical
         self.validators: list[Callable[[str], None]] = []  # each raises for a member that no policy may name
+
+    def configure(self, *, propagation_s: float = 0.0) -> None:
+        """Seconds of Google's time until a new grant counts; until then its policy shows it and it allows nothing."""
+        self._settings.put("iam", {"propagationSeconds": propagation_s})
+
+    @property
+    def propagation_s(self) -> float:
+        return float((self._settings.find("iam") or {}).get("propagationSeconds", 0.0))
 
     def get(self, resource: str) -> policy_pb2.Policy:
         """The policy that stands on this very resource; empty with an etag where none does."""
@@ -61,11 +75,13 @@ class Policies:
         made = policy_pb2.Policy(version=3 if conditional else 1, etag=ETAG_MARK + secrets.token_bytes(7))
         made.bindings.extend(_merged(policy.bindings))
         made.audit_configs.extend(policy.audit_configs)
+        self._delay_grants(self._canonical(resource), current, made)
         return self._items.put(self._canonical(resource), made)
 
     def remove(self, resource: str) -> None:
         """The resource is gone, and its policy with it."""
         self._items.remove(self._canonical(resource))
+        self._fresh.remove(self._canonical(resource))
 
     def rename_member(self, old: str, new: str) -> None:
         """A deleted account's bindings stay, under the name `deleted:…?uid=…`."""
@@ -79,6 +95,7 @@ class Policies:
             if touched:
                 self._items.put(resource, policy)
 
+    @reading_the_present()
     def allows(self, caller: Caller, permission: str, resource: str, parent: str = "") -> bool:
         """Whether any policy on the resource or above it grants the permission to the caller.
 
@@ -89,18 +106,46 @@ class Policies:
         resource = self._canonical(resource)
         return any(
             permits(binding.role, permission)
-            and _names(binding.members, caller)
+            and _names(self._settled(where, binding), caller)
             and _holds(binding.condition.expression, resource)
-            for policy in (*self._above(resource), *self._above(self._canonical(parent)))
+            for where, policy in (*self._above(resource), *self._above(self._canonical(parent)))
             for binding in policy.bindings
         )
 
-    def _above(self, resource: str) -> Iterator[policy_pb2.Policy]:
+    def _above(self, resource: str) -> Iterator[tuple[str, policy_pb2.Policy]]:
         parts = resource.split("/")
         for end in range(len(parts), 0, -1):
             policy = self._items.find("/".join(parts[:end]))
             if policy is not None:
-                yield policy
+                yield "/".join(parts[:end]), policy
+
+    def _delay_grants(self, resource: str, before: policy_pb2.Policy, after: policy_pb2.Policy) -> None:
+        """Remember from when on the grants count that were not there before."""
+        now, wait = time.time(), self.propagation_s / self._clock.speed
+        waiting = {grant: at for grant, at in (self._fresh.find(resource) or {}).items() if at > now}
+        if wait:
+            known = set(_grants(before))
+            waiting.update({grant: now + wait for grant in _grants(after) if grant not in known})
+        if waiting or self._fresh.find(resource) is not None:
+            self._fresh.put(resource, waiting)
+
+    def _settled(self, resource: str, binding: policy_pb2.Binding) -> Iterable[str]:
+        """The members whose grant counts already."""
+        fresh = self._fresh.find(resource)
+        if not fresh:
+            return list(binding.members)
+        now = time.time()
+        if max(fresh.values()) <= now:
+            self._fresh.remove(resource)
+        return [member for member in binding.members if fresh.get(_grant(binding, member), 0) <= now]
+
+
+def _grant(binding: policy_pb2.Binding, member: str) -> str:
+    return f"{binding.role} {binding.condition.expression} {member.lower()}"
+
+
+def _grants(policy: policy_pb2.Policy) -> list[str]:
+    return [_grant(binding, member) for binding in policy.bindings for member in binding.members]
 
 
 def _is_etag(etag: bytes) -> bool:

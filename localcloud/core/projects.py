@@ -7,6 +7,7 @@ import zlib
 from dataclasses import dataclass
 
 from localcloud.core.errors import ApiError, Code, error_info
+from localcloud.core.past import reading_the_present
 from localcloud.core.state import Store
 
 
@@ -49,6 +50,7 @@ class Projects:
         self._save(made)
         return made
 
+    @reading_the_present()
     def find(self, id_or_number: str) -> Project | None:
         record = self._records.find(id_or_number)
         if record is None and id_or_number.isdigit():
@@ -70,6 +72,7 @@ class Projects:
         project = self.find(parts[1])
         return resource if project is None else "/".join(["projects", project.id, *parts[2:]])
 
+    @reading_the_present()
     def all(self) -> list[Project]:
         return [self.get(name) for name, _ in self._records.items()]
 

@@ -13,7 +13,10 @@ from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import Message
 
+from localcloud.core.past import Past
+
 M = TypeVar("M", bound=Message)
+V = TypeVar("V")
 
 
 class Store:
@@ -67,38 +70,46 @@ class Collection(Generic[M]):
         self._store, self._kind, self._message, self._missing = store, kind, message, missing
         self._items: dict[str, M] = {}
         self._children: dict[str, dict[str, None]] = {}  # parent -> names, in order of creation
+        self._past: Past[M] = Past()
         for name, body in store.load(kind):
             self._keep(name, message.FromString(body))
 
     def find(self, name: str) -> M | None:
-        item = self._items.get(name)
+        item = self._past.of(name, self._items.get(name))
         return None if item is None else self._copy(item)
 
     def get(self, name: str) -> M:
         """Raises the service's NOT_FOUND."""
-        item = self._items.get(name)
+        item = self.find(name)
         if item is None:
             raise self._missing(name)
-        return self._copy(item)
+        return item
 
     def put(self, name: str, item: M) -> M:
         """Insert or replace; returns a copy of what is now there."""
+        self._past.changed(name, self._items.get(name))
         self._keep(name, self._copy(item))
         self._store.save(self._kind, name, item.SerializeToString(deterministic=True))
         return self._copy(item)
 
     def remove(self, name: str) -> None:
         """Forget it; a name that is not there is forgotten already."""
-        if self._items.pop(name, None) is not None:
+        if name in self._items:
+            self._past.changed(name, self._items.pop(name))
             self._children.get(parent_of(name), {}).pop(name, None)
             self._store.erase(self._kind, name)
 
     def under(self, parent: str) -> list[M]:
         """The direct children of `parent`, oldest first; `parent` may use `-` for any one segment."""
         if "/-" not in parent:
-            return [self._copy(self._items[name]) for name in self._children.get(parent, ())]
-        pattern = parent.split("/")
-        return [self._copy(item) for name, item in self._items.items() if _fits(parent_of(name), pattern)]
+            found = {name: self._items[name] for name in self._children.get(parent, ())}
+        else:
+            pattern = parent.split("/")
+            found = {name: item for name, item in self._items.items() if _fits(parent_of(name), pattern)}
+        changed = self._past.last_of(lambda name: _fits(parent_of(name), parent.split("/")))
+        if changed is not None:
+            found = _with(found, *changed)
+        return [self._copy(item) for item in found.values()]
 
     def __contains__(self, name: str) -> bool:
         return name in self._items
@@ -125,27 +136,41 @@ class Records:
     def __init__(self, store: Store, kind: str) -> None:
         self._store, self._kind = store, kind
         self._items: dict[str, str] = {name: body.decode() for name, body in store.load(kind)}
+        self._past: Past[str] = Past()
 
     def find(self, name: str) -> dict[str, Any] | None:
-        body = self._items.get(name)
+        body = self._past.of(name, self._items.get(name))
         return None if body is None else json.loads(body)
 
     def put(self, name: str, value: dict[str, Any]) -> None:
         body = json.dumps(value, sort_keys=True)
+        self._past.changed(name, self._items.get(name))
         self._items[name] = body
         self._store.save(self._kind, name, body.encode())
 
     def remove(self, name: str) -> None:
-        if self._items.pop(name, None) is not None:
+        if name in self._items:
+            self._past.changed(name, self._items.pop(name))
             self._store.erase(self._kind, name)
 
     def items(self, prefix: str = "") -> list[tuple[str, dict[str, Any]]]:
-        return [(name, json.loads(body)) for name, body in self._items.items() if name.startswith(prefix)]
+        found = {name: body for name, body in self._items.items() if name.startswith(prefix)}
+        changed = self._past.last_of(lambda name: name.startswith(prefix))
+        if changed is not None:
+            found = _with(found, *changed)
+        return [(name, json.loads(body)) for name, body in found.items()]
 
 
 def parent_of(name: str) -> str:
     """projects/P/locations/L/services/S -> projects/P/locations/L."""
     return name.rsplit("/", 2)[0]
+
+
+def _with(found: dict[str, V], name: str, before: V | None) -> dict[str, V]:
+    """The list before one of its members changed."""
+    if before is None:
+        return {other: value for other, value in found.items() if other != name}
+    return {**found, name: before}
 
 
 def _fits(name: str, pattern: list[str]) -> bool:

@@ -112,7 +112,6 @@ class RestGateway:
             resource=route.resource.format_map(match.variables),
             permission=route.permission,
             api=(service.host, service.title),
-            payload=request.raw_path.encode() + body,
             authorization=_authorization(request),
             reason=request.headers.get(REASON_HEADER, ""),
             work=lambda: route.handler(decoded),

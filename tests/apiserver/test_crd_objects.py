@@ -174,15 +174,15 @@ FULL_STATUS: dict[str, Any] = {
         "id": "r1",
         "revision": "acme-shop-00002",
         "imageDigest": "sha256:0",
-        "migration": {"execution": "e", "state": "Succeeded", "digest": "sha256:0", "logUri": "https://console"},
+        "migration": {"execution": "e", "state": "Succeeded", "imageDigest": "sha256:0", "logUri": "https://console"},
         "startedAt": "2026-10-01T10:00:00Z",
-        "history": [{"id": "r0", "revision": "acme-shop-00001", "imageDigest": "", "result": "Failed", "reason": "X"}],
+        "history": [
+            {"id": "r0", "revision": "acme-shop-00001", "imageDigest": "", "finishedAt": "2026-10-01T10:00:00Z"}
+        ],
     },
     "resources": [{"kind": "SqlInstance", "name": "acme-pg", "state": "Ready", "link": "https://console"}],
-    "operations": [{"name": "op", "kind": "Create", "resource": "acme-pg", "startedAt": "2026-10-01T10:00:00Z"}],
-    "plan": [{"action": "Update", "kind": "Service", "name": "acme-shop", "fields": ["scaling"]}],
-    "drift": {"lastDetected": "2026-10-01T10:00:00Z", "fields": ["Service acme-shop scaling"]},
-    "connections": {"peak": 48, "limit": 100},
+    "operations": [{"name": "op", "service": "sql", "resource": "acme-pg", "startedAt": "2026-10-01T10:00:00Z"}],
+    "database": {"instance": "acme-pg", "name": "shop"},
 }
 
 

@@ -54,6 +54,12 @@ class World:
         query = [("fieldManager", "kubectl"), ("fieldValidation", "Strict"), ("force", "true")]
         return await self._call("PATCH", path, body, "application/apply-patch+yaml", query)
 
+    async def create(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        """As `kubectl create --validate=strict` does. Raises Refused."""
+        return await self._call(
+            "POST", self._path(manifest["kind"]), manifest, "application/json", [("fieldValidation", "Strict")]
+        )
+
     async def patch(self, kind: str, name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
         """A merge patch. Raises Refused."""
         return await self._call("PATCH", f"{self._path(kind)}/{name}", changes, "application/merge-patch+json")

@@ -94,7 +94,7 @@ async def test_env_is_all_that_a_client_needs(shell: Shell) -> None:
         env={"PATH": os.environ["PATH"], "HOME": str(shell.folder)},
     )
     output, _ = await asyncio.wait_for(process.communicate(), DEADLINE_S)
-    assert output.decode() == "nuages-demo 200\n"
+    assert output.decode() == "demo 200\n"
 
 
 async def test_two_run_side_by_side(shell: Shell, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_every_exception_of_googles_library_is_classified(kind: type[google.Goog
     """A client error that only a changed request mends is never tried for ever; a new class shows here."""
     found = classify(kind("x"))
     code = getattr(kind, "code", None)
-    healing = {408, 409, 412, 429, 499}
+    healing = {401, 408, 409, 412, 429, 499}  # 401: the next token is fresh
     if code is not None and 400 <= int(code) < 500 and int(code) not in healing and kind not in UNKNOWN_CLIENT_ERRORS:
         assert not isinstance(found, errors.Transient), kind
 

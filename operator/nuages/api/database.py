@@ -98,7 +98,9 @@ class CreateInstance(Part):
         defaults.DELETION_PROTECTION, description="Google refuses to delete it. Default: true."
     )
     ip: Literal["Auto", "Private", "Public"] = Field(
-        defaults.DATABASE_IP, description="Auto: private where the tenant has private services access, else public."
+        defaults.DATABASE_IP,
+        description="Private adds an address in the tenant's network; Auto does where it has private services access. "
+        "The app itself uses Cloud Run's socket, which needs the public one.",
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from nuages.api.app import DjangoApp
@@ -16,9 +16,10 @@ from nuages.api.group import API_VERSION, TENANT_NAME
 from nuages.api.rules import RULE_BROKEN, Part
 from nuages.api.status import DjangoAppStatus
 from nuages.api.tenant import DjangoTenant
-from nuages.api.values import DNS_LABEL_FORM
+from nuages.api.values import DNS_LABEL_FORM, VariableName
 
 Model = TypeVar("Model", bound=Part)
+_VARIABLE_NAME: TypeAdapter[str] = TypeAdapter(VariableName)
 
 
 class InvalidSpec(ValueError):
@@ -43,6 +44,16 @@ def parse_tenant(obj: Mapping[str, Any]) -> DjangoTenant:
             f"The namespace {tenant.deployment_id} begins with no letter, as Google's names must. Set a deploymentId.",
         )
     return tenant
+
+
+def fault_of_variable(name: str) -> str:
+    """What is wrong with a variable's name that no admission has seen: cause and remedy, "" where nothing is."""
+    try:
+        _VARIABLE_NAME.validate_python(name)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        return str(first.get("ctx", {}).get("cause") or _sentence(first["type"], first.get("ctx", {})))
+    return ""
 
 
 def default_tenant(namespace: str, spec: Mapping[str, Any]) -> DjangoTenant:

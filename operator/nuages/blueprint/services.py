@@ -7,7 +7,7 @@ from nuages.blueprint.blueprint import Capability
 from nuages.blueprint.scope import Scope
 from nuages.desired.iam import ProjectService
 
-NEEDED = ("iam", "iamcredentials", "run", "secretmanager", "storage", "logging")
+NEEDED = ("cloudresourcemanager", "iam", "iamcredentials", "logging", "run", "secretmanager", "storage")
 
 
 def services(scope: Scope) -> Capability:

@@ -105,6 +105,7 @@ async def _plan_one(
 
 async def whole_plan(work: Pass) -> Plan:
     """What provision would do, and what the release would."""
+    await project_number(work.tenant, work.cloud)
     live = await look_at_service(work)
     image = await image_of(work, live)
     facts = await gather(work.app, work.tenant, work.cluster, work.cloud, work.settings.operator_image, image, 0.0)

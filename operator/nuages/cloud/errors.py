@@ -2,6 +2,7 @@
 
 CloudError
 ├── Transient            try again later: 429, 500, 502, 503, 504, lost connections, and whatever is unknown
+│   └── Unreachable      a host that no connection can be made to: its name, or the way there
 ├── Conflict             observe again: stale etag, already exists, another operation in progress
 ├── NotFound             it is not there
 ├── Propagating          a fresh service account or grant is not known everywhere yet: wait, bounded
@@ -36,6 +37,10 @@ class CloudError(Exception):
 
 class Transient(CloudError):
     """Worth trying again with backoff."""
+
+
+class Unreachable(Transient):
+    """No connection: the host's name leads nowhere, nothing listens there, or the proxy found no way."""
 
 
 class Conflict(CloudError):
@@ -81,8 +86,10 @@ def classify(error: Exception) -> CloudError:
         return Conflict(message)
     if isinstance(error, google.FailedPrecondition):
         return Conflict(message) if "etag" in message.lower() else Invalid(message)
-    if isinstance(error, google.BadRequest | google.MethodNotImplemented | google.Unauthorized):
+    if isinstance(error, google.BadRequest | google.MethodNotImplemented):
         return Propagating(message) if ACCOUNT_MISSING.search(message) else Invalid(message)
+    if isinstance(error, google.Unauthorized):  # a token that ran out on its way: the next one is fresh
+        return Transient(message)
     if isinstance(error, asyncio.TimeoutError | auth.TransportError):
         return Transient(message or "the call took too long")
     if isinstance(error, auth.RefreshError):

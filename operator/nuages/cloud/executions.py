@@ -49,6 +49,16 @@ class JobRuns:
         found = await self._call.or_none(self._executions.get_execution, {"name": name})
         return None if found is None else await self._seen(found)
 
+    async def running(self, job: RunJob) -> Execution | None:
+        """The job's newest execution, by whatever token, where it is under way."""
+        there = await self._jobs.observe(job.name)
+        if there is None or not there.outputs["latest_execution"] or there.outputs["latest_has_ended"] == "true":
+            return None
+        name = f"{job.name}/executions/{there.outputs['latest_execution']}"
+        found = await self._call.or_none(self._executions.get_execution, {"name": name})
+        seen = None if found is None else await self._seen(found)
+        return seen if seen is not None and seen.state == "Running" else None
+
     async def start(self, job: RunJob, token: str) -> Operation | None:
         """Create or change the job, with the token; None where the token was used already. Raises Conflict."""
         there = await self._jobs.observe(job.name)

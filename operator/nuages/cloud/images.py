@@ -15,7 +15,7 @@ import aiohttp
 
 from nuages.cloud.call import Call
 from nuages.cloud.credentials import Identity
-from nuages.cloud.errors import CloudError, Invalid, NotFound, PermissionDenied, Transient
+from nuages.cloud.errors import CloudError, Invalid, NotFound, PermissionDenied, Transient, Unreachable
 
 INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
@@ -115,8 +115,10 @@ class _Registry:
             if status == 401 and challenge and not self._authorization:
                 self._authorization = f"Bearer {await self._anonymous(challenge, timeout)}"
                 status, answer, _challenge = await self._fetch(request, timeout)
+        except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError) as error:
+            raise Unreachable(f"{self._place.host} does not answer: {_obstacle(error)}") from error
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise Transient(f"{self._place.host} does not answer: {error or type(error).__name__}") from error
+            raise Transient(f"{self._place.host} does not answer: {type(error).__name__}") from error
         if status != 200:
             raise self._failure(status, answer.content)
         if answer.digest and answer.digest != _digest(answer.content):
@@ -163,6 +165,13 @@ class _Registry:
         if status == 429 or status >= 500:
             return Transient(said or f"{place.host} answered {status}")
         return Invalid(said or f"{place.host} answered {status}")
+
+
+def _obstacle(error: aiohttp.ClientConnectorError | aiohttp.ClientHttpProxyError) -> str:
+    """Without addresses of objects and ports of proxies: the same words as long as it is the same."""
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"the proxy found no way to it ({error.status} {error.message})"
+    return error.os_error.strerror or type(error.os_error).__name__
 
 
 def _for_platform(index: Mapping[str, Any], reference: str) -> str:

@@ -15,6 +15,11 @@ DEFAULT_PORT = 8080
 LATEST = run.TrafficTargetAllocationType.TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST
 BY_REVISION = run.TrafficTargetAllocationType.TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION
 FAILED = run.Condition.State.CONDITION_FAILED
+ENDED = (
+    run.ExecutionReference.CompletionStatus.EXECUTION_SUCCEEDED,
+    run.ExecutionReference.CompletionStatus.EXECUTION_FAILED,
+    run.ExecutionReference.CompletionStatus.EXECUTION_CANCELLED,
+)
 
 # The parts of the template that are ours: all of these, and nothing else of it, go with a new revision.
 TEMPLATE = (*runtemplate.SHARED, "revision", "labels", "scaling", "max_instance_request_concurrency")
@@ -102,7 +107,9 @@ def observed_job(found: run.Job) -> Observed[RunJob]:
         template=runtemplate.from_pb(template.template, project, labels),
     )
     readiness, message, reason = _readiness(found)
-    outputs = {"latest_execution": _last(found.latest_created_execution.name)}
+    latest = found.latest_created_execution
+    has_ended = latest.completion_status in ENDED
+    outputs = {"latest_execution": _last(latest.name), "latest_has_ended": str(has_ended).lower()}
     return Observed(state, readiness, message, reason, outputs, found.etag)
 
 

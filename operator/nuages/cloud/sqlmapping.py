@@ -67,9 +67,11 @@ def _backups(desired: SqlInstance) -> dict[str, Any]:
 
 
 def _addresses(desired: SqlInstance) -> dict[str, Any]:
-    """A public address lets in connectors alone, which bring an identity; no network is ever authorized."""
+    """Always a public address, which Cloud Run's own socket needs (lessons.md, section 4, item 8); no network is ever
+    authorized to use it. Without a private one it lets in connectors alone, which bring an identity.
+    """
     if desired.private_network:
-        return {"ip_configuration": {"ipv4_enabled": False, "private_network": desired.private_network}}
+        return {"ip_configuration": {"ipv4_enabled": True, "private_network": desired.private_network}}
     return {"ip_configuration": {"ipv4_enabled": True}, "connector_enforcement": "REQUIRED"}
 
 

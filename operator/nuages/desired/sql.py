@@ -35,7 +35,7 @@ class SqlInstance(Resource):
     query_insights: bool
     flags: tuple[tuple[str, str], ...]  # sorted by name
     deletion_protection: bool
-    private_network: str = ""  # full name of the network, "" for a public address that only connectors may use
+    private_network: str = ""  # full name of the network of a second, private address; "" for none
     labels: tuple[tuple[str, str], ...] = ()
 
     @property

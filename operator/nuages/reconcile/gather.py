@@ -7,10 +7,12 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from nuages.api.app import DjangoApp
 from nuages.api.tenant import DjangoTenant, instance_of
+from nuages.api.validate import fault_of_variable
 from nuages.blueprint.facts import ExistingInstance, Facts, ImageFacts
 from nuages.cloud import errors
 from nuages.cloud.access import CloudAccess
-from nuages.desired.resource import Owner
+from nuages.desired.iam import ServiceAccount
+from nuages.desired.resource import Owner, Resource
 from nuages.desired.secretmanager import Copied, Secret
 from nuages.desired.sql import ExistingSqlInstance, SqlInstance
 from nuages.reconcile import reasons
@@ -31,10 +33,9 @@ async def gather(
 
     A deletion needs nothing of what the spec names: the namespace's Secrets may be gone before the app.
     """
-    try:
-        number = await cloud.projects.number(tenant.spec.project)
-    except errors.CloudError as error:
-        raise of_error(error, f"DjangoTenant spec.project: {tenant.spec.project}", cloud.identity.principal) from error
+    number = await project_number(tenant, cloud)
+    if not app.is_deleting:
+        await _check_named(app, tenant, cloud, max_age)
     return Facts(
         project_number=number,
         operator_image=operator_image,
@@ -44,6 +45,21 @@ async def gather(
         kubernetes_secrets={} if app.is_deleting else await _secret_fingerprints(app, cluster),
         config_maps={} if app.is_deleting else await _config_maps(app, cluster),
     )
+
+
+async def project_number(tenant: DjangoTenant, cloud: CloudAccess) -> str:
+    """Of the tenant's project; Google does not tell strangers whether it is there. Raises Trouble."""
+    project, who = tenant.spec.project, cloud.identity.principal or "the operator's identity"
+    try:
+        return await cloud.projects.number(project)
+    except (errors.PermissionDenied, errors.NotFound) as error:
+        raise Trouble(
+            reasons.PERMISSION_DENIED,
+            f"DjangoTenant spec.project: {who} lacks resourcemanager.projects.get in {project}, or there is no such "
+            f'project. Grant it the roles of an operator there, or correct the id. Google says: "{error.cause}".',
+        ) from error
+    except errors.CloudError as error:
+        raise of_error(error, f"DjangoTenant spec.project: {project}", who) from error
 
 
 async def resolve_image(app: DjangoApp, cloud: CloudAccess) -> ImageFacts:
@@ -56,11 +72,23 @@ async def resolve_image(app: DjangoApp, cloud: CloudAccess) -> ImageFacts:
             reasons.IMAGE_NOT_FOUND,
             f'spec.image: {reference} is not in its registry. Push it or correct the tag. It says: "{error.cause}".',
         ) from error
-    except (errors.PermissionDenied, errors.Invalid) as error:
+    except errors.Invalid as error:
+        raise Trouble(
+            reasons.IMAGE_UNUSABLE,
+            f"spec.image: Cloud Run cannot use {reference}. Push an image for linux/amd64, or correct the name. It "
+            f'says: "{error.cause}".',
+        ) from error
+    except errors.PermissionDenied as error:
         raise Trouble(
             reasons.IMAGE_UNREACHABLE,
             f"spec.image: the registry of {reference} refused the operator. Grant it roles/artifactregistry.reader, or "
             f'correct the name. It says: "{error.cause}".',
+        ) from error
+    except errors.Unreachable as error:  # a misspelt host, more often than not: Stalled, and tried again all the same
+        raise Trouble(
+            reasons.IMAGE_UNREACHABLE,
+            f"spec.image: no connection to the registry of {reference}. Correct the name, or open the operator's way "
+            f'to it. It says: "{error.cause}".',
         ) from error
     except errors.CloudError as error:
         raise Trouble(
@@ -69,6 +97,43 @@ async def resolve_image(app: DjangoApp, cloud: CloudAccess) -> ImageFacts:
             stalled=False,
         ) from error
     return ImageFacts(found.reference, found.digest, found.working_dir, found.user)
+
+
+async def _check_named(app: DjangoApp, tenant: DjangoTenant, cloud: CloudAccess, max_age: float) -> None:
+    """What of the tenant's project the spec names besides the instance is there. Raises Trouble."""
+    project = tenant.spec.project
+    email = app.spec.service_account.existing
+    # Only those of the project are known to be readable; another project's account shows when it is used.
+    if email and email.endswith(f"@{project}.iam.gserviceaccount.com"):
+        field = "spec.serviceAccount.existing"
+        if not await _is_there(ServiceAccount, email, field, project, cloud, max_age):
+            raise Trouble(
+                reasons.ACCOUNT_NOT_FOUND,
+                f"{field}: {email} is not in project {project}. Create it or correct the address.",
+            )
+    for index, entry in enumerate(app.spec.env):
+        if entry.secret is None:
+            continue
+        field = f"spec.env[{index}].secret"
+        if not await _is_there(Secret, entry.secret.name, field, project, cloud, max_age):
+            raise Trouble(
+                reasons.SECRET_MISSING,
+                f"{field}: secret {entry.secret.name} is not in Secret Manager of project {project}. Create it or "
+                "correct the name.",
+            )
+
+
+async def _is_there(
+    kind: type[Resource], id_: str, field: str, project: str, cloud: CloudAccess, max_age: float
+) -> bool:
+    """By the project's list; what an old one lacks may have been made since. Raises Trouble."""
+    try:
+        for age in (max_age, 0.0):
+            if any(item.state.id == id_ for item in await cloud.inventory.list(kind, f"projects/{project}", age)):
+                return True
+    except errors.CloudError as error:
+        raise of_error(error, field, cloud.identity.principal) from error
+    return False
 
 
 async def _existing_instance(
@@ -82,6 +147,8 @@ async def _existing_instance(
     full_name = f"projects/{tenant.spec.project}/instances/{name}"
     try:
         found = await cloud.inventory.get(ExistingSqlInstance, full_name, max_age, max_age)
+        if found is None and not app.is_deleting:  # a snapshot may not prove that something is to be done
+            found = await cloud.inventory.get(ExistingSqlInstance, full_name, 0.0, 0.0)
     except errors.CloudError as error:
         raise of_error(error, f"{named_by}: {name}", cloud.identity.principal) from error
     if found is None and app.is_deleting:
@@ -135,6 +202,11 @@ async def _config_maps(app: DjangoApp, cluster: Cluster) -> dict[str, Mapping[st
                 "Create it or correct the name.",
             )
         found[name] = dict(body.get("data") or {})
+        for key in sorted(found[name]):
+            if fault := fault_of_variable(key):
+                raise Trouble(
+                    reasons.CONFIG_MAP_INVALID, f'spec.envFrom[{index}].configMap: {name} has the key "{key}". {fault}'
+                )
     return found
 
 

@@ -14,7 +14,8 @@ from nuages.cloud.driver import Observed
 from nuages.desired.resource import Resource
 from nuages.desired.run import RunService
 from nuages.reconcile.execute import Executor
-from nuages.reconcile.gather import gather, resolve_image
+from nuages.reconcile.gather import gather, project_number, resolve_image
+from nuages.reconcile.permissions import check_permissions
 from nuages.reconcile.pin import pinned
 from nuages.reconcile.plan import Plan, Sight, make_plan
 from nuages.reconcile.report import Report
@@ -28,6 +29,7 @@ ADOPT = "nuages.dev/adopt"
 
 async def provision(work: Pass, report: Report) -> Report:
     """Compose, observe, plan, execute. Raises Trouble."""
+    await project_number(work.tenant, work.cloud)  # asked once: a project out of reach is told as such
     live = await look_at_service(work)
     image = await image_of(work, live)
     facts = await gather(
@@ -39,6 +41,7 @@ async def provision(work: Pass, report: Report) -> Report:
         first = blueprint.problems[0]
         raise Trouble(first.reason, first.message)
     plan = await make(work, blueprint.resources)
+    await check_permissions(work, plan, is_first=live is None)
     executor = Executor(work.cloud.drivers, work.cloud.inventory, adopts(work))
     results = await executor.execute(plan, work.underway)
     return replace(report, blueprint=blueprint, plan=plan, results=results, live=live)

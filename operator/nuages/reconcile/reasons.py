@@ -22,8 +22,9 @@ LEAVING_DATABASE, DELETING, PAUSED = "LeavingDatabase", "Deleting", "Paused"
 INVALID_SPEC, NOT_ALLOWED = "InvalidSpec", "NotAllowed"
 TENANT_MISSING, TENANT_INVALID = "TenantMissing", "TenantInvalid"
 NAME_CONFLICT, IMMUTABLE_FIELD = "NameConflict", "ImmutableField"
-IMAGE_NOT_FOUND, IMAGE_UNREACHABLE = "ImageNotFound", "ImageUnreachable"
-INSTANCE_NOT_FOUND = "InstanceNotFound"
+IMAGE_NOT_FOUND, IMAGE_UNREACHABLE, IMAGE_UNUSABLE = "ImageNotFound", "ImageUnreachable", "ImageUnusable"
+INSTANCE_NOT_FOUND, ACCOUNT_NOT_FOUND = "InstanceNotFound", "ServiceAccountNotFound"
+CONFIG_MAP_INVALID = "ConfigMapInvalid"
 SECRET_MISSING, SECRET_KEY_MISSING, CONFIG_MAP_MISSING = "SecretMissing", "SecretKeyMissing", "ConfigMapMissing"
 PERMISSION_DENIED, API_DISABLED, QUOTA_EXCEEDED = "PermissionDenied", "ApiDisabled", "QuotaExceeded"
 REFUSED_BY_GOOGLE, RESOURCE_FAILED = "RefusedByGoogle", "ResourceFailed"
@@ -150,15 +151,38 @@ _WRONG_INPUT = (
     Reason(
         IMAGE_UNREACHABLE,
         Kind.STALLED,
-        "The registry refused the operator. With Reconciling: it did not answer, and is tried again.",
+        "The registry refused the operator, or is not to be reached. With Reconciling: it is tried again.",
         "Grant the operator roles/artifactregistry.reader, or correct the name.",
+    ),
+    Reason(
+        IMAGE_UNUSABLE,
+        Kind.STALLED,
+        "The registry has the image, but Cloud Run could not run it.",
+        "Push an image for linux/amd64.",
     ),
     Reason(
         INSTANCE_NOT_FOUND, Kind.STALLED, "The existing Cloud SQL instance is not there.", "Create it, or name another."
     ),
-    Reason(SECRET_MISSING, Kind.STALLED, "A Kubernetes Secret of `spec.env` is not there.", "Create it."),
+    Reason(
+        ACCOUNT_NOT_FOUND,
+        Kind.STALLED,
+        "The service account of `spec.serviceAccount.existing` is not there.",
+        "Create it, or correct the e-mail address.",
+    ),
+    Reason(
+        SECRET_MISSING,
+        Kind.STALLED,
+        "A secret of `spec.env` is not there: in the namespace, or in Secret Manager.",
+        "Create it, or correct the name.",
+    ),
     Reason(SECRET_KEY_MISSING, Kind.STALLED, "A Kubernetes Secret has no such key.", "Add it, or name another."),
     Reason(CONFIG_MAP_MISSING, Kind.STALLED, "A ConfigMap of `spec.envFrom` is not there.", "Create it."),
+    Reason(
+        CONFIG_MAP_INVALID,
+        Kind.STALLED,
+        "A key of a ConfigMap of `spec.envFrom` cannot be a variable of the app.",
+        "Rename the key.",
+    ),
 )
 
 _REFUSED = (
@@ -252,6 +276,13 @@ _VERDICTS = (
         "Another migration has held the lock for 10 minutes.",
         "End it, then annotate `nuages.dev/retry-migration`.",
     ),
+    Reason(
+        "MigrationLockTimeout",
+        Kind.STALLED,
+        "Another session kept a table locked for longer than `spec.migrations.lockTimeoutSeconds`, five times.",
+        "End that session, then annotate `nuages.dev/retry-migration`.",
+    ),
+    Reason("DjangoMissing", Kind.STALLED, "The image's Python has no Django.", "Release an image that has."),
 )
 
 _EVENTS = (

@@ -3,6 +3,7 @@
 They ride as the argument of `python -c` and know nothing but Django (3.2 or later) and the environment.
 """
 
+import importlib.util
 import json
 import os
 import re
@@ -13,6 +14,8 @@ def settings_module():
     """The environment's, else the default in manage.py; imports start beside it, as when Python runs that file."""
     manage = os.environ.get("NUAGES_MANAGE", "manage.py")
     sys.path.insert(0, os.path.dirname(os.path.abspath(manage)))
+    if importlib.util.find_spec("django") is None:
+        tell("DjangoMissing", "spec.image: its Python has no Django. Use an image that has, or set django.manage.", 17)
     if not os.environ.get("DJANGO_SETTINGS_MODULE"):
         source = ""
         if os.path.exists(manage):

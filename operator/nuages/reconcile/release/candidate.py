@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
 
+from nuages.cloud import errors
 from nuages.cloud.access import CloudAccess
 from nuages.cloud.driver import Observed, Readiness
 from nuages.desired.run import RunService, TrafficTarget
@@ -12,6 +14,7 @@ from nuages.reconcile.release.outcome import DONE, Done, Failed, Outcome, Waitin
 from nuages.reconcile.release.release import CANDIDATE_TAG, Release
 
 LINES = 20
+NAME_TAKEN = "with different configuration already exists"  # behaviour.md, section 1
 
 
 async def candidate(release: Release, cloud: CloudAccess) -> Outcome:
@@ -26,7 +29,12 @@ async def candidate(release: Release, cloud: CloudAccess) -> Outcome:
     if live.readiness is Readiness.BUSY:
         return Waiting(reasons.DEPLOYING_CANDIDATE, f"{release.revision} is starting.")
     if live.state.revision != release.revision:
-        return await _deploy(release, live, cloud)
+        try:
+            return await _deploy(release, live, cloud)
+        except errors.Conflict as error:
+            if NAME_TAKEN not in error.cause:
+                raise
+            return await _deploy(await _under_free_name(release, cloud), live, cloud)
     if live.outputs.get("latest_ready_revision") == release.revision:
         return DONE
     return await _failure(release, live, cloud)
@@ -44,6 +52,13 @@ async def _deploy(release: Release, live: Observed[RunService], cloud: CloudAcce
     operation = await driver.update(wanted, live, paths)
     cloud.inventory.forget(wanted.name)
     return Waiting(reasons.DEPLOYING_CANDIDATE, f"{release.revision} is being deployed.", operation)
+
+
+async def _under_free_name(release: Release, cloud: CloudAccess) -> Release:
+    """Back to what was released before: a kept revision has the name, and not all of what it would have today."""
+    taken = {item.name for item in await cloud.revisions.list(release.service.name)}
+    later = (replace(release, attempt=number) for number in count(release.attempt + 1))
+    return next(release for release in later if release.revision not in taken)
 
 
 async def _failure(release: Release, live: Observed[RunService], cloud: CloudAccess) -> Failed:

@@ -46,6 +46,10 @@ async def _try(run: Run, cloud: CloudAccess) -> Outcome:
         token = run.token if attempt == 0 else f"{run.token}-{attempt + 1}"
         execution = await cloud.runs.find(run.job, token)
         if execution is None:
+            other = await cloud.runs.running(run.job)
+            if other is not None:  # of an earlier spec, or somebody's own: never two at once
+                message = f"{run.what} waits for an earlier execution to end."
+                return Waiting(run.reason_running, message, None, other.name, other.log_uri)
             operation = await cloud.runs.start(run.job, token)
             name = f"{run.job.id}-{token}"
             return Waiting(run.reason_running, f"{run.what} has begun.", operation, name)

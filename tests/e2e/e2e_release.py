@@ -1,0 +1,190 @@
+"""One deployed app over its releases: what is applied, and what Google Cloud shows of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+from e2e_browser import Browser
+from e2e_world import POLL_S, READY_S, World
+from google.cloud import run_v2
+from google.cloud.secretmanager_v1 import SecretManagerServiceAsyncClient
+from google.cloud.sqladmin_v1 import SqlInstancesServiceAsyncClient
+
+GROUP_VERSION = "nuages.dev/v1alpha1"
+SQL_READY_S = 900.0
+REQUESTS_A_SECOND = 50
+
+
+@dataclass
+class Deployment:
+    """A DjangoApp by name; `spec` is what was applied last."""
+
+    world: World
+    name: str
+    spec: dict[str, Any] = field(default_factory=dict)
+
+    async def apply(self, **changes: Any) -> dict[str, Any]:
+        """The spec with these fields changed; None takes one away."""
+        self.spec = {key: value for key, value in {**self.spec, **changes}.items() if value is not None}
+        metadata = {"name": self.name}
+        body = {"apiVersion": GROUP_VERSION, "kind": "DjangoApp", "metadata": metadata, "spec": self.spec}
+        return await self.world.apply(body)
+
+    async def release(self, **changes: Any) -> dict[str, Any]:
+        """Apply and wait until the app is Ready for it."""
+        await self.apply(**changes)
+        return await self.world.wait(self.name)
+
+    async def stalled(self, reason: str = "", **changes: Any) -> dict[str, str]:
+        """Apply and wait for Stalled; the condition."""
+        await self.apply(**changes)
+        app = await self.world.wait(self.name, "Stalled", reason=reason)
+        found: dict[str, str] = condition(app, "Stalled")
+        return found
+
+    async def status(self) -> dict[str, Any]:
+        return dict((await self.world.app(self.name))["status"])
+
+    async def image(self, version: str) -> str:
+        return await self.world.site.image("shop", version)
+
+    @property
+    def service_name(self) -> str:
+        site = self.world.site
+        return f"projects/{site.project}/locations/{site.region}/services/{self.world.google_id(self.name)}"
+
+    def job_name(self, part: str) -> str:
+        return f"{self.service_name.replace('/services/', '/jobs/')}-{part}"
+
+    async def service(self) -> run_v2.Service:
+        return await self.world.google(run_v2.ServicesAsyncClient).get_service(name=self.service_name)
+
+    async def environment(self) -> dict[str, run_v2.EnvVar]:
+        """Of the newest template, by name."""
+        return {item.name: item for item in (await self.service()).template.containers[0].env}
+
+    async def executions(self, part: str = "migrate") -> list[run_v2.Execution]:
+        """Of one of the app's jobs, oldest first; none where there is no job."""
+        listed = self.world.google(run_v2.ExecutionsAsyncClient)
+        found = [item async for item in await listed.list_executions(parent=self.job_name(part))]
+        return sorted(found, key=lambda item: str(item.create_time))
+
+    async def revisions(self) -> set[str]:
+        listed = self.world.google(run_v2.RevisionsAsyncClient)
+        found = await listed.list_revisions(parent=self.service_name)
+        return {item.name.rpartition("/")[2] async for item in found}
+
+    async def browser(self) -> Browser:
+        return await self.world.browser(await self.world.app(self.name))
+
+    async def secret(self, part: str, version: str = "latest") -> str:
+        """A payload, as the project's owner reads it."""
+        secrets = self.world.google(SecretManagerServiceAsyncClient)
+        name = f"projects/{self.world.site.project}/secrets/{self.world.google_id(self.name, part)}"
+        return (await secrets.access_secret_version(name=f"{name}/versions/{version}")).payload.data.decode()
+
+    @asynccontextmanager
+    async def database(self, local: Any) -> AsyncIterator[psycopg.AsyncConnection]:
+        """A session as the app's own role, in autocommit mode."""
+        environment = await self.environment()
+        host = environment["DB_HOST"].value.removeprefix("/cloudsql/")
+        async with await psycopg.AsyncConnection.connect(
+            host=str(local.cloud.runtime.databases.socket_dir(host)),
+            user=environment["DB_USER"].value,
+            dbname=environment["DB_NAME"].value,
+            password=await self.secret(f"db-password-{environment['DB_USER'].value[-1]}"),
+            autocommit=True,
+        ) as connection:
+            yield connection
+
+
+@dataclass
+class Answers:
+    """What a client that asks all the time was answered: everything but 200, and how many in all."""
+
+    bad: list[str] = field(default_factory=list)
+    count: int = 0
+
+
+@asynccontextmanager
+async def polling(deployed: Deployment, path: str = "/") -> AsyncIterator[Answers]:
+    """Fifty requests a second through the front door, for as long as the block lasts."""
+    answers, browser = Answers(), await deployed.browser()
+
+    async def one() -> None:
+        try:
+            page = await browser.get(path, follow=False)
+            said = "" if page.status == 200 else f"{page.status} {page.text[:200]}"
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}"
+        answers.count += 1
+        if said:
+            answers.bad.append(said)
+
+    async def ask() -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        async with asyncio.TaskGroup() as group:
+            while not done.is_set():
+                group.create_task(one())
+                due = max(due + 1 / REQUESTS_A_SECOND, loop.time())
+                await asyncio.sleep(due - loop.time())
+
+    done = asyncio.Event()
+    client = asyncio.create_task(ask())
+    try:
+        yield answers
+    finally:
+        done.set()
+        await client
+
+
+def condition(app: Mapping[str, Any], type_: str) -> dict[str, Any]:
+    """One condition of an app; empty where it has none of that type."""
+    return next((dict(item) for item in app["status"].get("conditions", ()) if item["type"] == type_), {})
+
+
+def served(status: Mapping[str, Any]) -> dict[str, int]:
+    """Percent by revision, without those that only a tag leads to."""
+    return {target["revision"]: target["percent"] for target in status["traffic"] if target["percent"]}
+
+
+async def eventually(holds: Callable[[], Any], what: str, timeout: float = READY_S) -> Any:
+    """What `holds` returns once it is true; it may be a coroutine function."""
+    deadline = time.monotonic() + timeout
+    while True:
+        found = holds()
+        if asyncio.iscoroutine(found):
+            found = await found
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"{what}: not within {timeout:.0f} s"
+        await asyncio.sleep(POLL_S)
+
+
+async def shared_instance(world: World, name: str) -> None:
+    """A PostgreSQL 15 instance as a platform team makes it, and a tenant whose apps are on it."""
+    instances, project = world.google(SqlInstancesServiceAsyncClient), world.site.project
+    settings = {
+        "tier": "db-custom-1-3840",
+        "edition": "ENTERPRISE",
+        "database_flags": [{"name": "max_connections", "value": "200"}],
+    }
+    body = {"name": name, "database_version": "POSTGRES_15", "region": world.site.region, "settings": settings}
+    await instances.insert(request={"project": project, "body": body})
+
+    async def runs() -> bool:
+        found = await instances.get(request={"project": project, "instance": name})
+        return bool(found.state.name == "RUNNABLE")
+
+    await eventually(runs, f"instance {name}", SQL_READY_S)
+    spec = {"project": project, "region": world.site.region, "database": {"existing": name}}
+    await world.apply(
+        {"apiVersion": GROUP_VERSION, "kind": "DjangoTenant", "metadata": {"name": "default"}, "spec": spec}
+    )

@@ -1,0 +1,368 @@
+"""Faults, delays and quotas, as Google's own clients meet them over gRPC, and as bare HTTP shows them."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+from google.api_core import exceptions
+from google.cloud import iam_admin_v1, run_v2
+from google.cloud.secretmanager_v1 import SecretManagerServiceAsyncClient as Secrets
+from google.iam.v1 import policy_pb2
+from google.rpc import error_details_pb2
+
+from localcloud.core.errors import ApiError, Code
+from localcloud.core.faults import Fault, Kind
+from localcloud.localcloud import LocalCloud
+
+PARENT = "projects/demo"
+KEY = f"{PARENT}/secrets/key"
+AUTOMATIC = {"replication": {"automatic": {}}}
+EMAIL = "web-app@demo.iam.gserviceaccount.com"
+BEARER = {"Authorization": "Bearer any"}
+DEADLINE_S = 10.0
+
+
+@pytest.fixture
+async def http(simulated: LocalCloud) -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(simulated.rest, headers=BEARER) as session:
+        yield session
+
+
+@pytest.fixture
+def secrets(simulated: LocalCloud, clients: Any) -> Secrets:
+    client: Secrets = clients(Secrets)
+    return client
+
+
+async def _make(secrets: Secrets, **secret: Any) -> Any:
+    return await secrets.create_secret(
+        request={"parent": PARENT, "secret_id": "key", "secret": {**AUTOMATIC, **secret}}, retry=None
+    )
+
+
+async def _relabel(secrets: Secrets, value: str) -> None:
+    changed = {"name": KEY, "labels": {"a": value}}
+    await secrets.update_secret(request={"secret": changed, "update_mask": {"paths": ["labels"]}})
+
+
+async def _account(clients: Any) -> Any:
+    api = clients(iam_admin_v1.IAMAsyncClient)
+    return await api.create_service_account(request={"name": PARENT, "account_id": "web-app"}, retry=None)
+
+
+async def _denied_to(client: Secrets) -> bool:
+    try:
+        await client.get_secret(name=KEY, retry=None)
+    except exceptions.PermissionDenied:
+        return True
+    return False
+
+
+async def _until(what: Any) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not await what():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
+# errors
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        (Code.RESOURCE_EXHAUSTED, exceptions.ResourceExhausted),
+        (Code.INTERNAL, exceptions.InternalServerError),
+        (Code.UNAVAILABLE, exceptions.ServiceUnavailable),
+        (Code.PERMISSION_DENIED, exceptions.PermissionDenied),
+        (Code.ABORTED, exceptions.Aborted),
+        (Code.ALREADY_EXISTS, exceptions.AlreadyExists),
+    ],
+)
+async def test_a_call_fails_as_told_and_does_nothing(
+    simulated: LocalCloud, secrets: Secrets, http: aiohttp.ClientSession, code: Code, error: type[Exception]
+) -> None:
+    """Over gRPC and REST alike; the next call is as usual."""
+    simulated.faults.add(Fault("*.CreateSecret", Kind.FAIL, ApiError(code, "As told."), times=2))
+    with pytest.raises(error, match=r"As told\."):
+        await _make(secrets)
+    async with http.post("/v1/projects/demo/secrets?secretId=key", json=AUTOMATIC) as response:
+        assert (response.status, (await response.json())["error"]["message"]) == (code.http, "As told.")
+    with pytest.raises(exceptions.NotFound):
+        await secrets.get_secret(name=KEY)
+    assert await _make(secrets)
+
+
+async def test_retry_after_is_told_over_grpc_and_rest(
+    simulated: LocalCloud, secrets: Secrets, http: aiohttp.ClientSession
+) -> None:
+    """RetryInfo among the details, and the header in whole seconds."""
+    slow = ApiError(Code.RESOURCE_EXHAUSTED, "Slow down.")
+    simulated.faults.add(Fault("*.GetSecret", Kind.FAIL, slow, times=2, retry_after_s=1.5))
+    with pytest.raises(exceptions.ResourceExhausted) as raised:
+        await secrets.get_secret(name=KEY, retry=None)
+    (told,) = [d for d in raised.value.details if isinstance(d, error_details_pb2.RetryInfo)]
+    assert told.retry_delay.ToMilliseconds() == 1500
+    async with http.get(f"/v1/{KEY}") as response:
+        body = (await response.json())["error"]
+        assert (response.status, response.headers["Retry-After"]) == (429, "2")
+        assert body["details"] == [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "1.500s"}]
+
+
+async def test_written_apis_fail_alike(simulated: LocalCloud, http: aiohttp.ClientSession) -> None:
+    """Storage: its own envelope, and nothing made."""
+    simulated.faults.add(Fault("storage.googleapis.com/POST *", Kind.FAIL, retry_after_s=3))
+    url = "/storage/v1/b?project=demo"
+    async with http.post(url, json={"name": "demo-media"}) as response:
+        error = (await response.json())["error"]
+        assert (response.status, response.headers["Retry-After"]) == (503, "3")
+        assert error["errors"][0]["reason"] == "backendError"
+    async with http.get(url) as response:
+        assert "items" not in await response.json()
+
+
+async def test_skip_times_and_resource_choose_the_call(simulated: LocalCloud, secrets: Secrets) -> None:
+    """The second read of this one secret, and only that."""
+    await _make(secrets)
+    simulated.faults.add(Fault("*GetSecret", Kind.FAIL, skip=1, resource="*/key"))
+    with pytest.raises(exceptions.NotFound):
+        await secrets.get_secret(name=f"{PARENT}/secrets/other", retry=None)
+    await secrets.get_secret(name=KEY, retry=None)
+    with pytest.raises(exceptions.ServiceUnavailable):
+        await secrets.get_secret(name=KEY, retry=None)
+    assert await secrets.get_secret(name=KEY, retry=None)
+
+
+async def test_a_slow_call_meets_the_clients_deadline(simulated: LocalCloud, secrets: Secrets) -> None:
+    """The client gives up; a later call is served."""
+    await _make(secrets)
+    simulated.faults.add(Fault("*GetSecret", Kind.DELAY, seconds=30))
+    with pytest.raises(exceptions.DeadlineExceeded):
+        await secrets.get_secret(name=KEY, timeout=0.2, retry=None)
+    assert await secrets.get_secret(name=KEY, retry=None)
+
+
+async def test_an_answer_is_lost_after_the_work(
+    simulated: LocalCloud, secrets: Secrets, http: aiohttp.ClientSession
+) -> None:
+    """Over REST too: 503, and the thing is there."""
+    simulated.faults.add(Fault("*CreateSecret", Kind.LOSE))
+    async with http.post("/v1/projects/demo/secrets?secretId=key", json=AUTOMATIC) as response:
+        assert response.status == 503
+    with pytest.raises(exceptions.AlreadyExists):
+        await _make(secrets)
+
+
+# stale reads
+
+
+async def test_a_stale_read_is_from_before_the_last_change(simulated: LocalCloud, secrets: Secrets) -> None:
+    """Whether anybody had read it then or not; the read after it is fresh."""
+    await _make(secrets, labels={"a": "1"})
+    await _relabel(secrets, "2")
+    simulated.faults.add(Fault("*GetSecret", Kind.STALE))
+    assert (await secrets.get_secret(name=KEY)).labels == {"a": "1"}
+    assert (await secrets.get_secret(name=KEY)).labels == {"a": "2"}
+
+
+async def test_what_was_just_made_is_not_there_yet(simulated: LocalCloud, secrets: Secrets) -> None:
+    """Neither by its name nor in a list; what was deleted still is."""
+    await _make(secrets)
+    simulated.faults.add(Fault("*GetSecret", Kind.STALE, times=2))
+    simulated.faults.add(Fault("*ListSecrets", Kind.STALE, times=2))
+    with pytest.raises(exceptions.NotFound):
+        await secrets.get_secret(name=KEY)
+    assert [secret async for secret in await secrets.list_secrets(parent=PARENT)] == []
+    await secrets.delete_secret(name=KEY)
+    assert await secrets.get_secret(name=KEY)
+    assert len([secret async for secret in await secrets.list_secrets(parent=PARENT)]) == 1
+    with pytest.raises(exceptions.NotFound):
+        await secrets.get_secret(name=KEY)
+
+
+async def test_a_stale_fault_lets_writes_pass(simulated: LocalCloud, secrets: Secrets) -> None:
+    """They work on what is there now, and do not use the fault up."""
+    await _make(secrets, labels={"a": "1"})
+    simulated.faults.add(Fault("*Secret", Kind.STALE))
+    await _relabel(secrets, "2")
+    assert (await secrets.get_secret(name=KEY)).labels == {"a": "1"}
+    assert (await secrets.get_secret(name=KEY)).labels == {"a": "2"}
+
+
+async def test_a_bucket_can_be_stale(simulated: LocalCloud, http: aiohttp.ClientSession) -> None:
+    """JSON records go back as messages do."""
+    async with http.post("/storage/v1/b?project=demo", json={"name": "demo-media", "labels": {"a": "1"}}) as made:
+        assert made.status == 200
+    async with http.patch("/storage/v1/b/demo-media", json={"labels": {"a": "2"}}) as changed:
+        assert changed.status == 200
+    simulated.faults.add(Fault("storage.googleapis.com/GET */b/{bucket}", Kind.STALE))
+    for value in ("1", "2"):
+        async with http.get("/storage/v1/b/demo-media") as response:
+            assert (await response.json())["labels"] == {"a": value}
+
+
+# callers that die
+
+
+@pytest.mark.parametrize("after", [False, True])
+async def test_a_caller_killed_before_the_work_leaves_nothing(
+    simulated: LocalCloud, secrets: Secrets, after: bool
+) -> None:
+    """Killed after it, it leaves the work and never hears of it."""
+    caller = await asyncio.create_subprocess_exec(sys.executable, "-c", "input()", stdin=asyncio.subprocess.PIPE)
+
+    async def kill() -> None:
+        caller.kill()
+        await caller.wait()
+
+    simulated.faults.add(Fault("*CreateSecret", Kind.KILL, after=after, hook=kill))
+    with pytest.raises(exceptions.ServiceUnavailable if after else exceptions.Cancelled):
+        await _make(secrets)
+    assert caller.returncode == -9
+    listed = [secret.name async for secret in await secrets.list_secrets(parent=PARENT)]
+    assert len(listed) == int(after)
+
+
+# consistency that comes later
+
+
+async def test_a_fresh_account_becomes_known_later(simulated: LocalCloud, clients: Any) -> None:
+    """Until then reads answer 404 and policies 400; its name is taken at once."""
+    simulated.core.accounts.configure(propagation_s=500)  # half a second, at this speed
+    made = await _account(clients)
+    api = clients(iam_admin_v1.IAMAsyncClient)
+    with pytest.raises(exceptions.NotFound):
+        await api.get_service_account(name=made.name, retry=None)
+    with pytest.raises(exceptions.AlreadyExists):
+        await _account(clients)
+
+    async def is_known() -> bool:
+        try:
+            return bool(await api.get_service_account(name=made.name, retry=None))
+        except exceptions.NotFound:
+            return False
+
+    await _until(is_known)
+
+
+async def test_a_fresh_grant_counts_later(simulated: LocalCloud, clients: Any, secrets: Secrets) -> None:
+    """The policy shows it at once; what was granted before goes on counting."""
+    await _make(secrets)
+    await _account(clients)
+    as_account = clients(Secrets, token=simulated.core.tokens.issue(EMAIL))
+    simulated.core.policies.configure(propagation_s=500)
+    viewer = policy_pb2.Binding(role="roles/secretmanager.viewer", members=[f"serviceAccount:{EMAIL}"])
+    set_ = await secrets.set_iam_policy(request={"resource": KEY, "policy": policy_pb2.Policy(bindings=[viewer])})
+    assert (await secrets.get_iam_policy(request={"resource": KEY})).bindings == set_.bindings
+    assert await _denied_to(as_account)
+
+    async def is_granted() -> bool:
+        return not await _denied_to(as_account)
+
+    await _until(is_granted)
+    simulated.core.policies.configure(propagation_s=1_000_000)
+    accessor = policy_pb2.Binding(role="roles/secretmanager.secretAccessor", members=[f"serviceAccount:{EMAIL}"])
+    both = policy_pb2.Policy(bindings=[viewer, accessor], etag=set_.etag)
+    await secrets.set_iam_policy(request={"resource": KEY, "policy": both})
+    assert not await _denied_to(as_account)
+    with pytest.raises(exceptions.PermissionDenied):
+        await as_account.access_secret_version(name=f"{KEY}/versions/1", retry=None)
+
+
+# quotas
+
+
+async def test_a_project_has_so_many_accounts(simulated: LocalCloud, clients: Any) -> None:
+    """100 unless raised; then 429 in Google's words."""
+    assert simulated.core.accounts.quota == 100
+    simulated.core.accounts.configure(quota=1)
+    await _account(clients)
+    api = clients(iam_admin_v1.IAMAsyncClient)
+    with pytest.raises(exceptions.ResourceExhausted, match="Maximum number of service accounts on project reached"):
+        await api.create_service_account(request={"name": PARENT, "account_id": "another"}, retry=None)
+    simulated.core.accounts.configure(quota=2)
+    await api.create_service_account(request={"name": PARENT, "account_id": "another"}, retry=None)
+
+
+async def test_writes_have_a_rate_and_reads_none(simulated: LocalCloud, secrets: Secrets, clients: Any) -> None:
+    """The write too many is refused with Google's text and a time to wait; other services go on."""
+    simulated.core.clock.speed = 1.0
+    simulated.core.quotas.configure("secretmanager.googleapis.com", 2)
+    await _make(secrets)
+    await _relabel(secrets, "1")
+    text = (
+        "Quota exceeded for quota metric 'secretmanager.googleapis.com/write_requests' and limit "
+        "'WriteRequestsPerMinutePerProject' of service 'secretmanager.googleapis.com' for consumer "
+        "'project_number:187635794409'."
+    )
+    with pytest.raises(exceptions.ResourceExhausted, match=text) as raised:
+        await secrets.add_secret_version(parent=KEY, payload={"data": b"x"}, retry=None)
+    assert raised.value.reason == "RATE_LIMIT_EXCEEDED"
+    (wait,) = [d for d in raised.value.details if isinstance(d, error_details_pb2.RetryInfo)]
+    assert 50 < wait.retry_delay.ToSeconds() <= 60
+    assert await secrets.get_secret(name=KEY)
+    await clients(run_v2.JobsAsyncClient).list_jobs(parent=f"{PARENT}/locations/europe-west1")
+    await _account(clients)
+    simulated.core.quotas.configure("secretmanager.googleapis.com", None)
+    await secrets.add_secret_version(parent=KEY, payload={"data": b"x"}, retry=None)
+
+
+async def test_a_rate_is_a_minutes(simulated: LocalCloud, secrets: Secrets) -> None:
+    """Google's minute, as short here as operations are."""
+    simulated.core.clock.speed = 100.0
+    simulated.core.quotas.configure("secretmanager.googleapis.com", 1)
+    await _make(secrets)
+
+    async def is_free() -> bool:
+        try:
+            await _relabel(secrets, "1")
+        except exceptions.ResourceExhausted:
+            return False
+        return True
+
+    began = time.monotonic()
+    assert not await is_free()
+    await _until(is_free)
+    assert time.monotonic() - began > 0.3
+
+
+# from the command line's side
+
+
+async def _admin(simulated: LocalCloud, verb: str, what: str, body: Any = None) -> tuple[int, Any]:
+    headers = {"X-Localcloud-Token": simulated.token}
+    async with aiohttp.request(verb, f"{simulated.rest}/_localcloud/{what}", json=body, headers=headers) as response:
+        return response.status, await response.json()
+
+
+async def test_limits_are_set_from_outside(simulated: LocalCloud) -> None:
+    """What is not named stays; nonsense is refused and changes nothing."""
+    asked = {"accounts": 500, "grant_delay_s": 7, "writes_per_minute": {"run.googleapis.com": 60}}
+    status, shown = await _admin(simulated, "POST", "limits", asked)
+    wanted = {
+        "accounts": 500,
+        "account_delay_s": 0,
+        "grant_delay_s": 7,
+        "writes_per_minute": {"run.googleapis.com": 60},
+    }
+    assert (status, shown) == (200, wanted)
+    assert (await _admin(simulated, "POST", "limits", {"accounts": "many"}))[0] == 400
+    await _admin(simulated, "POST", "limits", {"writes_per_minute": {"run.googleapis.com": None}})
+    assert (await _admin(simulated, "GET", "limits"))[1] == {**wanted, "writes_per_minute": {}}
+
+
+async def test_a_process_can_be_killed_from_outside(simulated: LocalCloud, secrets: Secrets) -> None:
+    """By its id, which must be given."""
+    caller = await asyncio.create_subprocess_exec(sys.executable, "-c", "input()", stdin=asyncio.subprocess.PIPE)
+    asked = {"method": "*CreateSecret", "kind": "kill"}
+    assert (await _admin(simulated, "POST", "faults", asked))[0] == 400
+    assert (await _admin(simulated, "POST", "faults", {**asked, "pid": caller.pid}))[0] == 200
+    with pytest.raises(exceptions.Cancelled):
+        await _make(secrets)
+    assert await asyncio.wait_for(caller.wait(), DEADLINE_S) == -9
