@@ -1,4 +1,4 @@
-"""What the benchmarks share: a local cloud with an operator, a watch on its apps, and readings of what all of it cost."""
+"""What the benchmarks share: a local cloud with an operator, a watch on its apps, readings of what all of it cost."""
 
 from __future__ import annotations
 
@@ -95,19 +95,27 @@ class Bench:
         return reference
 
     async def apply(self, *manifests: Mapping[str, Any]) -> None:
-        """As `kubectl apply --server-side` does. Raises StartError with kubectl's words."""
-        folder = self.cloud.folder.path
-        path = folder / "apply.json"
-        content = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(manifests)})
-        await asyncio.to_thread(path.write_text, content)
-        await operator.kubectl(self.cloud, "apply", "--server-side", "--force-conflicts", "-f", str(path))
+        """What `kubectl apply --server-side` sends, without the second that it takes to begin. One after the other."""
+        async with self._client() as api:
+            for manifest in manifests:
+                asked = await api.param_serialize(
+                    method="PATCH",
+                    resource_path=_path(manifest),
+                    query_params=[("fieldManager", "kubectl"), ("force", "true"), ("fieldValidation", "Strict")],
+                    header_params={"Content-Type": "application/apply-patch+yaml", "Accept": "application/json"},
+                    body=dict(manifest),
+                    auth_settings=["BearerToken"],
+                )
+                answer = await api.call_api(*asked)
+                if answer.status >= 300:
+                    raise BenchmarkFailed((await answer.read()).decode(errors="replace"))  # type: ignore[no-untyped-call]
 
     def requests(self, began: float, ended: float) -> list[Request]:
         """The operator's Google calls between two times of the wall clock, oldest first."""
         return [
             request
             for request in self.cloud.core.requests.last()
-            if request.reason.startswith("nuages") and began <= request.at <= ended
+            if request.caller == self.installation.email and began <= request.at <= ended
         ]
 
     async def kubernetes_calls(self, began: float, ended: float) -> collections.Counter[str]:
@@ -133,13 +141,19 @@ class Bench:
 
     async def watch(self) -> AsyncIterator[dict[str, Any]]:
         """Every app as it is, and whenever one changes."""
-        async with await config.new_client_from_config(config_file=str(self.plane.kubeconfig)) as api:  # type: ignore[no-untyped-call]
+        async with self._client() as api:
             listing = client.CustomObjectsApi(api).list_cluster_custom_object
             while True:
                 stream = watch.Watch().stream(listing, GROUP, VERSION, APPS, timeout_seconds=300)  # type: ignore[no-untyped-call]
                 with contextlib.suppress(aiohttp.ClientError):
                     async for event in stream:
                         yield event["object"]
+
+    @contextlib.asynccontextmanager
+    async def _client(self) -> AsyncIterator[client.ApiClient]:
+        """As the cluster's administrator."""
+        async with await config.new_client_from_config(config_file=str(self.plane.kubeconfig)) as api:  # type: ignore[no-untyped-call]
+            yield api
 
     def critical_path(self, began: float, ended: float) -> list[Step]:
         """What Cloud SQL and Cloud Run themselves took between two times; see ready.py for why each is a link."""
@@ -201,6 +215,14 @@ def django_app(image: str, name: str = APP, namespace: str = NAMESPACE, **spec: 
 
 def namespace_manifest(name: str = NAMESPACE) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+
+
+def _path(manifest: Mapping[str, Any]) -> str:
+    metadata = manifest["metadata"]
+    if manifest["kind"] == "Namespace":
+        return f"/api/v1/namespaces/{metadata['name']}"
+    plural = f"{manifest['kind'].lower()}s"
+    return f"/apis/{manifest['apiVersion']}/namespaces/{metadata['namespace']}/{plural}/{metadata['name']}"
 
 
 def condition(app: Mapping[str, Any], type_: str) -> Mapping[str, Any]:

@@ -12,7 +12,7 @@ these waits for the one before it, so their times add up, and no order of calls 
 1. the SQL instance's creation, from the answer to its insertion to the end of its operation, then its administrator's;
 2. db-init, which needs the instance: from the job's creation to the end of the execution, the container's run included;
 3. migrate, which needs the database and its roles: likewise;
-4. the service's creation, which needs the migrated database: its operation, or the revision's start where that is longer;
+4. the service's creation, which needs the migrated database: its operation, or the revision's start where that lasts;
 5. the opening of the service, once the revision was verified: an update's operation;
 6. createsuperuser, an execution like 2.
 

@@ -16,6 +16,7 @@ from localcloud.api.run_executions import Executions, Tasks
 from localcloud.api.run_jobs import Jobs
 from localcloud.api.run_revisions import Revisions
 from localcloud.api.run_services import Services
+from localcloud.api.run_workerpools import WorkerPools
 from localcloud.api.secretmanager import SecretManager
 from localcloud.api.serviceusage import ServiceIdentities, ServiceUsage
 from localcloud.api.sql_backups import SqlBackupRuns, SqlBackupRunsBeta
@@ -46,6 +47,7 @@ KINDS: tuple[Callable[[Cloud], Made], ...] = (
     Jobs,
     Executions,
     Tasks,
+    WorkerPools,
     SqlInstances,
     SqlDatabases,
     SqlUsers,

@@ -71,6 +71,19 @@ def fill_job(job: pb.Job, number: str) -> None:
     job.latest_created_execution.SetInParent()  # `{}` before any run
 
 
+def fill_worker_pool(pool: pb.WorkerPool, number: str) -> None:
+    """The worker pool as Google would answer it."""
+    template = pool.template
+    pool.launch_stage = pool.launch_stage or pb.GA
+    if not pool.instance_splits:
+        pool.instance_splits.add(type_=pb.SplitAllocation.INSTANCE_SPLIT_ALLOCATION_TYPE_LATEST, percent=100)
+    template.service_account = template.service_account or default_account(number)
+    _fill_mounts(template)
+    for container in template.containers:
+        _fill_limits(container)
+        _fill_probes(container, container.ports[0].container_port if container.ports else HTTP_PORT)
+
+
 def _ingress(containers: Sequence[pb.Container]) -> int:
     """Which one answers requests: it has ports, or is the first."""
     return next((index for index, container in enumerate(containers) if container.ports), 0)

@@ -94,6 +94,20 @@ def check_job(job: pb.Job, job_id: str, simulate: bool) -> None:
         _refuse_template(task)
 
 
+def check_worker_pool(pool: pb.WorkerPool, pool_id: str) -> None:
+    """The same for a worker pool."""
+    template = pool.template
+    _check_labels("WorkerPool", pool)
+    _check_labels("WorkerPool.template", template)
+    if template.revision:
+        check_revision_name(template.revision, pool_id)
+    path = "spec.template.spec"
+    _check_containers("WorkerPool.template", template.containers, template.volumes, path, RESERVED_SERVICE_ENV)
+    total = sum(split.percent for split in pool.instance_splits)
+    if total != 100:
+        raise violation("WorkerPool.instance_splits", f"instance split percents must sum to 100, got {total}.")
+
+
 def check_revision_name(revision: str, service_id: str) -> None:
     """Google names it `<service>-…`, and so must who chooses it."""
     if not revision.startswith(f"{service_id}-") or not pattern_fits(revision, REVISION_LIMIT):

@@ -17,6 +17,9 @@ REAL_SECONDS: dict[str, float] = {
     "run.jobs.create": 1.5,
     "run.jobs.update": 1.5,
     "run.jobs.delete": 0.8,
+    "run.workerPools.create": 5.7,  # as services
+    "run.workerPools.update": 5.1,
+    "run.workerPools.delete": 0.8,
     "run.executions.start": 8.0,
     "run.executions.cancel": 0.8,
     "run.executions.delete": 0.8,

@@ -28,6 +28,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "roles/run.developer": (
         "run.services.[!s]*",
         "run.jobs.[!s]*",
+        "run.workerpools.[!s]*",
         "run.executions.*",
         "run.tasks.*",
         "run.revisions.*",

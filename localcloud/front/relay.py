@@ -27,7 +27,7 @@ class Relay(asyncio.Protocol):
         """Half-closed: the other direction goes on, where the transport can do that (TLS cannot)."""
         if self.other is not None and self.other.transport is not None and self.other.transport.can_write_eof():
             self.other.transport.write_eof()
-            return True
+            return self.transport is not None and self.transport.can_write_eof()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:

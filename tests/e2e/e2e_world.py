@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -117,6 +117,15 @@ class World:
             assert time.monotonic() < deadline, f"{kind} {name} is still there: {json.dumps(left.get('status'))}"
             await asyncio.sleep(POLL_S)
 
+    async def delete_namespace(self, timeout: float = READY_S) -> None:
+        """Delete the scenario's namespace with all that is in it, and wait until it is gone."""
+        core = client.CoreV1Api(self._api)
+        await core.delete_namespace(self.namespace)
+        deadline = time.monotonic() + timeout
+        while self.namespace in {item.metadata.name for item in (await core.list_namespace()).items}:
+            assert time.monotonic() < deadline, f"namespace {self.namespace} is still there: {self.dump()['objects']}"
+            await asyncio.sleep(POLL_S)
+
     async def events(self, name: str) -> list[tuple[str, str]]:
         """Reason and text of the app's events, oldest first."""
         listed = await self._call("GET", f"/apis/events.k8s.io/v1/namespaces/{self.namespace}/events")
@@ -211,7 +220,8 @@ async def open_world(site: Site, namespace: str) -> AsyncIterator[World]:
         try:
             yield World(site, namespace, api, stack)
         finally:
-            await core.delete_namespace(namespace)
+            with suppress(ApiException):  # the scenario may have deleted it
+                await core.delete_namespace(namespace)
 
 
 def _internet() -> aiohttp.ClientSession:

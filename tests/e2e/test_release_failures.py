@@ -65,7 +65,7 @@ async def test_a_failed_release_leaves_the_old_revision_alone(place: World, fail
     assert answers.bad == []
     assert failure.said in found["message"]
     assert f"{before} keeps all traffic" in found["message"]
-    assert "Release a fixed" in found["message"]
+    assert "Release a fixed image" in found["message"]
     assert "Log: https://console.cloud.google.com/logs/" in found["message"]
     status = await shop.status()
     assert served(status) == {before: 100}

@@ -119,7 +119,7 @@ def main() -> None:
     for score in scores:
         for line in score.differences:
             if not class_of(line):
-                print(f"unexplained: {score.name}: {line}")
+                sys.stderr.write(f"unexplained: {score.name}: {line}\n")
 
 
 if __name__ == "__main__":

@@ -18,11 +18,12 @@ from google.rpc import error_details_pb2
 
 from localcloud.core.errors import ApiError, Code
 from localcloud.core.faults import Fault, Kind
+from localcloud.core.past import KEPT, Past, reading_the_past
 from localcloud.localcloud import LocalCloud
 
 PARENT = "projects/demo"
 KEY = f"{PARENT}/secrets/key"
-AUTOMATIC = {"replication": {"automatic": {}}}
+AUTOMATIC: dict[str, Any] = {"replication": {"automatic": {}}}
 EMAIL = "web-app@demo.iam.gserviceaccount.com"
 BEARER = {"Authorization": "Bearer any"}
 DEADLINE_S = 10.0
@@ -193,6 +194,16 @@ async def test_a_stale_fault_lets_writes_pass(simulated: LocalCloud, secrets: Se
     await _relabel(secrets, "2")
     assert (await secrets.get_secret(name=KEY)).labels == {"a": "1"}
     assert (await secrets.get_secret(name=KEY)).labels == {"a": "2"}
+
+
+def test_only_so_much_of_the_past_is_kept() -> None:
+    """The oldest change is forgotten, and its thing then read as it is."""
+    past: Past[str] = Past()
+    for number in range(KEPT + 1):
+        past.changed(str(number), "before")
+    with reading_the_past():
+        assert (past.of("0", "now"), past.of("1", "now")) == ("now", "before")
+    assert past.of("1", "now") == "now"
 
 
 async def test_a_bucket_can_be_stale(simulated: LocalCloud, http: aiohttp.ClientSession) -> None:

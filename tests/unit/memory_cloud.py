@@ -12,7 +12,7 @@ from nuages.cloud.driver import Observed, Operation, Owned, Readiness
 from nuages.cloud.drivers import Drivers
 from nuages.cloud.errors import Conflict, NotFound
 from nuages.cloud.inventory import Inventory
-from nuages.desired.iam import IamMember
+from nuages.desired.iam import IamMember, ServiceAccount
 from nuages.desired.resource import Resource
 from nuages.desired.secretmanager import Secret
 from nuages.desired.sql import ExistingSqlInstance, SqlInstance
@@ -21,6 +21,7 @@ from nuages.desired.storage import Bucket
 OWNED: dict[type[Resource], Owned] = {
     Bucket: Owned(("versioning", "labels"), ("location",)),
     Secret: Owned(("source", "labels")),
+    ServiceAccount: Owned(("display_name",)),
     SqlInstance: Owned(("tier",), ("region",), ("disk_gb",)),
 }
 

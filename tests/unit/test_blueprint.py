@@ -13,6 +13,7 @@ from unit_support import DIGEST, REGISTRY, TENANT, a_tenant, an_app, some_facts
 from nuages.blueprint.blueprint import Blueprint, Problem
 from nuages.blueprint.compose import compose
 from nuages.blueprint.facts import ExistingInstance, ImageFacts
+from nuages.blueprint.rotation import Pair
 from nuages.blueprint.web import python_of
 from nuages.desired.iam import IamMember, ProjectService
 from nuages.desired.run import RunJob, RunService, Template
@@ -24,6 +25,9 @@ EXISTING_ACCOUNT = "shop@acme-prod.iam.gserviceaccount.com"
 COPIED = {"name": "TOKEN", "kubernetesSecret": {"name": "openai", "key": "token"}}
 NAMED = {"name": "STRIPE_KEY", "secret": {"name": "stripe-key", "version": "3"}}
 PLAIN = {"name": "LANGUAGE", "value": "fr"}
+
+
+PAIRS = st.sampled_from([Pair(), Pair().rotated("one"), Pair().rotated("one").rotated("two")])
 
 
 @st.composite
@@ -46,8 +50,8 @@ def blueprints(draw: st.DrawFn) -> Blueprint:
     facts = some_facts(
         image=draw(st.sampled_from([None, ImageFacts(f"{REGISTRY}/shop@{DIGEST}", DIGEST)])),
         existing_instance=ExistingInstance("europe-west1", "POSTGRES_15") if shared else None,
-        login=draw(st.sampled_from(["a", "b"])),
-        both_logins=draw(st.booleans()),
+        logins=draw(PAIRS),
+        keys=draw(PAIRS),
     )
     return compose(an_app(spec), a_tenant(tenant), facts)
 

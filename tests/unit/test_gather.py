@@ -30,6 +30,9 @@ EXISTING = {"database": {"instance": {"existing": "acme-pg"}}}
 NO_DATABASE = {"database": {"engine": "None"}}
 INSTANCE = "projects/acme-prod/instances/acme-pg"
 PAYLOAD = {"token": base64.b64encode(b"a-secret").decode()}
+LARGE = base64.b64encode(b"x" * 65_537).decode()
+GOOGLE_SECRET = {"env": [{"name": "A", "secret": {"name": "stripe", "version": "3"}}]}
+ACCOUNT = {"serviceAccount": {"existing": "shop@acme-prod.iam.gserviceaccount.com"}}
 SECRET = {"metadata": {"uid": "s-1", "resourceVersion": "17"}, "data": PAYLOAD}
 
 
@@ -86,6 +89,12 @@ async def test_what_the_cluster_holds_is_known_by_fingerprint() -> None:
     [
         (COPY, Namespace(), "SecretMissing", "spec.env[1].kubernetesSecret: there is no Secret openai in namespace acme. Create it or correct the name."),
         (COPY, Namespace(openai={**SECRET, "data": None}), "SecretKeyMissing", 'spec.env[1].kubernetesSecret: openai has no key "token". Add it or name another.'),
+        (COPY, Namespace(openai={**SECRET, "data": {"token": ""}}), "SecretUnusable", 'spec.env[1].kubernetesSecret: key "token" of openai is empty. Put another value in.'),
+        (COPY, Namespace(openai={**SECRET, "data": {"token": LARGE}}), "SecretUnusable", 'spec.env[1].kubernetesSecret: key "token" of openai has 65537 bytes, and Secret Manager takes 65536. Put another value in.'),
+        (GOOGLE_SECRET, Namespace(), "SecretMissing", "spec.env[0].secret: secret stripe is not in Secret Manager of project acme-prod. Create it or correct the name."),
+        (ACCOUNT, Namespace(), "ServiceAccountNotFound", "spec.serviceAccount.existing: shop@acme-prod.iam.gserviceaccount.com is not in project acme-prod. Create it or correct the address."),
+        (MAP, Namespace(shop_env={"data": {"PORT": "80"}}), "ConfigMapInvalid", 'spec.envFrom[0].configMap: shop-env has the key "PORT". Cloud Run sets this name itself. Choose another.'),
+        (MAP, Namespace(shop_env={"data": {"": "x"}}), "ConfigMapInvalid", 'spec.envFrom[0].configMap: shop-env has the key "". Is too short. Give 1 or more characters.'),
         (MAP, Namespace(), "ConfigMapMissing", "spec.envFrom[0].configMap: there is no ConfigMap shop-env in namespace acme. Create it or correct the name."),
         (EXISTING, Namespace(), "InstanceNotFound", "spec.database.instance.existing: instance acme-pg is not in project acme-prod. Create it or correct the name."),
     ],
@@ -118,10 +127,12 @@ async def test_an_existing_instance_is_read() -> None:
 async def test_a_project_that_cannot_be_read_is_the_tenants_matter() -> None:
     """With the permission and who lacks it."""
     denied = errors.PermissionDenied("No.", permission="resourcemanager.projects.get")
-    with pytest.raises(
-        Trouble, match=r"^DjangoTenant spec\.project: acme-prod: nuages@ops lacks resourcemanager\.projects\.get\."
-    ):
+    with pytest.raises(Trouble) as caught:
         await _gather(an_app(NO_DATABASE), Namespace(), _cloud(number=denied))
+    assert caught.value.message == (
+        "DjangoTenant spec.project: nuages@ops lacks resourcemanager.projects.get in acme-prod, or there is no such "
+        'project. Grant it the roles of an operator there, or correct the id. Google says: "No.".'
+    )
 
 
 @pytest.mark.parametrize(
@@ -129,6 +140,8 @@ async def test_a_project_that_cannot_be_read_is_the_tenants_matter() -> None:
     [
         (errors.NotFound("no such tag"), "ImageNotFound", True, f"spec.image: {REGISTRY}/shop:v4 is not in its registry. Push it or correct the tag."),
         (errors.PermissionDenied("denied"), "ImageUnreachable", True, f"spec.image: the registry of {REGISTRY}/shop:v4 refused the operator."),
+        (errors.Invalid("arm64"), "ImageUnusable", True, f"spec.image: Cloud Run cannot use {REGISTRY}/shop:v4. Push an image for linux/amd64, or correct the name."),
+        (errors.Unreachable("no such host"), "ImageUnreachable", True, f"spec.image: no connection to the registry of {REGISTRY}/shop:v4. Correct the name, or open the operator's way to it."),
         (errors.Transient("no route"), "ImageUnreachable", False, f"spec.image: the registry of {REGISTRY}/shop:v4 cannot be reached."),
     ],
 )  # fmt: skip

@@ -15,6 +15,7 @@ from nuages.api import InvalidSpec, check_allowed, parse_app, parse_tenant
 from nuages.api.app import DjangoAppSpec
 from nuages.api.contract import CONTRACT
 from nuages.blueprint.compose import compose
+from nuages.blueprint.rotation import Pair
 from nuages.blueprint.facts import ExistingInstance
 from nuages.cli import reference
 from nuages.cli.fieldtables import Fields, anchor, shown_default, takes
@@ -191,7 +192,7 @@ def test_environment_is_the_contract() -> None:
     assert set(reference.VARIABLES) == set(CONTRACT)
     reserved = {name for name, text in reference.VARIABLES.items() if text.startswith("Reserved")}
     app = an_app({"django": {"settingsModule": "config.settings"}})
-    blueprint = compose(app, a_tenant(), some_facts())
+    blueprint = compose(app, a_tenant(), some_facts(keys=Pair().rotated("once")))
     assert blueprint.service is not None
     assert {name for name, _ in blueprint.service.template.environment} == set(CONTRACT) - reserved
 

@@ -12,6 +12,7 @@ RevisionReason = run_v2.Condition.RevisionReason
 ExecutionReason = run_v2.Condition.ExecutionReason
 CompletionStatus = run_v2.ExecutionReference.CompletionStatus
 Allocation = run_v2.TrafficTargetAllocationType
+SplitAllocation = run_v2.InstanceSplitAllocationType
 Ingress = run_v2.IngressTraffic
 Environment = run_v2.ExecutionEnvironment
 GA = 4  # google.api.LaunchStage

@@ -50,6 +50,7 @@ class Blueprint:
     superuser: RunJob | None = None
     access: tuple[IamMember, ...] = ()
     problems: tuple[Problem, ...] = field(default=())
+    rotates: bool = False  # another release follows this one: a rotation's next phase
 
     @property
     def own(self) -> tuple[Resource, ...]:

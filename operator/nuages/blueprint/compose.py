@@ -59,6 +59,7 @@ def compose(app: DjangoApp, tenant: DjangoTenant, facts: Facts) -> Blueprint:
         migrate=migrate(scope, image, environment) if image else None,
         superuser=superuser(scope, image, environment) if image else None,
         access=invokers(scope),
+        rotates=facts.rotates,
         problems=tuple(problem for capability in capabilities for problem in capability.problems),
     )
 

@@ -78,7 +78,7 @@ def db_init(scope: Scope, action: Action = "ensure") -> RunJob | None:
         "NUAGES_DBINIT": document.to_json(),
     }
     for letter in _letters(scope) if action == "ensure" else ():
-        environment[f"{PASSWORD_VARIABLE}{letter.upper()}"] = SecretRef(scope.secret(f"db-password-{letter}"))
+        environment[f"{PASSWORD_VARIABLE}{letter.upper()}"] = SecretRef(scope.secret(names.login_part(letter)))
     template = Template(
         image=scope.facts.operator_image,
         command=("python", "-m", "nuages.dbinit"),
@@ -96,21 +96,25 @@ def db_init(scope: Scope, action: Action = "ensure") -> RunJob | None:
 def db_init_grants(scope: Scope) -> tuple[IamMember, ...]:
     """What the db-init identity may read: the administrator's password, and those that it sets."""
     member = f"serviceAccount:{scope.db_init_account.rsplit('/', 1)[-1]}"
-    secrets = [administrator_secret(scope).name, *(scope.secret(f"db-password-{letter}") for letter in _letters(scope))]
+    secrets = [
+        administrator_secret(scope).name,
+        *(scope.secret(names.login_part(letter)) for letter in _letters(scope)),
+    ]
     return tuple(IamMember.of(name, "roles/secretmanager.secretAccessor", member) for name in secrets)
 
 
 def _letters(scope: Scope) -> tuple[str, ...]:
     """The login roles that have a password: B comes with the first rotation, and then both stay."""
-    return ("a",) if scope.facts.login == "a" and not scope.facts.both_logins else ("a", "b")
+    return scope.facts.logins.letters
 
 
 def _passwords(scope: Scope) -> tuple[tuple[Secret, ...], Secret]:
     made = tuple(
         Secret(
-            name=scope.secret(f"db-password-{letter}"),
+            name=scope.secret(names.login_part(letter)),
             owner=scope.owner,
             payload=Random(PASSWORD_LENGTH),
+            source=scope.facts.logins.sources[letter],
             labels=scope.labels,
         )
         for letter in _letters(scope)
@@ -121,7 +125,7 @@ def _passwords(scope: Scope) -> tuple[tuple[Secret, ...], Secret]:
         owner=scope.owner,
         payload=Composed(
             f"postgresql://{quote(scope.login, safe='')}:{{password}}@/{name}?host={host}",
-            (("password", scope.secret(f"db-password-{scope.facts.login}")),),
+            (("password", scope.secret(names.login_part(scope.facts.logins.newest))),),
         ),
         source="",
         labels=scope.labels,
@@ -134,7 +138,7 @@ def _environment(scope: Scope, url: Secret) -> Environment:
         ("DATABASE_URL", SecretRef(url.name)),
         ("DB_HOST", f"/cloudsql/{scope.connection_name}"),
         ("DB_NAME", scope.app.database_name),
-        ("DB_PASSWORD", SecretRef(scope.secret(f"db-password-{scope.facts.login}"))),
+        ("DB_PASSWORD", SecretRef(scope.secret(names.login_part(scope.facts.logins.newest)))),
         ("DB_PORT", "5432"),
         ("DB_USER", scope.login),
     )

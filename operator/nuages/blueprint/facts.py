@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from nuages.blueprint.rotation import Pair
+
 
 @dataclass(frozen=True)
 class ImageFacts:
@@ -40,6 +42,7 @@ class Facts:
     hash_url: str = ""  # the service's run.app URL of the hash form, once there is one
     kubernetes_secrets: Mapping[tuple[str, str], str] = field(default_factory=dict)  # (name, key) -> fingerprint
     config_maps: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    login: str = "a"  # which of the two login roles the app uses: "a" | "b"
-    both_logins: bool = False  # after the first rotation
-    secret_key_fallback: bool = False  # the previous SECRET_KEY is still accepted
+    logins: Pair = field(default_factory=Pair)  # the login roles' passwords; the app uses the newest
+    keys: Pair = field(default_factory=Pair)  # SECRET_KEY
+    signing: str = "a"  # the letter of the key that signs; another one is accepted only
+    rotates: bool = False  # a rotation is under way, or waits for its turn

@@ -48,6 +48,16 @@ def secret_name(app: DjangoApp, tenant: DjangoTenant, part: str) -> str:
     return f"{project(tenant)}/secrets/{shorten(f'{prefix(app, tenant)}-{part}', 255)}"
 
 
+def key_part(letter: str) -> str:
+    """Which of the app's secrets a SECRET_KEY is: "b" comes with the first rotation."""
+    return "secret-key" if letter == "a" else f"secret-key-{letter}"
+
+
+def login_part(letter: str) -> str:
+    """Which of the app's secrets a login role's password is."""
+    return f"db-password-{letter}"
+
+
 def account_name(tenant: DjangoTenant, name: str) -> str:
     """Full name of a service account; ids are 6 to 30 characters long."""
     account = shorten(name if len(name) >= 6 else f"{name}-{_hash(name)}", ACCOUNT)

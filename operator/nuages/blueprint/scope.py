@@ -73,7 +73,7 @@ class Scope:
     @property
     def login(self) -> str:
         """The login role that the app uses."""
-        return names.role(self.app.database_name, self.facts.login)
+        return names.role(self.app.database_name, self.facts.logins.newest)
 
     def secret(self, part: str) -> str:
         return names.secret_name(self.app, self.tenant, part)

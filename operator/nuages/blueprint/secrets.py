@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nuages.blueprint import names
 from nuages.blueprint.blueprint import Capability
 from nuages.blueprint.scope import Scope
 from nuages.desired.run import Environment
@@ -12,12 +13,23 @@ SECRET_KEY_LENGTH = 64
 
 def secrets(scope: Scope) -> Capability:
     """SECRET_KEY, and the secrets that spec.env names."""
-    key = Secret(
-        name=scope.secret("secret-key"), owner=scope.owner, payload=Random(SECRET_KEY_LENGTH), labels=scope.labels
-    )
+    pair, signing = scope.facts.keys, scope.facts.signing
+    keys = {letter: _secret_key(scope, letter) for letter in pair.letters}
+    # The other one is accepted: before it signs the new one, afterwards the old one, for sessions that it signed.
+    accepted = tuple(("SECRET_KEY_FALLBACKS", SecretRef(key.name)) for letter, key in keys.items() if letter != signing)
     copies, references = _from_env(scope)
-    environment: Environment = (("SECRET_KEY", SecretRef(key.name)), *references)
-    return Capability(resources=(key, *copies), environment=environment, condition="SecretsReady")
+    environment: Environment = (("SECRET_KEY", SecretRef(keys[signing].name)), *accepted, *references)
+    return Capability(resources=(*keys.values(), *copies), environment=environment, condition="SecretsReady")
+
+
+def _secret_key(scope: Scope, letter: str) -> Secret:
+    return Secret(
+        name=scope.secret(names.key_part(letter)),
+        owner=scope.owner,
+        payload=Random(SECRET_KEY_LENGTH),
+        source=scope.facts.keys.sources[letter],
+        labels=scope.labels,
+    )
 
 
 def superuser_password(scope: Scope) -> Secret:

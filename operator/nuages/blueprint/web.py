@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from importlib import resources
 
 from nuages.api.web import Probe as ProbeSpec
@@ -59,8 +60,9 @@ def migrate(scope: Scope, image: ImageFacts, environment: Environment) -> RunJob
     return _job(scope, image, "migrate", merged, python_of(spec.django.manage), ("-c", script("migrate")))
 
 
+@cache
 def script(name: str) -> str:
-    """One program: what all scripts share, then the script itself."""
+    """One program: what all scripts share, then the script itself. Read once: every pass composes it again."""
     folder = resources.files("nuages.blueprint") / "scripts"
     return (folder / "prelude.py").read_text() + "\n\n" + (folder / f"{name}.py").read_text()
 

@@ -19,7 +19,7 @@ from nuages.kube.objects import KubernetesCluster
 from nuages.kube.operator import load_config
 from nuages.reconcile import reasons
 from nuages.reconcile.cluster import Body, Cluster
-from nuages.reconcile.gather import copies, gather
+from nuages.reconcile.gather import copies, gather, project_number
 from nuages.reconcile.plan import Action, Plan, Verb, make_plan, versions_of
 from nuages.reconcile.provision import image_of, look_at_service, see
 from nuages.reconcile.reconciler import Pass

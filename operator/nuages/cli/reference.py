@@ -22,13 +22,16 @@ ANNOTATIONS = {
     "(its uid changes with the cluster), and the database and roles of its name, whoever made them. Read `nuages plan` "
     "first, and remove the annotation afterwards.",
     "nuages.dev/retry-migration": "Any new value: run the migration of this image again, after it failed.",
+    "nuages.dev/rotate": "Any new value: another SECRET_KEY and another database password, in two releases without a "
+    "migration. Sessions stay valid, where the project reads SECRET_KEY_FALLBACKS. Old secret versions are disabled "
+    "once no revision that is kept needs them.",
     "nuages.dev/migrate": "The value of `spec.image`, or its digest: migrate and release it, where "
     "`spec.migrations.policy` is Manual.",
 }
 
 VARIABLES = {
     "SECRET_KEY": "64 random characters, generated once, from Secret Manager.",
-    "SECRET_KEY_FALLBACKS": "Reserved for the rotation of SECRET_KEY: not set yet.",
+    "SECRET_KEY_FALLBACKS": "From the first rotation on: the other SECRET_KEY, which is accepted but does not sign.",
     "DEBUG": "`False`.",
     "ALLOWED_HOSTS": "Comma-separated: the run.app hosts of the service and of its candidate, then "
     "`spec.django.allowedHosts`.",

@@ -81,6 +81,7 @@ class Clouds:
         credentials = impersonated(self._credentials, impersonate) if impersonate else self._credentials
         call = Call()
         identity = Identity(credentials, call)
+        call.token = identity.metadata
         if impersonate:
             await identity.access_token()  # a denial is told here; the clients would call it a lost connection
         clients = Clients(credentials)

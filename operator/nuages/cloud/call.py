@@ -17,6 +17,7 @@ from prometheus_client import Counter, Histogram
 from nuages.cloud.errors import CloudError, NotFound, Propagating, classify
 
 T = TypeVar("T")
+Token = Callable[[], Awaitable[tuple[tuple[str, str], ...]]]
 
 CALLS = Counter("nuages_google_calls_total", "Calls of Google APIs.", ["method", "outcome"])
 SECONDS = Histogram("nuages_google_call_seconds", "How long calls of Google APIs took.", ["method"])
@@ -28,22 +29,25 @@ request_reason: contextvars.ContextVar[str] = contextvars.ContextVar("request_re
 class Call:
     """Callable for all drivers of one credential; `parallel` calls at once, each at most `deadline` seconds."""
 
-    def __init__(self, parallel: int = 32, deadline: float = 60.0) -> None:
+    def __init__(self, parallel: int = 32, deadline: float = 60.0, token: Token | None = None) -> None:
+        """`token` is asked for the access token that each call bears."""
         self._slots = asyncio.Semaphore(parallel)
         self._deadline = deadline
+        self.token = token
 
     async def __call__(self, method: Callable[..., Awaitable[T]], request: Any = None, **fields: Any) -> T:
         """Call a method of one of Google's async clients. Raises CloudError."""
-        return await self._counted(
-            method.__qualname__,
-            lambda: method(
+
+        async def work() -> T:
+            return await method(
                 **({"request": request} if request is not None else {}),
                 **fields,
                 retry=None,
                 timeout=self._deadline,
-                metadata=(("x-goog-request-reason", request_reason.get()),),
-            ),
-        )
+                metadata=await self._metadata(),
+            )
+
+        return await self._counted(method.__qualname__, work)
 
     async def or_none(self, method: Callable[..., Awaitable[T]], request: Any = None, **fields: Any) -> T | None:
         """The same, with None for what is not there; a service account's 404 reads like one that is too fresh."""
@@ -59,6 +63,11 @@ class Call:
     async def in_thread(self, name: str, function: Callable[..., T], *arguments: Any, **fields: Any) -> T:
         """Call a synchronous client (Cloud Storage) without blocking the loop. Raises CloudError."""
         return await self._counted(name, lambda: asyncio.to_thread(function, *arguments, **fields))
+
+    async def _metadata(self) -> tuple[tuple[str, str], ...]:
+        """With the token: gRPC's own way of getting it starts a thread for every call."""
+        reason = ("x-goog-request-reason", request_reason.get())
+        return (reason,) if self.token is None else (reason, *await self.token())
 
     async def _counted(self, name: str, work: Callable[[], Awaitable[T]]) -> T:
         name, began, outcome = name.replace("AsyncClient", ""), time.monotonic(), "ok"

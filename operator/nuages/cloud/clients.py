@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import cached_property
+from typing import Any, TypeVar
 
+import grpc
 from google.auth.credentials import Credentials
 from google.auth.transport.requests import AuthorizedSession
 from google.cloud.iam_admin_v1 import IAMAsyncClient
@@ -30,7 +33,11 @@ from requests.adapters import HTTPAdapter
 
 from nuages.cloud.call import request_reason
 
+# As Google's own transports have it: answers may be of any size.
+CHANNEL = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
 POOL = 32  # connections to Cloud Storage: as many as calls at once
+
+C = TypeVar("C")
 
 
 class Clients:
@@ -41,60 +48,67 @@ class Clients:
 
     @cached_property
     def services(self) -> ServicesAsyncClient:
-        return ServicesAsyncClient(credentials=self._credentials)
+        return self._made(ServicesAsyncClient)
 
     @cached_property
     def revisions(self) -> RevisionsAsyncClient:
-        return RevisionsAsyncClient(credentials=self._credentials)
+        return self._made(RevisionsAsyncClient)
 
     @cached_property
     def jobs(self) -> JobsAsyncClient:
-        return JobsAsyncClient(credentials=self._credentials)
+        return self._made(JobsAsyncClient)
 
     @cached_property
     def executions(self) -> ExecutionsAsyncClient:
-        return ExecutionsAsyncClient(credentials=self._credentials)
+        return self._made(ExecutionsAsyncClient)
 
     @cached_property
     def tasks(self) -> TasksAsyncClient:
-        return TasksAsyncClient(credentials=self._credentials)
+        return self._made(TasksAsyncClient)
 
     @cached_property
     def sql_instances(self) -> SqlInstancesServiceAsyncClient:
-        return SqlInstancesServiceAsyncClient(credentials=self._credentials)
+        return self._made(SqlInstancesServiceAsyncClient)
 
     @cached_property
     def sql_users(self) -> SqlUsersServiceAsyncClient:
-        return SqlUsersServiceAsyncClient(credentials=self._credentials)
+        return self._made(SqlUsersServiceAsyncClient)
 
     @cached_property
     def sql_operations(self) -> SqlOperationsServiceAsyncClient:
-        return SqlOperationsServiceAsyncClient(credentials=self._credentials)
+        return self._made(SqlOperationsServiceAsyncClient)
 
     @cached_property
     def secrets(self) -> SecretManagerServiceAsyncClient:
-        return SecretManagerServiceAsyncClient(credentials=self._credentials)
+        return self._made(SecretManagerServiceAsyncClient)
 
     @cached_property
     def iam(self) -> IAMAsyncClient:
-        return IAMAsyncClient(credentials=self._credentials)
+        return self._made(IAMAsyncClient)
 
     @cached_property
     def projects(self) -> ProjectsAsyncClient:
-        return ProjectsAsyncClient(credentials=self._credentials)
+        return self._made(ProjectsAsyncClient)
 
     @cached_property
     def service_usage(self) -> ServiceUsageAsyncClient:
-        return ServiceUsageAsyncClient(credentials=self._credentials)
+        return self._made(ServiceUsageAsyncClient)
 
     @cached_property
     def logging(self) -> LoggingServiceV2AsyncClient:
-        return LoggingServiceV2AsyncClient(credentials=self._credentials)
+        return self._made(LoggingServiceV2AsyncClient)
 
     @cached_property
     def storage(self) -> Client:
         """Every call names its project; the client's own is never used."""
         return Client(project="none", credentials=self._credentials, _http=_session(self._credentials))
+
+    def _made(self, kind: Callable[..., C]) -> C:
+        """Without credentials of its own: `Call` gives each call its token, and no thread is started for that."""
+        client: Any = kind
+        host = f"{client.DEFAULT_ENDPOINT}:443"
+        channel = grpc.aio.secure_channel(host, grpc.ssl_channel_credentials(), options=CHANNEL)
+        return kind(transport=client.get_transport_class("grpc_asyncio")(channel=channel))
 
     async def close(self) -> None:
         """Close what was opened."""

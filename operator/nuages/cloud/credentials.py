@@ -60,6 +60,12 @@ class Identity:
                 await self._call.in_thread("Identity.accessToken", _refresh, self.credentials)
         return str(self.credentials.token)
 
+    async def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What each call over gRPC bears: the token, and the project that its quota is counted on. Raises CloudError."""
+        project = getattr(self.credentials, "quota_project_id", None)
+        billed = (("x-goog-user-project", str(project)),) if project else ()
+        return ("authorization", f"Bearer {await self.access_token()}"), *billed
+
     async def id_token(self, audience: str) -> str:
         """For a Cloud Run service: `audience` is its URL. Raises CloudError."""
         token, made = self._id_tokens.get(audience, ("", 0.0))

@@ -48,6 +48,9 @@ class Drivers:
     def payloads(self) -> Payloads:
         return Payloads(self._clients.secrets, self._call, self._copies)
 
+    def secrets(self) -> SecretDriver:
+        return SecretDriver(self._clients.secrets, self._call, self.payloads())
+
     def sql_instances(self) -> SqlInstanceDriver:
         return SqlInstanceDriver(self._clients.sql_instances, self._clients.sql_operations, self._call)
 
@@ -58,7 +61,7 @@ FACTORIES: dict[type[Resource], Factory] = {
     ProjectService: lambda own, clients, call: ProjectServiceDriver(clients.service_usage, call),
     ServiceAccount: lambda own, clients, call: ServiceAccountDriver(clients.iam, call),
     IamMember: lambda own, clients, call: IamMemberDriver(PolicyApis(clients, call)),
-    Secret: lambda own, clients, call: SecretDriver(clients.secrets, call, own.payloads()),
+    Secret: lambda own, clients, call: own.secrets(),
     Bucket: lambda own, clients, call: BucketDriver(clients.storage, call),
     SqlInstance: lambda own, clients, call: own.sql_instances(),
     ExistingSqlInstance: lambda own, clients, call: ExistingSqlInstanceDriver(own.sql_instances()),

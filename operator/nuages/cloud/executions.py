@@ -59,6 +59,11 @@ class JobRuns:
         seen = None if found is None else await self._seen(found)
         return seen if seen is not None and seen.state == "Running" else None
 
+    async def is_running(self, name: str) -> bool:
+        """Whether the execution (full name) has not ended yet. Raises CloudError."""
+        found = await self._call(self._executions.get_execution, {"name": name})
+        return "completion_time" not in found
+
     async def start(self, job: RunJob, token: str) -> Operation | None:
         """Create or change the job, with the token; None where the token was used already. Raises Conflict."""
         there = await self._jobs.observe(job.name)

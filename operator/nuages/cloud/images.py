@@ -8,6 +8,7 @@ import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.dock
 PLATFORM = ("linux", "amd64")  # what Cloud Run runs
 LARGEST = 8 * 2**20  # bytes of a manifest or configuration
 GOOGLE = re.compile(r"(.+\.)?(pkg\.dev|gcr\.io)")
+KNOWN = 1000  # images that are remembered
 HUB, HUB_API = "docker.io", "registry-1.docker.io"
 PERMISSION = "artifactregistry.repositories.downloadArtifacts"
 
@@ -73,15 +75,18 @@ class Images:
 
     def __init__(self, identity: Identity, call: Call) -> None:
         self._identity, self._call = identity, call
+        self._pinned: dict[str, ResolvedImage] = {}  # by digest, the oldest first: what never changes
 
     async def resolve(self, reference: str) -> ResolvedImage:
         """What the tag stands for now.
 
         Raises NotFound where it is not there, PermissionDenied, Invalid where Cloud Run could not run it, Transient.
         """
+        if reference in self._pinned:
+            return self._pinned[reference]
         place = _Place.of(reference)
         async with aiohttp.ClientSession(trust_env=True) as session:
-            registry = _Registry(session, place, await self._authorization(place.host))
+            registry = _Registry(session, place, await self._authorization(place.host), self._trust)
             top = await self._call(registry.get, f"manifests/{place.reference}")
             digest = top.digest or _digest(top.content)
             manifest = _json(top, reference)
@@ -93,7 +98,18 @@ class Images:
                 raise Invalid(f"{reference} is no container image: its manifest has no configuration")
             settings = _json(await self._call(registry.get, f"blobs/{config}"), reference).get("config") or {}
         pinned = f"{place.host}/{place.repository}@{digest}"
-        return ResolvedImage(pinned, digest, settings.get("WorkingDir") or "", settings.get("User") or "")
+        return self._known(ResolvedImage(pinned, digest, settings.get("WorkingDir") or "", settings.get("User") or ""))
+
+    @cached_property
+    def _trust(self) -> ssl.SSLContext:
+        """As SSL_CERT_FILE says, else the system's authorities. Reading them takes 20 ms: once, not for each image."""
+        return ssl.create_default_context()
+
+    def _known(self, image: ResolvedImage) -> ResolvedImage:
+        if len(self._pinned) >= KNOWN:
+            del self._pinned[next(iter(self._pinned))]
+        self._pinned[image.reference] = image
+        return image
 
     async def _authorization(self, host: str) -> str:
         if GOOGLE.fullmatch(host) is None:
@@ -104,9 +120,11 @@ class Images:
 class _Registry:
     """GETs of one repository; answers a challenge with an anonymous token where we have none."""
 
-    def __init__(self, session: aiohttp.ClientSession, place: _Place, authorization: str) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, place: _Place, authorization: str, trust: ssl.SSLContext
+    ) -> None:
         self._session, self._place, self._authorization = session, place, authorization
-        self._ssl = ssl.create_default_context()  # honours SSL_CERT_FILE
+        self._ssl = trust
 
     async def get(self, request: str, *, timeout: float, **_: Any) -> _Answer:
         """`request` is the path below the repository. Raises CloudError."""

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from nuages.cloud.driver import Observed
 from nuages.cloud.drivers import Drivers
@@ -86,6 +86,13 @@ class Looks(Generic[T]):
             self._seen[key] = Seen(task.result(), began)
 
 
+class Deepens(Protocol):
+    """A driver whose lists do not show everything."""
+
+    async def deepen(self, listed: Observed[Any]) -> Observed[Any] | None:
+        """The same with what only a look of its own shows. Never writes."""
+
+
 class Inventory:
     """One for each credential: what one identity may see is not what another sees."""
 
@@ -111,7 +118,14 @@ class Inventory:
             return found
         deep = self._singles.last((kind, name))
         is_same = deep is not None and deep.value is not None and deep.value.etag == found.etag
-        return await self._look(kind, name, now - deep_age if is_same else now)
+        return await self._deepen(kind, found, now - deep_age if is_same else now)
+
+    async def fresh(self, kind: type[R], name: str, since: float | None = None) -> Observed[R] | None:
+        """What is there, asked for now, or at `since` (monotonic seconds) or later; never before our last write to it.
+
+        Kept, so that the next pass need not ask for it again. Raises CloudError.
+        """
+        return await self._look(kind, name, time.monotonic() if since is None else since)
 
     async def owned_by(
         self, owner: Owner, project: str, location: str, max_age: float = 0.0
@@ -137,6 +151,12 @@ class Inventory:
     async def _look(self, kind: type[Resource], name: str, since: float) -> Observed[Any] | None:
         driver, since = self._drivers.of(kind), max(since, self._written.get(name, 0.0))
         return (await self._singles.get((kind, name), lambda: driver.observe(name), since)).value
+
+    async def _deepen(self, kind: type[Resource], listed: Observed[Any], since: float) -> Observed[Any] | None:
+        """What the list has not shown of it; the rest is known already."""
+        driver = cast(Deepens, self._drivers.of(kind))
+        key = (kind, listed.state.name)
+        return (await self._singles.get(key, lambda: driver.deepen(listed), since)).value
 
     async def _list(self, kind: type[Resource], scope: str, since: float) -> Seen[Found]:
         driver = self._drivers.of(kind)

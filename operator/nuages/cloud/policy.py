@@ -54,6 +54,7 @@ class IamMemberDriver:
     def __init__(self, apis: PolicyApis) -> None:
         self._apis, self._reads = apis, PolicyReads(apis)
         self._writers: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._lacking: dict[str, policy_pb2.Policy] = {}  # by target, as seen without a member that was looked for
 
     def scope(self, name: str) -> str:
         """The resource that the policy is on."""
@@ -78,11 +79,13 @@ class IamMemberDriver:
             return None
         binding = find(policy, role, member, title)
         if binding is None:
+            self._lacking[target] = policy
             return None
         return Observed(IamMember.of(target, role, member, condition_of(binding)))
 
     async def create(self, desired: IamMember) -> None:
-        await self._edit(desired.target, lambda policy: with_member(policy, desired))
+        seen = self._lacking.pop(desired.target, None)
+        await self._edit(desired.target, lambda policy: with_member(policy, desired), seen)
 
     async def update(self, desired: IamMember, observed: Observed[IamMember], paths: Sequence[str]) -> None:
         """Another condition of the same title: out of the one binding, into the other, in one write."""
@@ -100,13 +103,15 @@ class IamMemberDriver:
         except NotFound:
             return
 
-    async def _edit(self, target: str, edit: Edit) -> None:
-        """Read afresh, change, write; again where somebody else wrote in between. Raises Conflict in the end."""
+    async def _edit(self, target: str, edit: Edit, seen: policy_pb2.Policy | None = None) -> None:
+        """Change what was seen just now, or is read, and write it; again where the etag tells that somebody else wrote
+        in between. Raises Conflict in the end.
+        """
         api = self._apis.of(target)
         async with self._writers[target]:
             for attempt in range(ATTEMPTS):
                 policy = policy_pb2.Policy()
-                policy.CopyFrom(await api.read(target))
+                policy.CopyFrom(seen if seen is not None and attempt == 0 else await api.read(target))
                 if not edit(policy):
                     return
                 policy.version = VERSION

@@ -7,7 +7,8 @@ made again is compared before a version is added.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from google.cloud.secretmanager_v1 import SecretManagerServiceAsyncClient, SecretVersion
 from google.cloud.secretmanager_v1.types import Secret as Found
@@ -47,10 +48,18 @@ class SecretDriver:
         is_usable = bool(made.version) and await self._state(name, made.version) == ENABLED
         return _observed(name, found, deep=True, is_usable=is_usable)
 
+    async def deepen(self, listed: Observed[Secret]) -> Observed[Secret]:
+        """Whether the version that the annotation names can be used."""
+        version = listed.outputs.get("version", "")
+        if version and await self._state(listed.state.name, version) == ENABLED:
+            return replace(listed, deep=True)
+        return replace(listed, state=replace(listed.state, source=""), outputs={}, deep=True)
+
     async def create(self, desired: Secret) -> None:
         secret = {"replication": {"automatic": {}}, "labels": merged({}, desired.owner, desired.labels)}
         request = {"parent": self.scope(desired.name), "secret_id": desired.id, "secret": secret}
-        await self._settle(desired, await self._call(self._api.create_secret, request))
+        found = await self._call(self._api.create_secret, request)
+        await self._settle(desired, found, {})  # it cannot have versions yet
 
     async def update(self, desired: Secret, observed: Observed[Secret], paths: Sequence[str]) -> None:
         """Of the version that is read here, so that a change in between is a Conflict."""
@@ -59,20 +68,29 @@ class SecretDriver:
             labels = merged(found.labels, desired.owner, desired.labels)
             found = await self._patch(desired.name, found, "labels", labels)
         if "source" in paths:
-            await self._settle(desired, found)
+            await self._settle(desired, found, await self._versions(desired.name))
+
+    async def retire(self, name: str, current: int, in_use: Collection[str]) -> int:
+        """Disable the versions before `current` that nothing in use refers to; how many that were."""
+        old = [
+            number for number, state in (await self._versions(name)).items() if state == ENABLED and number < current
+        ]
+        spare = [number for number in old if str(number) not in in_use]
+        for number in spare:
+            await self._call(self._api.disable_secret_version, {"name": f"{name}/versions/{number}"})
+        return len(spare)
 
     async def delete(self, name: str) -> None:
         await self._call.or_none(self._api.delete_secret, {"name": name})
 
-    async def _settle(self, desired: Secret, found: Found) -> None:
+    async def _settle(self, desired: Secret, found: Found, versions: dict[int, SecretVersion.State]) -> None:
         """A version with the payload that is wanted, then the annotation that names it."""
-        version = await self._version(desired, Made.of(found))
+        version = await self._version(desired, Made.of(found), versions)
         annotations = {**found.annotations, ANNOTATION: str(Made(desired.source, version))}
         await self._patch(desired.name, found, "annotations", annotations)
 
-    async def _version(self, desired: Secret, made: Made) -> str:
+    async def _version(self, desired: Secret, made: Made, versions: dict[int, SecretVersion.State]) -> str:
         """The number of the version to use: one that an interrupted pass has left, or a new one."""
-        versions = await self._versions(desired.name)
         payload = await self._payloads.derived(desired)
         if payload is None:
             return await self._random_version(desired, made, versions)

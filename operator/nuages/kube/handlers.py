@@ -33,8 +33,10 @@ class Watched:
         self._seen[key] = mark
         self._enqueue(key)
 
-    def tenant(self, namespace: str) -> None:
-        """A tenant changed: every app of its namespace is looked at."""
+    def tenant(self, namespace: str, is_deleting: bool = False) -> None:
+        """A tenant changed: every app of its namespace is looked at; so is, on deletion, whether it may go."""
+        if is_deleting:
+            self._enqueue(f"{namespace}/")
         for key in [key for key in self._seen if key.startswith(f"{namespace}/")]:
             self._enqueue(key)
 
@@ -65,8 +67,9 @@ def registry(watched: Watched) -> kopf.OperatorRegistry:
         watched.app(type, body)
 
     @kopf.on.event(GROUP, VERSION, TENANTS, registry=made)
-    async def tenant(namespace: str | None, **_: Any) -> None:
-        watched.tenant(namespace or "")
+    async def tenant(type: str | None, namespace: str | None, body: kopf.Body, **_: Any) -> None:
+        is_deleting = type != "DELETED" and bool(body["metadata"].get("deletionTimestamp"))
+        watched.tenant(namespace or "", is_deleting)
 
     return made
 

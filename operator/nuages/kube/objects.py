@@ -29,13 +29,17 @@ class KubernetesCluster:
     def __init__(self, api: client.ApiClient, instance: str) -> None:
         """`instance` is the pod's name, as events show who reported."""
         self._api, self._instance = api, instance
-        self._core, self._events = client.CoreV1Api(api), client.EventsV1Api(api)
+        self._events = client.EventsV1Api(api)
 
     async def app(self, namespace: str, name: str) -> Body | None:
         return await self._read(f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{APPS}/{name}")
 
     async def tenant(self, namespace: str) -> Body | None:
         return await self._read(f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{TENANTS}/default")
+
+    async def apps(self, namespace: str) -> list[Body]:
+        listed = await self._call("GET", f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{APPS}", None, None)
+        return list(listed["items"])
 
     async def secret(self, namespace: str, name: str) -> Body | None:
         return await self._read(f"/api/v1/namespaces/{namespace}/secrets/{name}")
@@ -54,10 +58,10 @@ class KubernetesCluster:
         }
         return await self._write("PUT", f"{_path(app)}/status", body, "application/json")
 
-    async def write_finalizers(self, app: Body, finalizers: list[str]) -> Body:
+    async def write_finalizers(self, body: Body, finalizers: list[str]) -> Body:
         """A merge patch, conditioned on the resourceVersion. Raises Gone, Stale."""
-        metadata = {"finalizers": finalizers, "resourceVersion": app["metadata"]["resourceVersion"]}
-        return await self._write("PATCH", _path(app), {"metadata": metadata}, "application/merge-patch+json")
+        metadata = {"finalizers": finalizers, "resourceVersion": body["metadata"]["resourceVersion"]}
+        return await self._write("PATCH", _path(body), {"metadata": metadata}, "application/merge-patch+json")
 
     async def event(self, app: Body, kind: str, reason: str, message: str) -> None:
         """One event an occurrence: the series of events.k8s.io would hide when it happened."""
@@ -130,6 +134,6 @@ class KubernetesCluster:
         return parsed
 
 
-def _path(app: Body) -> str:
-    metadata = app["metadata"]
-    return f"/apis/{GROUP}/{VERSION}/namespaces/{metadata['namespace']}/{APPS}/{metadata['name']}"
+def _path(body: Body) -> str:
+    metadata, plural = body["metadata"], TENANTS if body["kind"] == "DjangoTenant" else APPS
+    return f"/apis/{GROUP}/{VERSION}/namespaces/{metadata['namespace']}/{plural}/{metadata['name']}"

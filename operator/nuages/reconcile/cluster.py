@@ -17,6 +17,9 @@ class Cluster(Protocol):
     async def tenant(self, namespace: str) -> Body | None:
         """The namespace's DjangoTenant "default", or None."""
 
+    async def apps(self, namespace: str) -> list[Body]:
+        """All DjangoApps of a namespace."""
+
     async def secret(self, namespace: str, name: str) -> Body | None:
         """A Kubernetes Secret, or None."""
 
@@ -26,8 +29,8 @@ class Cluster(Protocol):
     async def write_status(self, app: Body, status: Mapping[str, Any]) -> Body:
         """Replace the status; returns the object as it is now."""
 
-    async def write_finalizers(self, app: Body, finalizers: list[str]) -> Body:
-        """Replace metadata.finalizers."""
+    async def write_finalizers(self, body: Body, finalizers: list[str]) -> Body:
+        """Replace metadata.finalizers, of an app or a tenant."""
 
     async def event(self, app: Body, kind: str, reason: str, message: str) -> None:
         """Tell people: `kind` Normal or Warning. Never raises: an event is not worth a failed pass."""

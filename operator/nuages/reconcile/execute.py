@@ -88,7 +88,7 @@ class Executor:
         attempt = 0
         while True:
             attempt += 1
-            found = await driver.observe(resource.name)
+            found = await self._inventory.fresh(type(resource), resource.name)
             now = decide(resource, found, versions, driver.owned, self._adopt)
             if now.verb in REFUSED:
                 return Result(resource, State.FAILED, found, refused=now)
@@ -108,7 +108,7 @@ class Executor:
             taken_back = found is not None and found.owner is not None and found.owner.retained
             if operation is not None and not operation.done:
                 return Result(resource, State.WAITING, found, now.verb, operation, taken_back=taken_back)
-            seen = await driver.observe(resource.name)
+            seen = await self._inventory.fresh(type(resource), resource.name)
             return replace(_as_seen(resource, seen, now.verb), taken_back=taken_back)
 
     async def _delete(self, resource: Resource) -> Result:

@@ -19,6 +19,8 @@ from nuages.reconcile import reasons
 from nuages.reconcile.cluster import Cluster
 from nuages.reconcile.trouble import Trouble, of_error
 
+LARGEST_SECRET = 65_536  # bytes
+
 
 async def gather(
     app: DjangoApp,
@@ -62,9 +64,9 @@ async def project_number(tenant: DjangoTenant, cloud: CloudAccess) -> str:
         raise of_error(error, f"DjangoTenant spec.project: {project}", who) from error
 
 
-async def resolve_image(app: DjangoApp, cloud: CloudAccess) -> ImageFacts:
-    """The digest behind spec.image. Raises Trouble."""
-    reference = app.spec.image
+async def resolve_image(app: DjangoApp, cloud: CloudAccess, pinned: str = "") -> ImageFacts:
+    """The digest behind spec.image, or the image that it was pinned to. Raises Trouble."""
+    reference = pinned or app.spec.image
     try:
         found = await cloud.images.resolve(reference)
     except errors.NotFound as error:
@@ -185,9 +187,22 @@ async def _secret_fingerprints(app: DjangoApp, cluster: Cluster) -> dict[tuple[s
                 reasons.SECRET_KEY_MISSING,
                 f'{place}: {reference.name} has no key "{reference.key}". Add it or name another.',
             )
+        if fault := _fault_of_size(str(body["data"][reference.key] or "")):
+            raise Trouble(
+                reasons.SECRET_UNUSABLE,
+                f'{place}: key "{reference.key}" of {reference.name} {fault}. Put another value in.',
+            )
         metadata = body["metadata"]
         found[reference.name, reference.key] = f"{metadata['uid']}/{metadata['resourceVersion']}/{reference.key}"
     return found
+
+
+def _fault_of_size(encoded: str) -> str:
+    """Why Secret Manager would not take a payload, "" where it would (behaviour.md, section 3)."""
+    size = len(encoded) // 4 * 3 - encoded.count("=", -2)  # of base64, without a copy of the payload
+    if size == 0:
+        return "is empty"
+    return f"has {size} bytes, and Secret Manager takes {LARGEST_SECRET}" if size > LARGEST_SECRET else ""
 
 
 async def _config_maps(app: DjangoApp, cluster: Cluster) -> dict[str, Mapping[str, str]]:

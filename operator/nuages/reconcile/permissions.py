@@ -56,7 +56,7 @@ async def check_permissions(work: Pass, plan: Plan, is_first: bool) -> None:
     lacks, roles = ", ".join(sorted(missing)), ", ".join(sorted({role_for(item) for item in missing}))
     raise Trouble(
         reasons.PERMISSION_DENIED,
-        f"DjangoTenant spec.project: {who} lacks {lacks} in {project}. Grant it {roles}. Nothing was made.",
+        f"DjangoTenant spec.project: {who} lacks {lacks} in {project}. Grant it {roles}.",
     )
 
 
@@ -64,7 +64,7 @@ def permissions_for(plan: Plan, is_first: bool) -> frozenset[str]:
     """Of the project, to carry out the plan's creations; none where nothing is created."""
     created = [action.resource for action in plan.actions if action.verb is Verb.CREATE]
     needed = {permission for resource in created for permission in CREATION.get(type(resource), ())}
-    if any(isinstance(item, IamMember) and item.target == f"projects/{item.project}" for item in created):
+    if any(isinstance(item, IamMember) and item.target.count("/") == 1 for item in created):
         needed |= set(PROJECT_GRANT)
     return frozenset(needed | set(RELEASE)) if needed and is_first else frozenset(needed)
 

@@ -6,20 +6,24 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from nuages.api.app import DjangoApp
 from nuages.blueprint.compose import compose
 from nuages.blueprint.facts import ImageFacts
 from nuages.blueprint.names import service_name
 from nuages.cloud import errors
-from nuages.cloud.driver import Observed
+from nuages.cloud.driver import Observed, Readiness
+from nuages.desired.iam import IamMember
 from nuages.desired.resource import Resource
 from nuages.desired.run import RunService
+from nuages.desired.sql import SqlUser
 from nuages.reconcile.execute import Executor
 from nuages.reconcile.gather import gather, project_number, resolve_image
 from nuages.reconcile.permissions import check_permissions
 from nuages.reconcile.pin import pinned
 from nuages.reconcile.plan import Plan, Sight, make_plan
 from nuages.reconcile.report import Report
-from nuages.reconcile.trouble import Trouble, of_error
+from nuages.reconcile.rotation import rotating_secrets, with_rotation
+from nuages.reconcile.trouble import Trouble, of_error, of_refusal
 
 if TYPE_CHECKING:
     from nuages.reconcile.reconciler import Pass
@@ -36,23 +40,33 @@ async def provision(work: Pass, report: Report) -> Report:
         work.app, work.tenant, work.cluster, work.cloud, work.settings.operator_image, image, work.max_age
     )
     facts = replace(facts, hash_url=_hash_url(live))
+    facts = with_rotation(facts, work, await see(work, rotating_secrets(work)), live)
     blueprint = compose(work.app, work.tenant, facts)
     if blueprint.problems:
         first = blueprint.problems[0]
         raise Trouble(first.reason, first.message)
-    plan = await make(work, blueprint.resources)
+    plan = await make(work, blueprint.resources, policies_anew=_was_denied(live))
+    if live is None and plan.refusals and not _has_begun(plan, work):
+        raise of_refusal(plan.refusals[0])  # rather nothing than half an app
     await check_permissions(work, plan, is_first=live is None)
     executor = Executor(work.cloud.drivers, work.cloud.inventory, adopts(work))
     results = await executor.execute(plan, work.underway)
     return replace(report, blueprint=blueprint, plan=plan, results=results, live=live)
 
 
+def _has_begun(plan: Plan, work: Pass) -> bool:
+    """Whether something of this app is there already."""
+    ours = (work.app.metadata.namespace, work.app.metadata.name, work.app.metadata.uid)
+    owners = (action.observed.owner for action in plan.actions if action.observed is not None)
+    return any(owner is not None and (owner.namespace, owner.app, owner.uid) == ours for owner in owners)
+
+
 async def look_at_service(work: Pass, fresh: bool = False) -> Observed[RunService] | None:
-    """The app's service as it is, from the inventory unless it must be fresh."""
+    """The app's service, as the inventory knows it, or as it was seen in this pass, after our last write."""
     name = service_name(work.app, work.tenant)
     try:
         if fresh:
-            return await work.cloud.drivers.of(RunService).observe(name)
+            return await work.cloud.inventory.fresh(RunService, name, work.began)
         return await work.cloud.inventory.get(RunService, name, work.max_age, work.max_age)
     except errors.ApiDisabled as error:
         if work.tenant.spec.enable_services:
@@ -62,16 +76,20 @@ async def look_at_service(work: Pass, fresh: bool = False) -> Observed[RunServic
         raise _unreadable(RunService, name, error, work) from error
 
 
-async def make(work: Pass, resources: tuple[Resource, ...]) -> Plan:
+async def make(work: Pass, resources: tuple[Resource, ...], policies_anew: bool = False) -> Plan:
     """The plan for these resources, from snapshots as old as the app allows. Raises Trouble for what cannot be read."""
     return make_plan(
-        resources, await see(work, resources), lambda kind: work.cloud.drivers.of(kind).owned, adopt=adopts(work)
+        resources,
+        await see(work, resources, policies_anew),
+        lambda kind: work.cloud.drivers.of(kind).owned,
+        adopt=adopts(work),
     )
 
 
-async def see(work: Pass, resources: tuple[Resource, ...]) -> Sight:
-    """What is there of each."""
-    deep = float(work.app.spec.deep_check_interval_seconds or 86_400) if work.max_age else 0.0
+async def see(work: Pass, resources: tuple[Resource, ...], policies_anew: bool = False) -> Sight:
+    """What is there of each. What is part of another resource is not looked for while that one is not there."""
+    looks_back = work.max_age > 0 and not policies_anew
+    deep = float(work.app.spec.deep_check_interval_seconds or 86_400) if looks_back else 0.0
 
     async def one(resource: Resource) -> Observed[Resource] | None:
         try:
@@ -85,8 +103,34 @@ async def see(work: Pass, resources: tuple[Resource, ...]) -> Sight:
         except errors.CloudError as error:
             raise _unreadable(type(resource), resource.name, error, work) from error
 
-    found = await asyncio.gather(*(one(resource) for resource in resources))
-    return {resource.name: item for resource, item in zip(resources, found, strict=True)}
+    seen: dict[str, Observed[Resource] | None] = {}
+    for group in (
+        [resource for resource in resources if not _whole_of(resource)],
+        [resource for resource in resources if _whole_of(resource)],
+    ):
+        there = [resource for resource in group if _may_be_there(resource, seen)]
+        found = await asyncio.gather(*(one(resource) for resource in there))
+        seen |= dict.fromkeys((resource.name for resource in group), None)
+        seen |= {resource.name: item for resource, item in zip(there, found, strict=True)}
+    return seen
+
+
+def _whole_of(resource: Resource) -> str:
+    """Full name of the resource that it is a part of: a member of its policy, a user on its instance."""
+    match resource:
+        case IamMember(target=whole) | SqlUser(instance=whole):
+            return whole
+        case _:
+            return ""
+
+
+def _may_be_there(part: Resource, seen: Sight) -> bool:
+    """Not on what is missing, nor on an instance that is still being made."""
+    whole = _whole_of(part)
+    if whole not in seen:
+        return True
+    found = seen[whole]
+    return found is not None and not (isinstance(part, SqlUser) and found.readiness is Readiness.BUSY)
 
 
 def adopts(work: Pass) -> bool:
@@ -96,11 +140,26 @@ def adopts(work: Pass) -> bool:
 async def image_of(work: Pass, live: Observed[RunService] | None) -> ImageFacts:
     """The digest that the tag was pinned to, or the one that it stands for now."""
     known = pinned(work.app, work.before, live)
-    return known if known is not None else await resolve_image(work.app, work.cloud)
+    if known is None:
+        return await resolve_image(work.app, work.cloud)
+    if _mounts_anew(work.app, live):  # whether that hides the image's own files, only the registry knows
+        return await resolve_image(work.app, work.cloud, known.reference)
+    return known
+
+
+def _mounts_anew(app: DjangoApp, live: Observed[RunService] | None) -> bool:
+    """Whether the bucket comes where the service does not have it."""
+    path = app.spec.storage.media.mount_path
+    return bool(path) and (live is None or path not in {bucket.path for bucket in live.state.template.buckets})
 
 
 def _hash_url(live: Observed[RunService] | None) -> str:
     return "" if live is None else live.outputs.get("uri", "")
+
+
+def _was_denied(live: Observed[RunService] | None) -> bool:
+    """Whether the newest revision was refused a secret: a grant may have been taken away since the last deep look."""
+    return live is not None and live.readiness is Readiness.FAILED and "Permission denied on secret" in live.message
 
 
 def _unreadable(kind: type[Resource], name: str, error: errors.CloudError, work: Pass) -> Trouble:

@@ -17,14 +17,14 @@ PROVISIONING, CREATING_INSTANCE, WAITING = "Provisioning", "InstanceCreating", "
 GOOGLE_UNAVAILABLE, INTERNAL_ERROR = "GoogleUnavailable", "InternalError"
 INITIALISING_DATABASE, MIGRATION_PENDING, MIGRATING = "InitialisingDatabase", "MigrationPending", "Migrating"
 DEPLOYING_CANDIDATE, VERIFYING, SHIFTING_TRAFFIC = "DeployingCandidate", "Verifying", "ShiftingTraffic"
-CREATING_SUPERUSER, SUPERSEDED = "CreatingSuperuser", "Superseded"
+CREATING_SUPERUSER, SUPERSEDED, ROTATING = "CreatingSuperuser", "Superseded", "Rotating"
 LEAVING_DATABASE, DELETING, PAUSED = "LeavingDatabase", "Deleting", "Paused"
 INVALID_SPEC, NOT_ALLOWED = "InvalidSpec", "NotAllowed"
 TENANT_MISSING, TENANT_INVALID = "TenantMissing", "TenantInvalid"
 NAME_CONFLICT, IMMUTABLE_FIELD = "NameConflict", "ImmutableField"
 IMAGE_NOT_FOUND, IMAGE_UNREACHABLE, IMAGE_UNUSABLE = "ImageNotFound", "ImageUnreachable", "ImageUnusable"
 INSTANCE_NOT_FOUND, ACCOUNT_NOT_FOUND = "InstanceNotFound", "ServiceAccountNotFound"
-CONFIG_MAP_INVALID = "ConfigMapInvalid"
+CONFIG_MAP_INVALID, SECRET_UNUSABLE = "ConfigMapInvalid", "SecretUnusable"
 SECRET_MISSING, SECRET_KEY_MISSING, CONFIG_MAP_MISSING = "SecretMissing", "SecretKeyMissing", "ConfigMapMissing"
 PERMISSION_DENIED, API_DISABLED, QUOTA_EXCEEDED = "PermissionDenied", "ApiDisabled", "QuotaExceeded"
 REFUSED_BY_GOOGLE, RESOURCE_FAILED = "RefusedByGoogle", "ResourceFailed"
@@ -104,6 +104,7 @@ _UNDER_WAY = (
     Reason(SHIFTING_TRAFFIC, Kind.UNDER_WAY, "Traffic moves to the new revision, and access is opened."),
     Reason(CREATING_SUPERUSER, Kind.UNDER_WAY, "The job that makes `spec.superuser` runs."),
     Reason(SUPERSEDED, Kind.UNDER_WAY, "The spec changed during a release. The newer one is taken up at once."),
+    Reason(ROTATING, Kind.UNDER_WAY, "A rotation takes two releases: a new SECRET_KEY is accepted before it signs."),
     Reason(LEAVING_DATABASE, Kind.UNDER_WAY, "Deletion: a job drops the database, or marks it as retained."),
     Reason(DELETING, Kind.UNDER_WAY, "Deletion: Google resources go, in reverse order."),
 )
@@ -176,6 +177,12 @@ _WRONG_INPUT = (
         "Create it, or correct the name.",
     ),
     Reason(SECRET_KEY_MISSING, Kind.STALLED, "A Kubernetes Secret has no such key.", "Add it, or name another."),
+    Reason(
+        SECRET_UNUSABLE,
+        Kind.STALLED,
+        "The value of a Kubernetes Secret is empty, or larger than Secret Manager takes.",
+        "Put another value in.",
+    ),
     Reason(CONFIG_MAP_MISSING, Kind.STALLED, "A ConfigMap of `spec.envFrom` is not there.", "Create it."),
     Reason(
         CONFIG_MAP_INVALID,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -13,7 +14,7 @@ import structlog
 from nuages.api.app import DjangoApp
 from nuages.api.permission import check_allowed
 from nuages.api.tenant import DjangoTenant
-from nuages.api.validate import InvalidSpec, parse_app, parse_tenant
+from nuages.api.validate import InvalidSpec, parse_app
 from nuages.cloud import errors
 from nuages.cloud.access import CloudAccess, Clouds
 from nuages.cloud.call import request_reason
@@ -30,9 +31,10 @@ from nuages.reconcile.rollout import rollout
 from nuages.reconcile.settings import Settings
 from nuages.reconcile.status import status
 from nuages.reconcile.teardown import tear_down
+from nuages.reconcile.tenancy import FINALIZER, let_go, tenant_of
 from nuages.reconcile.trouble import Trouble, of_error
+from nuages.reconcile.wait import Wait, poll
 
-FINALIZER = "nuages.dev/google-resources"
 POLL_FIRST, POLL_LAST, POLL_SHARE = 0.5, 10.0, 0.02  # seconds, seconds, of the time that it has taken so far
 
 log = structlog.get_logger()
@@ -50,6 +52,7 @@ class Pass:
     settings: Settings
     underway: tuple[Operation, ...]
     interrupted: Callable[[], bool]
+    began: float = field(default_factory=time.monotonic)
 
     @property
     def before(self) -> Mapping[str, Any]:
@@ -68,16 +71,25 @@ class Reconciler:
 
     def __init__(self, cluster: Cluster, clouds: Clouds, settings: Settings) -> None:
         self._cluster, self._clouds, self._settings = cluster, clouds, settings
+        self._waits: dict[str, Wait] = {}
 
     async def reconcile(self, key: str, interrupted: Callable[[], bool] = lambda: False) -> Next:
         """One pass over `namespace/name`. Never raises: a bug is logged, counted and tried again."""
         namespace, name = key.split("/", 1)
         try:
+            if not name:  # a tenant that is being deleted
+                await let_go(namespace, self._cluster)
+                return Next()
             body = await self._cluster.app(namespace, name)
             if body is None:
+                self._waits.pop(key, None)
                 return Next()
             generation = body["metadata"].get("generation", 0)
             request_reason.set(f"nuages/{key}@{generation}")
+            wait = self._waits.pop(key, None)
+            if wait is not None and await wait.goes_on(body["metadata"]):
+                self._waits[key] = wait
+                return Next(after=self._poll_after(body["status"]))
             return await self._pass(body, interrupted)
         except Gone:
             return Next()
@@ -87,7 +99,7 @@ class Reconciler:
             raise
         except Exception as error:  # the queue must outlive any bug in a pass, and people must hear of it
             log.exception("pass failed", app=key)
-            return await self._tell_of_bug(key, error)
+            return await self._tell_of_bug(key, error) if name else Next(failed=True)
 
     async def _tell_of_bug(self, key: str, error: Exception) -> Next:
         """The type alone: a message of a library's may hold anything."""
@@ -111,12 +123,10 @@ class Reconciler:
                 return Next()
             deleting = bool(body["metadata"].get("deletionTimestamp"))
             return await self._tell(body, Report(generation, trouble=trouble, deleting=deleting), None)
-        underway, all_waiting = await self._poll(body, cloud)
-        if all_waiting and not app.is_deleting and generation == (body.get("status") or {}).get("observedGeneration"):
-            return Next(after=self._poll_after(body.get("status") or {}))
+        underway = await self._underway(body, cloud)
         work = Pass(body, app, tenant, self._cluster, cloud, self._settings, underway, interrupted)
         report = await self._work(work)
-        return await self._tell(body, report, app)
+        return await self._tell(body, report, app, cloud)
 
     async def _work(self, work: Pass) -> Report:
         app = work.app
@@ -144,7 +154,7 @@ class Reconciler:
             app = parse_app(body)
         except InvalidSpec as error:
             raise Trouble(reasons.INVALID_SPEC, str(error)) from error
-        tenant = await self._tenant(app.metadata.namespace)
+        tenant = await tenant_of(app, self._cluster, self._settings)
         violations = check_allowed(app, tenant)
         if violations and not app.is_deleting:
             raise Trouble(reasons.NOT_ALLOWED, str(violations[0]))
@@ -154,41 +164,16 @@ class Reconciler:
             who = tenant.spec.impersonate_service_account or "the operator's own credentials"
             raise of_error(error, f"DjangoTenant spec.impersonateServiceAccount: {who}") from error
 
-    async def _tenant(self, namespace: str) -> DjangoTenant:
-        body = await self._cluster.tenant(namespace)
-        if body is not None:
-            try:
-                return parse_tenant(body)
-            except InvalidSpec as error:
-                raise Trouble(reasons.TENANT_INVALID, f"DjangoTenant {error}") from error
-        if self._settings.default_tenant is None:
-            raise Trouble(
-                reasons.TENANT_MISSING,
-                f"namespace {namespace} has no DjangoTenant named default, and the operator no default project. Create "
-                "one, or start the operator with --project.",
-            )
-        return self._settings.default_tenant(namespace)
-
-    async def _poll(self, body: Body, cloud: CloudAccess) -> tuple[tuple[Operation, ...], bool]:
-        """The recorded operations that are still under way, and whether nothing has moved since the last pass."""
+    async def _underway(self, body: Body, cloud: CloudAccess) -> tuple[Operation, ...]:
+        """The recorded operations that are still under way."""
         rows = (body.get("status") or {}).get("operations") or []
-        known = [Operation(row["service"], row["name"], row["resource"]) for row in rows]
-        polled = await asyncio.gather(*(self._poll_one(operation, cloud) for operation in known))
-        underway = tuple(operation for operation in polled if not operation.done)
+        polled = await poll(tuple(Operation(row["service"], row["name"], row["resource"]) for row in rows), cloud)
         for operation in polled:
             if operation.done:
                 cloud.inventory.forget(operation.resource)
-        return underway, bool(underway) and len(underway) == len(known)
+        return tuple(operation for operation in polled if not operation.done)
 
-    async def _poll_one(self, operation: Operation, cloud: CloudAccess) -> Operation:
-        try:
-            return await cloud.operations.poll(operation)
-        except (errors.Transient, errors.Conflict):
-            return operation
-        except errors.CloudError:  # forgotten by Google, or out of our reach: the resource itself will tell
-            return replace(operation, done=True)
-
-    async def _tell(self, body: Body, report: Report, app: DjangoApp | None) -> Next:
+    async def _tell(self, body: Body, report: Report, app: DjangoApp | None, cloud: CloudAccess | None = None) -> Next:
         """Status, events, and when to come again."""
         if report.gone:
             for event in news(report, body.get("status") or {}, {}):
@@ -201,6 +186,9 @@ class Reconciler:
             body = await self._cluster.write_status(await self._current(body), after)
         for event in news(report, before, after):
             await self._cluster.event(body, event.kind, event.reason, event.message)
+        wait = Wait.of(report, body, cloud) if cloud is not None else None
+        if wait is not None:
+            self._waits[f"{body['metadata']['namespace']}/{body['metadata']['name']}"] = wait
         return self._next(report, after, app)
 
     async def _current(self, body: Body) -> Body:
@@ -219,11 +207,7 @@ class Reconciler:
         if report.operations:
             return Next(after=self._poll_after(after))
         if isinstance(report.outcome, Waiting):
-            return Next(
-                after=max(report.outcome.after, self._stage_poll(after))
-                if report.outcome.execution
-                else report.outcome.after
-            )
+            return Next(after=self._poll_after(after) if report.outcome.execution else report.outcome.after)
         if report.failure is not None:
             return Next(failed=True, at_least=30.0)
         if not report.is_provisioned and not report.paused:
@@ -234,16 +218,16 @@ class Reconciler:
         return Next(after=interval if interval else None)
 
     def _poll_after(self, now: Mapping[str, Any]) -> float:
-        began = [_seconds_since(row["startedAt"]) for row in now.get("operations") or []]
-        return _share(min(began, default=0.0))
-
-    def _stage_poll(self, now: Mapping[str, Any]) -> float:
-        since = (now.get("release") or {}).get("stageStartedAt")
+        """By the newest operation, or else by the release's step."""
+        began = [row["startedAt"] for row in now.get("operations") or []]
+        step = (now.get("release") or {}).get("stageStartedAt")
+        since = max(began) if began else step
         return _share(_seconds_since(since) if since else 0.0)
 
     async def _release_finalizer(self, body: Body) -> None:
         finalizers = [item for item in body["metadata"].get("finalizers") or [] if item != FINALIZER]
         await self._cluster.write_finalizers(body, finalizers)
+        await let_go(body["metadata"]["namespace"], self._cluster)
 
 
 def _share(seconds: float) -> float:

@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from nuages.cloud import errors
 from nuages.cloud.driver import Observed, Readiness
 from nuages.desired.run import RunService
 from nuages.reconcile import reasons
@@ -18,6 +19,7 @@ from nuages.reconcile.release.release import Release, bind, identity
 from nuages.reconcile.release.steps import DONE as ALL_DONE
 from nuages.reconcile.release.steps import STEPS, Stage
 from nuages.reconcile.report import Report
+from nuages.reconcile.trouble import of_error
 
 if TYPE_CHECKING:
     from nuages.reconcile.reconciler import Pass
@@ -40,7 +42,10 @@ async def rollout(work: Pass, report: Report) -> Report:
     stage = STEPS[0]
     for stage in STEPS:
         release = replace(release, began=_began(work, release, stage))
-        outcome = await stage.run(release, work.cloud)
+        try:
+            outcome = await stage.run(release, work.cloud)
+        except errors.CloudError as error:
+            raise of_error(error, f"Release step {stage.name}", work.cloud.identity.principal) from error
         if not isinstance(outcome, Done):
             break
         if outcome.news:
@@ -48,6 +53,8 @@ async def rollout(work: Pass, report: Report) -> Report:
         if work.interrupted():  # a new spec: this is a safe point, nothing is half-way
             outcome = Waiting(reasons.SUPERSEDED, "A newer spec is being taken up.", after=0.0)
             break
+    if isinstance(outcome, Done) and release.blueprint.rotates:
+        outcome = Waiting(reasons.ROTATING, "The next release of the rotation follows at once.", after=0.0)
     if isinstance(outcome, Done | Failed):
         live = await look_at_service(work, fresh=True)
     return replace(report, release=release, stage=stage.name, outcome=outcome, done_news=tuple(told), live=live)

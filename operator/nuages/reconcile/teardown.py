@@ -17,10 +17,12 @@ from nuages.reconcile import reasons
 from nuages.reconcile.execute import Result, State
 from nuages.reconcile.gather import gather
 from nuages.reconcile.plan import Verb, versions_of
+from nuages.reconcile.provision import see
 from nuages.reconcile.release.jobs import Run, run_once
 from nuages.reconcile.release.outcome import Done, Failed, Waiting
 from nuages.reconcile.release.release import fingerprint
 from nuages.reconcile.report import Report
+from nuages.reconcile.rotation import rotating_secrets, with_rotation
 from nuages.reconcile.trouble import Trouble
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ async def tear_down(work: Pass, report: Report) -> Report:
     facts = await gather(
         work.app, work.tenant, work.cluster, work.cloud, work.settings.operator_image, None, work.max_age
     )
+    facts = with_rotation(facts, work, await see(work, rotating_secrets(work)), None)
     blueprint = compose(work.app, work.tenant, facts)
     report = replace(report, blueprint=blueprint)
     if work.underway:
@@ -141,7 +144,7 @@ async def _leave_database(work: Pass, blueprint: Blueprint) -> Waiting | None:
         what="db-init (deletion)",
         reason_running=reasons.LEAVING_DATABASE,
         reason_failed=reasons.DATABASE_NOT_LEFT,
-        remedy="Read its log",
+        remedy="the database is still there. Mend what its log says: it is tried again",
         retry_exit_codes=RETRYABLE,
     )
     outcome = await run_once(run, work.cloud)

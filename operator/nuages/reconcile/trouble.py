@@ -26,7 +26,7 @@ class Trouble(Exception):
 
 def of_error(error: errors.CloudError, what: str, principal: str = "") -> Trouble:
     """`what` names the resource or field that the call was about."""
-    quoted = f'Google says: "{_shortened(error.cause)}".'
+    quoted = f'Google says: "{shortened(error.cause)}".'
     match error:
         case errors.PermissionDenied():
             who, lacks = principal or "the operator's identity", error.permission or "a permission"
@@ -84,6 +84,6 @@ def _way(action: Action) -> str:
     return "Rename this app, or delete the other one."
 
 
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
     """Google's messages run on into links; the status keeps the part that says what is wrong, on one line."""
     return " ".join(text.split())[:300].rstrip(".")

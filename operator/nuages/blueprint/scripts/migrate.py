@@ -35,6 +35,7 @@ def limit(connection):
 def give_up():
     """Nobody but people can tell whose session it is, and whether it may be ended."""
     seconds = os.environ.get("NUAGES_LOCK_TIMEOUT", "0")
+    print(flush=True)  # Django leaves the line of the migration that it is at open
     tell(
         "MigrationLockTimeout",
         f"spec.migrations.lockTimeoutSeconds: another session kept a table locked for longer than {seconds} s, five "

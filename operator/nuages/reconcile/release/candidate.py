@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import count
 
@@ -12,8 +13,12 @@ from nuages.desired.run import RunService, TrafficTarget
 from nuages.reconcile import reasons
 from nuages.reconcile.release.outcome import DONE, Done, Failed, Outcome, Waiting
 from nuages.reconcile.release.release import CANDIDATE_TAG, Release
+from nuages.reconcile.trouble import shortened
 
 LINES = 20
+RECONCILE_AT = "nuages.dev/reconcile-at"
+DENIED = "Permission denied on secret"
+PREAMBLE = re.compile(r"^Revision '[^']*' is not ready and cannot serve traffic\. ")
 NAME_TAKEN = "with different configuration already exists"  # behaviour.md, section 1
 
 
@@ -68,10 +73,11 @@ async def _failure(release: Release, live: Observed[RunService], cloud: CloudAcc
     )
     lines = await cloud.logs.tail(release.service.project, query, LINES)
     kept = f"{release.serving} keeps all traffic" if release.serving else "the service stays closed to the public"
-    cause = (live.message or "it is not ready").rstrip(".")
+    cause = shortened(PREAMBLE.sub("", live.message) or "it is not ready")
+    remedy = f"Grant it, then annotate {RECONCILE_AT}." if DENIED in cause else "Release a fixed image."
     return Failed(
         reasons.REVISION_FAILED,
-        f'spec.image: revision {release.revision} did not start; {kept}. Release a fixed one. Google says: "{cause}".',
+        f'spec.image: revision {release.revision} did not start; {kept}. {remedy} Google says: "{cause}".',
         log_link=log_link(release.service, release.revision),
         lines=tuple(line.text for line in lines if line.text),
     )

@@ -22,7 +22,8 @@ async def db_init(release: Release, cloud: CloudAccess) -> Outcome:
         what="db-init",
         reason_running=reasons.INITIALISING_DATABASE,
         reason_failed=reasons.DATABASE_INITIALISATION_FAILED,
-        remedy="Read its log, mend what it says, then annotate nuages.dev/reconcile-at",
+        remedy="the app's database is not prepared. Mend what its log says, then annotate nuages.dev/reconcile-at",
+        field="spec.database",
         retry_exit_codes=RETRYABLE,
         again=fingerprint(release.app.reconcile_at)[:5] if release.app.reconcile_at else "",
     )

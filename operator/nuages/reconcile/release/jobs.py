@@ -24,6 +24,7 @@ class Run:
     reason_running: str
     reason_failed: str
     remedy: str
+    field: str = ""  # of the spec, where a failure is most likely mended
     retry_exit_codes: frozenset[int] = frozenset()
     again: str = ""  # after a final failure: any new value is another try
 
@@ -70,7 +71,8 @@ async def _failure(run: Run, execution: Execution, cloud: CloudAccess) -> Failed
     if verdict and verdict.get("message"):
         reason, message = str(verdict.get("reason") or run.reason_failed), str(verdict["message"])
     else:
-        reason, message = run.reason_failed, f"{run.what} {exited}. {run.remedy}."
+        blamed = f"{run.field}: {run.what}" if run.field else run.what
+        reason, message = run.reason_failed, f"{blamed} {exited.rstrip('. ')}; {run.remedy}."
     texts = tuple(line.text or json.dumps(line.payload) for line in lines)
     return Failed(reason, message, execution.log_uri, execution.name, texts)
 

@@ -21,14 +21,15 @@ async def migrate(release: Release, cloud: CloudAccess) -> Outcome:
             after=300,
         )
     token = fingerprint([release.digest, release.annotation(RETRY_MIGRATION)])[:8]
-    kept = f"{release.serving} keeps all traffic. " if release.serving else ""
+    kept = f"{release.serving} keeps all traffic" if release.serving else "nothing is deployed"
     run = Run(
         release.migrate,
         token,
         what="migrate",
         reason_running=reasons.MIGRATING,
         reason_failed=reasons.MIGRATION_FAILED,
-        remedy=f"{kept}Release a fixed image, or annotate {RETRY_MIGRATION} to try this one again",
+        remedy=f"{kept}. Release a fixed image, or annotate {RETRY_MIGRATION} to try this one again",
+        field="spec.image",
     )
     return await run_once(run, cloud)
 

@@ -20,7 +20,8 @@ async def superuser(release: Release, cloud: CloudAccess) -> Outcome:
         what=f"createsuperuser {spec.username}",
         reason_running=reasons.CREATING_SUPERUSER,
         reason_failed=reasons.SUPERUSER_FAILED,
-        remedy="spec.superuser: correct its command or username, or release a fixed image",
+        remedy=f"{release.revision} serves. Correct its command or username, or release a fixed image",
+        field="spec.superuser",
         again=fingerprint([spec.command, spec.email, release.digest])[:5],
     )
     return await run_once(run, cloud)

@@ -1,0 +1,180 @@
+"""What goes when an app goes, what stays, and what an app of the same name takes back."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from e2e_accounts import superuser_password
+from e2e_release import Deployment, eventually, shared_instance
+from e2e_site import Site
+from e2e_world import World, open_world
+from google.api_core.exceptions import NotFound
+from google.cloud.iam_admin_v1 import IAMAsyncClient
+from google.cloud.run_v2 import JobsAsyncClient, ServicesAsyncClient
+from google.cloud.secretmanager_v1 import SecretManagerServiceAsyncClient
+from google.cloud.sqladmin_v1 import SqlInstancesServiceAsyncClient
+from google.cloud.storage import Client as StorageClient
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("deletion")]
+
+ADMIN = {"username": "admin", "email": "admin@example.com"}
+OWN = {"instance": {"create": {"deletionProtection": False}}}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def place(site: Site, google_environment: None) -> AsyncIterator[World]:
+    """A tenant with a shared instance."""
+    async with open_world(site, f"del-{uuid.uuid4().hex[:4]}") as world:
+        await shared_instance(world, f"{world.namespace}-pg")
+        yield world
+
+
+async def left(world: World, prefix: str) -> dict[str, set[str]]:
+    """Everything in the project whose name begins so, by kind."""
+    site, found = world.site, dict[str, set[str]]()
+    region = f"projects/{site.project}/locations/{site.region}"
+    services, jobs = world.google(ServicesAsyncClient), world.google(JobsAsyncClient)
+    secrets, accounts = world.google(SecretManagerServiceAsyncClient), world.google(IAMAsyncClient)
+    instances = world.google(SqlInstancesServiceAsyncClient)
+    project = f"projects/{site.project}"
+    found["services"] = {item.name async for item in await services.list_services(parent=region)}
+    found["jobs"] = {item.name async for item in await jobs.list_jobs(parent=region)}
+    found["secrets"] = {item.name async for item in await secrets.list_secrets(parent=project)}
+    found["accounts"] = {item.name async for item in await accounts.list_service_accounts(name=project)}
+    listed = await instances.list(request={"project": site.project})
+    found["instances"] = {item.name for item in listed.items}
+    buckets = StorageClient(project=site.project, credentials=site.credentials()).list_buckets()
+    found["buckets"] = {item.name.removeprefix(f"{site.project}-") for item in buckets}
+    short = {kind: {name.rpartition("/")[2] for name in names} for kind, names in found.items()}
+    mine = {kind: {name for name in names if prefix in name} for kind, names in short.items()}
+    return {kind: names for kind, names in mine.items() if names}
+
+
+async def rows(app: Deployment) -> bool:
+    """Whether a product that a person added is on the page."""
+    return "Cast iron kettle" in (await (await app.browser()).get("/")).text
+
+
+async def with_data(world: World, name: str, **spec: Any) -> Deployment:
+    """An app with a superuser, a row and a file of its own."""
+    app = Deployment(world, name)
+    await app.release(image=await app.image("v1"), superuser=ADMIN, **spec)
+    browser = await app.browser()
+    await browser.log_in("/admin/login/?next=/admin/", "admin", await superuser_password(world, name))
+    files = {"picture": ("kettle.png", b"\x89PNG"), "document": ("kettle.pdf", b"%PDF")}
+    await browser.submit("/upload/", {"name": "Cast iron kettle", "price": "61.00"}, files)
+    assert await rows(app)
+    return app
+
+
+async def comes_back(app: Deployment, password: str) -> None:
+    """The same object once more: rows, files, password and an event for what was taken back."""
+    await app.release()
+    assert await rows(app)
+    bucket = f"{app.world.site.project}-{app.world.google_id(app.name, 'media')}"
+    assert "pictures/kettle.png" in await app.world.objects(bucket)
+    assert await superuser_password(app.world, app.name) == password
+    page = await (await app.browser()).log_in("/admin/login/?next=/admin/", "admin", password)
+    assert "Site administration" in page.text
+    taken = [text for reason, text in await app.world.events(app.name) if reason == "TakenBack"]
+    assert any("bucket" in text.lower() for text in taken), taken
+    assert any("secret-key" in text for text in taken), taken
+
+
+async def test_retained_on_a_shared_instance_and_taken_back(place: World) -> None:
+    """By default data stays: database, bucket, secrets; the app of the same name goes on with them."""
+    app = await with_data(place, "kept")
+    password = await superuser_password(place, "kept")
+    await place.delete("DjangoApp", "kept")
+    there = await left(place, place.google_id("kept"))
+    assert set(there) == {"secrets", "buckets"}
+    events = [text for reason, text in await place.events("kept") if reason == "Retained"]
+    assert any("bucket" in text.lower() for text in events), events
+    await comes_back(app, password)
+
+
+async def test_deleted_on_a_shared_instance_nothing_is_left(place: World, local: Any) -> None:
+    """Neither in Google Cloud nor in the instance, which stays, with its other databases."""
+    app = await with_data(place, "gone", deletionPolicy="Delete")
+    host = (await app.environment())["DB_HOST"].value.removeprefix("/cloudsql/")
+    name = (await app.environment())["DB_NAME"].value
+    server = local.cloud.runtime.databases.find(host)
+    assert name in {item.name for item in await local.call(server.list_databases())}
+    await place.delete("DjangoApp", "gone")
+    assert await left(place, place.google_id("gone")) == {}
+    assert name not in {item.name for item in await local.call(server.list_databases())}
+    again = Deployment(place, "gone")
+    await again.release(**app.spec)
+    assert not await rows(again)
+
+
+async def test_own_instance_is_retained_and_taken_back(place: World) -> None:
+    """The instance's name has the uid of its first app in it; it is found by its label."""
+    app = await with_data(place, "own", database=OWN)
+    instance = (await app.status())["database"]["instance"]
+    password = await superuser_password(place, "own")
+    await place.delete("DjangoApp", "own")
+    assert instance in (await left(place, place.google_id("own")))["instances"]
+    await comes_back(app, password)
+    assert (await app.status())["database"]["instance"] == instance
+    await app.release(deletionPolicy="Delete")
+    await place.delete("DjangoApp", "own")
+    assert await left(place, place.google_id("own")) == {}
+
+
+async def test_parents_that_are_gone_are_no_hindrance(place: World) -> None:
+    """Instance and bucket deleted by hand: the deletion ends all the same, and leaves nothing."""
+    app = Deployment(place, "orphan")
+    await app.release(image=await app.image("v1"), database=OWN, deletionPolicy="Delete")
+    instances, project = place.google(SqlInstancesServiceAsyncClient), place.site.project
+    instance = (await app.status())["database"]["instance"]
+    await instances.delete(request={"project": project, "instance": instance})
+
+    async def is_gone() -> bool:
+        try:
+            await instances.get(request={"project": project, "instance": instance})
+        except NotFound:
+            return True
+        return False
+
+    await eventually(is_gone, "the instance's end")
+    storage = StorageClient(project=project, credentials=place.site.credentials())
+    storage.bucket(f"{project}-{place.google_id('orphan', 'media')}").delete(force=True)
+    await place.delete("DjangoApp", "orphan")
+    assert await left(place, place.google_id("orphan")) == {}
+
+
+async def test_a_deleted_namespace_ends_and_leaves_nothing(site: Site, google_environment: None, place: World) -> None:
+    """Tenant, ConfigMap and Secret are deleted at the same time: the app's resources are found all the same."""
+    name = f"end-{uuid.uuid4().hex[:4]}"
+    async with open_world(site, name) as world:
+        deployment = f"d{uuid.uuid4().hex[:6]}"
+        tenant = {
+            "project": site.project,
+            "region": site.region,
+            "deploymentId": deployment,
+            "database": {"existing": f"{place.namespace}-pg"},
+        }
+        await world.apply(
+            {
+                "apiVersion": "nuages.dev/v1alpha1",
+                "kind": "DjangoTenant",
+                "metadata": {"name": "default"},
+                "spec": tenant,
+            }
+        )
+        await world.apply(
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "flags"}, "data": {"FLAG": "one"}}
+        )
+        app = Deployment(world, "shop")
+        await app.release(
+            image=await app.image("v1"), deletionPolicy="Delete", envFrom=[{"configMap": {"name": "flags"}}]
+        )
+        assert "services" in await left(world, deployment)
+        await world.delete_namespace()
+        # The identity that initialises databases is the tenant's, not the app's.
+        assert await left(world, deployment) == {"accounts": {next(iter((await left(world, deployment))["accounts"]))}}
