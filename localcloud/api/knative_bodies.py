@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from google.protobuf.json_format import ParseDict, ParseError
 from google.protobuf.message import Message
 
-from localcloud.api import knative_annotations as annotations
+from localcloud.api import knative_annotations as known
 from localcloud.api.knative_scope import Scope
 from localcloud.api.knative_template import read_template
 from localcloud.api.messages import run as pb
@@ -17,8 +17,8 @@ from localcloud.core.errors import ApiError, Code, not_modelled
 M = TypeVar("M", bound=Message)
 Json = dict[str, Any]
 
-OF_CONTAINERS = tuple(annotations.CONTAINERS)
-OF_CLIENT = tuple(annotation.key for annotation in annotations.CLIENT)
+OF_CONTAINERS = tuple(known.CONTAINERS)
+OF_CLIENT = tuple(annotation.key for annotation in known.CLIENT)
 LATEST, REVISION = "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST", "TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION"
 
 
@@ -54,8 +54,8 @@ def run_message(body: Mapping[str, Any], name: str) -> pb.RunJobRequest:
 
 def _service(body: Mapping[str, Any], name: str) -> Json:
     metadata, spec = body.get("metadata") or {}, _known(body.get("spec") or {}, "spec", "template", "traffic")
-    fields = annotations.read(metadata.get("annotations") or {}, annotations.SERVICE)
-    fields |= {"name": name, "labels": annotations.labels_read(metadata.get("labels") or {})}
+    fields = known.read(metadata.get("annotations") or {}, known.SERVICE)
+    fields |= {"name": name, "labels": known.labels_read(metadata.get("labels") or {})}
     fields["template"] = _revision(spec.get("template") or {})
     fields["traffic"] = [_target(target) for target in spec.get("traffic") or []]
     return fields
@@ -64,8 +64,8 @@ def _service(body: Mapping[str, Any], name: str) -> Json:
 def _job(body: Mapping[str, Any], name: str) -> Json:
     metadata = body.get("metadata") or {}
     spec = _known(body.get("spec") or {}, "spec", "template", "startExecutionToken", "runExecutionToken")
-    fields = annotations.read(metadata.get("annotations") or {}, annotations.JOB)
-    fields |= {"name": name, "labels": annotations.labels_read(metadata.get("labels") or {})}
+    fields = known.read(metadata.get("annotations") or {}, known.JOB)
+    fields |= {"name": name, "labels": known.labels_read(metadata.get("labels") or {})}
     fields |= {key: spec[key] for key in ("startExecutionToken", "runExecutionToken") if spec.get(key)}
     fields["template"] = _execution(spec.get("template") or {})
     return fields
@@ -84,11 +84,11 @@ def _run(body: Mapping[str, Any], name: str) -> Json:
 
 def _revision(template: Mapping[str, Any]) -> Json:
     metadata, spec = template.get("metadata") or {}, template.get("spec") or {}
-    known = ("containerConcurrency", "timeoutSeconds", "serviceAccountName", "containers", "volumes")
-    _known(spec, "spec.template.spec", *known)
+    modelled = ("containerConcurrency", "timeoutSeconds", "serviceAccountName", "containers", "volumes")
+    _known(spec, "spec.template.spec", *modelled)
     marks = metadata.get("annotations") or {}
-    fields = annotations.read(marks, annotations.REVISION, *OF_CONTAINERS, *OF_CLIENT)
-    fields |= {"labels": annotations.labels_read(metadata.get("labels") or {}), "revision": metadata.get("name") or ""}
+    fields = known.read(marks, known.REVISION, *OF_CONTAINERS, *OF_CLIENT)
+    fields |= {"labels": known.labels_read(metadata.get("labels") or {}), "revision": metadata.get("name") or ""}
     if spec.get("containerConcurrency"):
         fields["maxInstanceRequestConcurrency"] = spec["containerConcurrency"]
     return fields | _common(spec) | read_template(spec, marks, of_service=True)
@@ -99,11 +99,11 @@ def _execution(template: Mapping[str, Any]) -> Json:
     spec = _known(template.get("spec") or {}, "spec.template.spec", "parallelism", "taskCount", "template")
     marks = metadata.get("annotations") or {}
     task = (spec.get("template") or {}).get("spec") or {}
-    known = ("containers", "volumes", "maxRetries", "serviceAccountName", "timeoutSeconds")
-    _known(task, "spec.template.spec.template.spec", *known)
-    fields = annotations.read(marks, annotations.TASK, *OF_CONTAINERS, *OF_CLIENT)
+    modelled = ("containers", "volumes", "maxRetries", "serviceAccountName", "timeoutSeconds")
+    _known(task, "spec.template.spec.template.spec", *modelled)
+    fields = known.read(marks, known.TASK, *OF_CONTAINERS, *OF_CLIENT)
     own = {"annotations": fields.pop("annotations", {})}
-    own |= {"labels": annotations.labels_read(metadata.get("labels") or {})}
+    own |= {"labels": known.labels_read(metadata.get("labels") or {})}
     own |= {key: spec[key] for key in ("parallelism", "taskCount") if spec.get(key) is not None}
     if task.get("maxRetries") is not None:
         fields["maxRetries"] = task["maxRetries"]

@@ -9,7 +9,7 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
-from localcloud.api import knative_annotations as annotations
+from localcloud.api import knative_annotations as known
 from localcloud.api.knative_scope import RUN, SERVING, Object, Scope, resource_version
 from localcloud.api.knative_template import shown_containers, shown_marks, shown_volumes
 from localcloud.api.messages import run as pb
@@ -25,7 +25,7 @@ COMPLETION_ORDER = ("Ready", "Completed")  # the condition that sums up comes fi
 def service_object(service: pb.Service, scope: Scope) -> Object:
     """What `gcloud run services describe` reads."""
     fields = as_json(service)
-    marks = annotations.shown(fields, annotations.SERVICE)
+    marks = known.shown(fields, known.SERVICE)
     marks[f"{RUN}/ingress-status"] = marks.get(f"{RUN}/ingress", "all")
     if fields.get("urls"):
         marks[f"{RUN}/urls"] = json.dumps(fields["urls"], separators=(",", ":"))
@@ -83,7 +83,7 @@ def revision_object(revision: pb.Revision, service: pb.Service | None, scope: Sc
     }
     if service is not None:
         labels[f"{SERVING}/serviceUid"] = service.uid
-    marks = annotations.shown(fields, annotations.REVISION) | shown_marks(fields, of_service=True)
+    marks = known.shown(fields, known.REVISION) | shown_marks(fields, of_service=True)
     made = head(SERVING, "Revision", fields, scope, labels, {**marks, **_authors(fields, SERVING)})
     made["metadata"]["ownerReferences"] = [_owner("Configuration", owner, service)]
     own = conditions(fields.get("conditions", []))
@@ -155,7 +155,7 @@ def _service_conditions(fields: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _template(fields: Mapping[str, Any]) -> Object:
     template = fields.get("template", {})
-    marks = annotations.shown(template, annotations.REVISION) | shown_marks(template, of_service=True)
+    marks = known.shown(template, known.REVISION) | shown_marks(template, of_service=True)
     metadata = {
         "name": template.get("revision", ""),
         "labels": template.get("labels", {}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from localcloud.api import knative_annotations as annotations
+from localcloud.api import knative_annotations as known
 from localcloud.api.knative_objects import as_json, conditions, dense, head, seconds
 from localcloud.api.knative_scope import RUN, Object, Scope
 from localcloud.api.knative_template import shown_containers, shown_marks, shown_volumes
@@ -35,7 +35,7 @@ def job_object(job: pb.Job, scope: Scope) -> Object:
         "latestCreatedExecution": _reference(fields.get("latestCreatedExecution", {})),
     }
     labels = {f"{RUN}/lastUpdatedTime": fields.get("updateTime", "")}
-    made = head(RUN, "Job", fields, scope, labels, _marks(fields, annotations.JOB))
+    made = head(RUN, "Job", fields, scope, labels, _marks(fields, known.JOB))
     return {**made, "spec": dense(spec), "status": dense(status)}
 
 
@@ -113,13 +113,13 @@ def _reference(latest: Mapping[str, Any]) -> Object:
 
 def _task_marks(task: Mapping[str, Any], execution: Mapping[str, Any]) -> dict[str, str]:
     own = {**task, "annotations": execution.get("annotations", {})}
-    return annotations.shown(own, annotations.TASK) | shown_marks(task, of_service=False)
+    return known.shown(own, known.TASK) | shown_marks(task, of_service=False)
 
 
-def _marks(fields: Mapping[str, Any], table: tuple[annotations.Annotation, ...]) -> dict[str, str]:
+def _marks(fields: Mapping[str, Any], table: tuple[known.Annotation, ...]) -> dict[str, str]:
     """Jobs have their authors in the run group, services in Knative's."""
     authors = {f"{RUN}/creator": fields.get("creator"), f"{RUN}/lastModifier": fields.get("lastModifier")}
-    return annotations.shown(fields, table) | {key: value for key, value in authors.items() if value}
+    return known.shown(fields, table) | {key: value for key, value in authors.items() if value}
 
 
 def _running_state(task: pb.Task) -> str:

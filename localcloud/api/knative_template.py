@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from localcloud.api import knative_annotations as annotations
+from localcloud.api import knative_annotations as known
 from localcloud.core.errors import ApiError, Code, not_modelled
 
 Json = dict[str, Any]
@@ -34,15 +34,15 @@ def shown_marks(template: Mapping[str, Any], of_service: bool) -> dict[str, str]
     containers, made = template.get("containers", []), dict[str, str]()
     instances = [i for v in template.get("volumes", []) for i in v.get("cloudSqlInstance", {}).get("instances", [])]
     if instances:
-        made[annotations.CLOUDSQL] = ",".join(instances)
+        made[known.CLOUDSQL] = ",".join(instances)
     resources = [container.get("resources", {}) for container in containers]
     if of_service and not all(each.get("cpuIdle") for each in resources):
-        made[annotations.THROTTLING] = "false"
+        made[known.THROTTLING] = "false"
     if any(each.get("startupCpuBoost") for each in resources):
-        made[annotations.BOOST] = "true"
+        made[known.BOOST] = "true"
     order = {c["name"]: c["dependsOn"] for c in containers if c.get("dependsOn")}
     if order:
-        made[annotations.DEPENDENCIES] = json.dumps(order, separators=(",", ":"))
+        made[known.DEPENDENCIES] = json.dumps(order, separators=(",", ":"))
     return made
 
 
@@ -50,7 +50,7 @@ def read_template(spec: Mapping[str, Any], marks: Mapping[str, str], of_service:
     """`containers` and `volumes` of v2 for a v1 spec and its annotations. Raises for what is not modelled."""
     containers = [_read_container(container) for container in spec.get("containers") or []]
     volumes = [_read_volume(volume) for volume in spec.get("volumes") or []]
-    instances = [part.strip() for part in marks.get(annotations.CLOUDSQL, "").split(",") if part.strip()]
+    instances = [part.strip() for part in marks.get(known.CLOUDSQL, "").split(",") if part.strip()]
     if instances:
         volumes.append({"name": CLOUDSQL_VOLUME, "cloudSqlInstance": {"instances": instances}})
     order = _dependencies(marks)
@@ -60,8 +60,8 @@ def read_template(spec: Mapping[str, Any], marks: Mapping[str, str], of_service:
             mounts.append({"name": CLOUDSQL_VOLUME, "mountPath": CLOUDSQL_FOLDER})
         if of_service:
             resources = container.setdefault("resources", {})
-            resources["cpuIdle"] = annotations.flag(marks, annotations.THROTTLING, default=True)
-            resources["startupCpuBoost"] = annotations.flag(marks, annotations.BOOST, default=False)
+            resources["cpuIdle"] = known.flag(marks, known.THROTTLING, default=True)
+            resources["startupCpuBoost"] = known.flag(marks, known.BOOST, default=False)
         if container.get("name") in order:
             container["dependsOn"] = order[container["name"]]
     return {"containers": containers, "volumes": volumes}
@@ -181,11 +181,11 @@ def _read_bucket(csi: Mapping[str, Any]) -> Json:
 
 
 def _dependencies(marks: Mapping[str, str]) -> dict[str, Sequence[str]]:
-    text = marks.get(annotations.DEPENDENCIES, "{}")
+    text = marks.get(known.DEPENDENCIES, "{}")
     try:
         found: dict[str, Sequence[str]] = json.loads(text)
     except ValueError:
-        raise annotations.invalid(annotations.DEPENDENCIES, text) from None
+        raise known.invalid(known.DEPENDENCIES, text) from None
     return found
 
 

@@ -56,7 +56,7 @@ async def states(shop: Deployment, part: str) -> dict[int, str]:
 async def test_a_session_survives_and_no_request_fails(place: World) -> None:
     """Two releases, no migration: first every instance accepts the new key, then it signs; B is the login role."""
     shop = Deployment(place, "shop")
-    await shop.release(image=await shop.image("v1"), release={"keepRevisions": 0})
+    await shop.release(image=await shop.image("v1"), release={"keepRevisions": 1})
     before, runs = await variables(shop), len(await shop.executions())
     browser = await shop.browser()
     assert json.loads((await browser.get("/session/")).text)["visits"] == 1

@@ -57,7 +57,7 @@ UP = ("up", "--detach", "--no-control-plane", "--speed", "1000")
 
 
 async def _secrets(address: dict[str, str], method: str = "GET", query: str = "") -> str:
-    url = f"{address['rest']}/v1/projects/nuages-demo/secrets{query}"
+    url = f"{address['rest']}/v1/projects/demo/secrets{query}"
     body = '{"replication": {"automatic": {}}}' if method == "POST" else None
     headers = {"Authorization": "Bearer any"}
     async with aiohttp.request(method, url, data=body, headers=headers) as response:
@@ -86,7 +86,7 @@ async def test_env_is_all_that_a_client_needs(shell: Shell) -> None:
         "import google.auth, google.auth.transport.requests as t\n"
         "credentials, project = google.auth.default(scopes=['https://www.googleapis.com/auth/cloud-platform'])\n"
         "session = t.AuthorizedSession(credentials)\n"
-        "print(project, session.get('https://secretmanager.googleapis.com/v1/projects/nuages-demo/secrets').status_code)\n"
+        "print(project, session.get('https://secretmanager.googleapis.com/v1/projects/demo/secrets').status_code)\n"
     )
     process = await asyncio.create_subprocess_shell(
         f"{exports}\n{shlex.quote(sys.executable)} -c {shlex.quote(script)}",
@@ -160,7 +160,7 @@ async def test_faults_are_added_listed_and_cleared(shell: Shell) -> None:
     await shell(*UP)
     await shell("faults", "add", "secretmanager.googleapis.com/*", "--code", "RESOURCE_EXHAUSTED", "--message", "Slow.")
     assert "secretmanager.googleapis.com/*" in await shell("faults", "list")
-    url = f"{shell.address()['rest']}/v1/projects/nuages-demo/secrets"
+    url = f"{shell.address()['rest']}/v1/projects/demo/secrets"
     async with aiohttp.request("GET", url, headers={"Authorization": "Bearer any"}) as response:
         assert response.status == 429
     await shell("faults", "clear")
@@ -175,7 +175,7 @@ async def test_build_pushes_an_image_and_names_its_digest(shell: Shell) -> None:
     context.mkdir()
     (context / "main.py").write_text("print('hello')\n")
     (context / "Dockerfile").write_text('FROM python:3.11-slim\nWORKDIR /app\nCOPY . .\nCMD ["python", "main.py"]\n')
-    tag = "europe-west1-docker.pkg.dev/nuages-demo/apps/hello:v1"
+    tag = "europe-west1-docker.pkg.dev/demo/apps/hello:v1"
     assert f"{tag}@sha256:" in await shell("build", "app", "--tag", tag)
     (context / "Dockerfile").write_text("FROM golang:1.22\n")
     assert "line 1" in await shell("build", "app", "--tag", tag, status=1)

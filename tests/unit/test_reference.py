@@ -15,8 +15,8 @@ from nuages.api import InvalidSpec, check_allowed, parse_app, parse_tenant
 from nuages.api.app import DjangoAppSpec
 from nuages.api.contract import CONTRACT
 from nuages.blueprint.compose import compose
-from nuages.blueprint.rotation import Pair
 from nuages.blueprint.facts import ExistingInstance
+from nuages.blueprint.rotation import Pair
 from nuages.cli import reference
 from nuages.cli.fieldtables import Fields, anchor, shown_default, takes
 from nuages.cli.main import app as command_line

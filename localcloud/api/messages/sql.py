@@ -15,9 +15,14 @@ def __getattr__(name: str) -> Any:
 
 def number(message: Message | type[Message], field: str, name: str) -> int:
     """The number of an enum's value, of the enum that the field has."""
-    return int(message.DESCRIPTOR.fields_by_name[field].enum_type.values_by_name[name].number)
+    return int(_enum(message, field).values_by_name[name].number)
 
 
 def name_of(message: Message, field: str) -> str:
     """The name of the value that an enum field has."""
-    return str(message.DESCRIPTOR.fields_by_name[field].enum_type.values_by_number[getattr(message, field)].name)
+    return str(_enum(message, field).values_by_number[getattr(message, field)].name)
+
+
+def _enum(message: Message | type[Message], field: str) -> Any:
+    """The enumeration that a field is of."""
+    return message.DESCRIPTOR.fields_by_name[field].enum_type

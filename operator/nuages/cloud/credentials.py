@@ -61,7 +61,7 @@ class Identity:
         return str(self.credentials.token)
 
     async def metadata(self) -> tuple[tuple[str, str], ...]:
-        """What each call over gRPC bears: the token, and the project that its quota is counted on. Raises CloudError."""
+        """What a call over gRPC bears: the token, and the project that its quota is counted on. Raises CloudError."""
         project = getattr(self.credentials, "quota_project_id", None)
         billed = (("x-goog-user-project", str(project)),) if project else ()
         return ("authorization", f"Bearer {await self.access_token()}"), *billed

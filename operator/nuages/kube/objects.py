@@ -87,7 +87,7 @@ class KubernetesCluster:
                 uid=metadata["uid"],
             ),
         )
-        log.info("event", app=f"{metadata['namespace']}/{metadata['name']}", kind=kind, reason=reason, message=text)
+        log.info("event", app=f"{metadata['namespace']}/{metadata['name']}", kind=kind, reason=reason, text=text)
         try:
             await self._events.create_namespaced_event(metadata["namespace"], body)
         except (ApiException, aiohttp.ClientError) as error:  # a namespace that is ending takes none

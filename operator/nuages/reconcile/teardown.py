@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from nuages.blueprint.blueprint import Blueprint
 from nuages.blueprint.compose import compose
 from nuages.cloud.driver import Observed, Operation
-from nuages.cloud.errors import CloudError, NotFound
+from nuages.cloud.errors import CloudError, NotFound, Propagating
 from nuages.dbinit.verdict import RETRYABLE
 from nuages.desired.resource import Resource
 from nuages.desired.run import RunJob, RunService
+from nuages.desired.secretmanager import Secret
 from nuages.desired.sql import SqlInstance
 from nuages.reconcile import reasons
 from nuages.reconcile.execute import Result, State
@@ -108,7 +109,7 @@ async def _delete(work: Pass, resource: Resource, keep: bool) -> Result:
             )
             return Result(resource, State.WAITING, found, Verb.UPDATE, operation)
         operation = await driver.delete(resource.name)
-    except NotFound:
+    except (NotFound, Propagating):  # what it is of has gone before it: a grant's target, or its member
         return Result(resource, State.READY)
     except CloudError as error:
         return Result(resource, State.FAILED, error=error)
@@ -132,20 +133,20 @@ async def _retain(work: Pass, resource: Resource, found: Observed[Any]) -> Resul
 async def _leave_database(work: Pass, blueprint: Blueprint) -> Waiting | None:
     """On an instance that stays, the database goes, or is marked as retained, by a job; None once that is done."""
     job = blueprint.db_leave
-    if job is None or "database" not in work.before:
-        return None  # db-init has never been through
-    seen = {r.name: await work.cloud.drivers.of(type(r)).observe(r.name) for r in blueprint.resources}
-    bound = job.bind(versions_of(seen))
+    if job is None or await work.cloud.drivers.of(RunJob).observe(job.name) is None:
+        return None  # there has never been a db-init, or this is done: the job goes right after it
+    bound = job.bind(versions_of(await see(work, tuple(r for r in blueprint.resources if isinstance(r, Secret)))))
     if bound is None:
         return None  # its secrets are gone, and so is what they opened
     run = Run(
         bound,
-        fingerprint([bound.template.environment, work.app.metadata.uid])[:8],
+        fingerprint([[str(item) for item in bound.template.environment], work.app.metadata.uid])[:8],
         what="db-init (deletion)",
         reason_running=reasons.LEAVING_DATABASE,
         reason_failed=reasons.DATABASE_NOT_LEFT,
-        remedy="the database is still there. Mend what its log says: it is tried again",
+        remedy="the database is still there. Mend what its log says, then annotate nuages.dev/reconcile-at",
         retry_exit_codes=RETRYABLE,
+        again=fingerprint(work.app.reconcile_at)[:5] if work.app.reconcile_at else "",
     )
     outcome = await run_once(run, work.cloud)
     if isinstance(outcome, Failed):

@@ -1,0 +1,88 @@
+"""What a release does more than once, when an answer is lost: never the work itself."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from conftest import Scene
+from google.cloud import run_v2 as run
+from google.cloud.secretmanager_v1 import SecretManagerServiceAsyncClient, SecretVersion
+from google.oauth2.credentials import Credentials
+
+from nuages.cloud.errors import Transient
+from nuages.desired.resource import Owner
+from nuages.desired.run import RunJob, Template
+from nuages.desired.secretmanager import Random, Secret
+from nuages.reconcile.release.jobs import Run, run_once
+from nuages.reconcile.release.outcome import Done, Outcome, Waiting
+
+LOCATION, OWNER = "projects/demo/locations/europe-west1", Owner("shop", "web", "uid-1")
+JOB = RunJob(
+    name=f"{LOCATION}/jobs/shop-migrate",
+    owner=OWNER,
+    template=Template(
+        image="europe-west1-docker.pkg.dev/demo/apps/shop@sha256:" + "a" * 64,
+        cpu="1",
+        memory="512Mi",
+        service_account="web@demo.iam.gserviceaccount.com",
+        timeout=300,
+        labels=tuple(sorted(OWNER.labels().items())),
+    ),
+)
+MIGRATE = Run(JOB, "1a2b3c4d", "migrate", "Migrating", "MigrationFailed", "Release a fixed image", "spec.image")
+
+
+async def ended(scene: Scene, wanted: Run) -> Outcome:
+    """Entered again and again, as passes do, until there is nothing to wait for."""
+    deadline = time.monotonic() + 20
+    while isinstance(outcome := await run_once(wanted, scene.access), Waiting):
+        assert time.monotonic() < deadline, outcome
+        await asyncio.sleep(0.01)
+    return outcome
+
+
+async def executions() -> list[str]:
+    client = run.ExecutionsAsyncClient(credentials=Credentials("any"))  # type: ignore[no-untyped-call]
+    found = [item.name.rpartition("/")[2] async for item in await client.list_executions(parent=JOB.name)]
+    await client.transport.close()
+    return sorted(found)
+
+
+@pytest.mark.parametrize("method", ["Jobs.CreateJob", "Jobs.UpdateJob"])
+async def test_a_start_whose_answer_is_lost_is_found_again(scene: Scene, method: str) -> None:
+    """One execution a token, for a job that is new and for one that is there."""
+    before = []
+    if method == "Jobs.UpdateJob":
+        assert isinstance(await ended(scene, Run(JOB, "earlier", "migrate", "M", "F", "R")), Done)
+        before = await executions()
+    scene.lose_answer(method)
+    with pytest.raises(Transient):
+        await run_once(MIGRATE, scene.access)
+    assert isinstance(await ended(scene, MIGRATE), Done)
+    assert await executions() == sorted([*before, "shop-migrate-1a2b3c4d"])
+
+
+async def test_what_was_done_is_not_done_again(scene: Scene) -> None:
+    """Not a single write, however often the step is entered."""
+    assert isinstance(await ended(scene, MIGRATE), Done)
+    asked = scene.asked("Jobs.CreateJob") + scene.asked("Jobs.UpdateJob")
+    for _ in range(3):
+        assert isinstance(await run_once(MIGRATE, scene.access), Done)
+    assert scene.asked("Jobs.CreateJob") + scene.asked("Jobs.UpdateJob") == asked == 1
+
+
+async def test_only_versions_that_nothing_needs_are_disabled(scene: Scene) -> None:
+    """Neither the current one, nor a later one, nor one that a kept revision refers to; and only once."""
+    driver, name = scene.access.drivers.secrets(), "projects/demo/secrets/key"
+    await driver.create(Secret(name=name, owner=OWNER, payload=Random(20)))
+    client = SecretManagerServiceAsyncClient(credentials=Credentials("any"))  # type: ignore[no-untyped-call]
+    for _ in range(3):
+        await client.add_secret_version(parent=name, payload={"data": b"another"})
+    assert await driver.retire(name, 3, {"1", "3"}) == 1
+    assert await driver.retire(name, 3, {"1", "3"}) == 0
+    found = {v.name[-1]: v.state async for v in await client.list_secret_versions(parent=name)}
+    await client.transport.close()
+    assert found["2"] == SecretVersion.State.DISABLED
+    assert {found[number] for number in "134"} == {SecretVersion.State.ENABLED}
