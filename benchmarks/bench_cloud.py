@@ -282,17 +282,20 @@ def write_json(path: Path | None, result: Mapping[str, Any]) -> None:
 
 
 def table(title: str, rows: Iterable[tuple[object, ...]]) -> None:
-    """Columns as wide as what is in them."""
-    lines = [tuple(f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in row) for row in rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))] if lines else []
+    """Columns as wide as what is in them; numbers to the right."""
+    lines = [tuple(f"{cell:.2f}" if isinstance(cell, float) else cell for cell in row) for row in rows]
+    columns = list(zip(*lines, strict=True))
+    widths = [max(len(str(cell)) for cell in column) for column in columns]
     sys.stdout.write(f"\n{title}\n")
     for line in lines:
-        cells = [
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        sys.stdout.write(f"  {'  '.join(cells)}\n")
+        cells = [_cell(cell, width) for cell, width in zip(line, widths, strict=True)]
+        sys.stdout.write(f"  {'  '.join(cells).rstrip()}\n")
     sys.stdout.flush()
+
+
+def _cell(cell: object, width: int) -> str:
+    text = str(cell)
+    return text.rjust(width) if text.replace(".", "").replace("-", "").isdigit() else text.ljust(width)
 
 
 def _audited(log: Path, began: float, ended: float) -> collections.Counter[str]:

@@ -62,6 +62,12 @@ class LocalSite:
     async def image(self, name: str, version: str) -> str:
         return await self.call(self._image(name, version))
 
+    async def build(self, context: Path, name: str) -> str:
+        """The reference of an image of a test's own."""
+        reference = f"{self.region}-docker.pkg.dev/{self.project}/apps/{name}"
+        await self.call(build(context, reference, self.cloud.runtime.images))
+        return reference
+
     def origin(self, url: str) -> str:
         label = urlsplit(url).netloc.partition(".")[0]
         return f"http://{label}.localhost:{self.cloud.front_port}"

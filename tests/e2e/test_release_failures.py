@@ -16,8 +16,6 @@ from e2e_site import Site
 from e2e_world import World, open_world
 from google.cloud.secretmanager_v1 import SecretManagerServiceAsyncClient
 
-from localcloud.runtime.builder import build
-
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("release_failures")]
 
 QUICK = {"startupProbe": {"periodSeconds": 1, "failureThreshold": 12, "timeoutSeconds": 1}}
@@ -109,7 +107,7 @@ async def test_a_failed_first_release_stays_closed(place: World, version: str) -
 async def test_a_failed_first_migration_deploys_nothing(place: World, local: Any) -> None:
     """There is no service at all, hence no address that could answer."""
     shop = Deployment(place, "empty")
-    image = await _without_django(place, local)
+    image = await _without_django(local)
     found = await shop.stalled("DjangoMissing", image=image, web=QUICK)
     assert found["message"].startswith(
         "spec.image: its Python has no Django. Use an image that has, or set django.manage. Log: https://"
@@ -123,7 +121,7 @@ async def test_an_image_without_django_changes_nothing(place: World, local: Any)
     """As the next release of an app that serves."""
     shop = Deployment(place, "other")
     before = (await shop.release(image=await shop.image("v1"), web=QUICK))["status"]["revision"]
-    await shop.stalled("DjangoMissing", image=await _without_django(place, local))
+    await shop.stalled("DjangoMissing", image=await _without_django(local))
     assert served(await shop.status()) == {before: 100}
     assert (await (await shop.browser()).get("/")).status == 200
     app = await shop.release(image=await shop.image("v2"))
@@ -147,13 +145,11 @@ async def test_a_revoked_permission_on_a_secret_is_granted_again(place: World) -
     assert (await secrets.get_iam_policy(request={"resource": name})).bindings
 
 
-async def _without_django(world: World, local: Any) -> str:
+async def _without_django(local: Any) -> str:
     """The reference of an image with a web server that knows nothing of Django."""
-    reference = f"{world.site.region}-docker.pkg.dev/{world.site.project}/apps/hello:v1"
     context = Path(local.cloud.folder.path) / f"hello-{uuid.uuid4().hex[:6]}"
     await asyncio.to_thread(_write_hello, context)
-    await local.call(build(context, reference, local.cloud.runtime.images))
-    return reference
+    return str(await local.build(context, "hello:v1"))
 
 
 def _write_hello(context: Path) -> None:

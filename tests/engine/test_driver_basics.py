@@ -123,12 +123,14 @@ async def test_a_bucket_keeps_what_others_set(buckets, google):
     assert (len(list(theirs.lifecycle_rules)), theirs.labels["team"]) == (1, "blue")
 
 
-async def test_a_bucket_with_files_is_not_deleted(buckets, google):
-    """What people uploaded is theirs."""
+async def test_a_deleted_bucket_takes_its_files_along(buckets, google):
+    """Old versions too: only deletionPolicy Delete comes so far."""
     await buckets.create(BUCKET)
-    await in_thread(google.bucket(BUCKET.id).blob("a.txt").upload_from_string, b"a")
-    with pytest.raises(Conflict, match="not empty"):
-        await buckets.delete(BUCKET.name)
+    for content in (b"a", b"b"):
+        await in_thread(google.bucket(BUCKET.id).blob("a.txt").upload_from_string, content)
+    await buckets.delete(BUCKET.name)
+    assert await buckets.observe(BUCKET.name) is None
+    await buckets.delete(BUCKET.name)
 
 
 async def test_a_bucket_with_lost_answer_is_found(scene, buckets):

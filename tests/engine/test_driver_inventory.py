@@ -91,7 +91,7 @@ async def test_an_old_list_is_made_again(scene, inventory, secrets):
     """Older than asked for."""
     await inventory.get(Secret, secret(0).name, LONG, LONG)
     await inventory.get(Secret, secret(0).name, 1e-9, LONG)
-    assert (scene.asked(f"{API}.ListSecrets"), scene.asked(f"{API}.GetSecret")) == (2, 1)
+    assert (scene.asked(f"{API}.ListSecrets"), scene.asked(f"{API}.GetSecretVersion")) == (2, 1)
 
 
 async def test_a_change_that_the_list_shows_ends_the_deep_look(scene, inventory, secrets):

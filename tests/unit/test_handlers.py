@@ -89,6 +89,13 @@ def test_a_tenant_wakes_its_namespace_alone(watched: Watched, woken: list[str]) 
     assert sorted(woken) == ["acme/blog", "acme/shop"]
 
 
+def test_a_tenant_that_is_being_deleted_wakes_itself_too(watched: Watched, woken: list[str]) -> None:
+    """By a key without a name: it may go at once where no app is left."""
+    watched.tenant("acme", is_deleting=True)
+    watched.tenant("empty", is_deleting=True)
+    assert woken == ["acme/", "acme/shop", "empty/"]
+
+
 def test_kopf_is_told_to_keep_nothing_of_its_own() -> None:
     """Only event handlers; no posting, no scanning."""
     made = registry(Watched(lambda key: None))

@@ -172,6 +172,7 @@ def test_an_app_that_serves() -> None:
     assert made["release"] == {
         "id": report.release.id,
         "stage": "Done",
+        "inputs": report.release.inputs,
         "revision": revision,
         "image": f"{REGISTRY}/shop:v4",
         "imageDigest": DIGEST,

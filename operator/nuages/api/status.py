@@ -81,6 +81,7 @@ class ReleaseStatus(StatusPart):
     stage: str = Field(description="Step that it is in, or Done.")
     id: str = Field("", description="Made from the digest and the template.")
     revision: str = Field("", description="Its revision.")
+    inputs: str = Field("", description="Made from what db-init, access, superuser and clean-up depend on.")
     image: str = Field("", description="spec.image that it was made from.")
     image_digest: str = Field("", description="Digest that the image was resolved to.")
     reconcile_at: str = Field("", description="Annotation nuages.dev/reconcile-at when it was last heeded.")

@@ -77,6 +77,9 @@ class Call:
             except CloudError as error:
                 outcome = type(error).__name__
                 raise
+            except (AssertionError, AttributeError, LookupError, NameError, TypeError):  # a bug of ours is no outage
+                outcome = "Bug"
+                raise
             except Exception as error:  # the clients raise from four libraries; classify() knows them
                 ours = classify(error)
                 outcome = type(ours).__name__

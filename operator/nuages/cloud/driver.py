@@ -30,7 +30,7 @@ class Owned:
     floors: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Observed(Generic[R]):
     """What is there, mapped onto the desired type.
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
+from google.api_core import exceptions as google
 from google.cloud.storage import Client
 
 from nuages.cloud.call import Call
 from nuages.cloud.driver import Observed, Owned
-from nuages.cloud.errors import NotFound
+from nuages.cloud.errors import NotFound, Transient
 from nuages.cloud.labels import besides_owner, merged
 from nuages.desired.resource import Owner
 from nuages.desired.storage import Bucket
+
+AT_ONCE = 1000  # objects that one pass of a deletion takes
 
 
 class BucketDriver:
@@ -63,12 +68,26 @@ class BucketDriver:
         await self._call.in_thread("Buckets.patch", bucket.patch, if_metageneration_match=generation, retry=None)
 
     async def delete(self, name: str) -> None:
-        """Only an empty one: what people uploaded is theirs to delete."""
+        """With all that is in it, noncurrent versions too. Raises Transient while there is more than a pass takes."""
         bucket = self._api.bucket(name.rsplit("/", 1)[1])
         try:
+            await self._empty(bucket)
             await self._call.in_thread("Buckets.delete", bucket.delete, retry=None)
         except NotFound:
             return
+
+    async def _empty(self, bucket: Any) -> None:
+        found = await self._call.in_thread("Objects.list", self._objects, bucket.name)
+        await asyncio.gather(*(self._call.in_thread("Objects.delete", self._delete_object, blob) for blob in found))
+        if len(found) == AT_ONCE:
+            raise Transient(f"{bucket.name} still has objects: {AT_ONCE} of them were deleted, the rest is next")
+
+    def _objects(self, bucket: str) -> list[Any]:
+        return list(self._api.list_blobs(bucket, versions=True, max_results=AT_ONCE, retry=None))
+
+    def _delete_object(self, blob: Any) -> None:
+        with contextlib.suppress(google.NotFound):  # an earlier try's answer was lost
+            blob.bucket.delete_blob(blob.name, generation=blob.generation, retry=None)
 
     async def _get(self, name: str) -> Any:
         try:

@@ -10,7 +10,7 @@ from typing import ClassVar
 MANAGED_BY = "nuages"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Owner:
     """The Kubernetes object that a Google resource belongs to; written on it as labels or as one line of text.
 

@@ -18,6 +18,7 @@ from nuages.reconcile.cluster import Body, Gone, Stale
 GROUP, VERSION = "nuages.dev", "v1alpha1"
 APPS, TENANTS = "djangoapps", "djangotenants"
 COMPONENT = "nuages"
+TIMEOUT = 15  # seconds: a connection that hangs must not hold a worker
 EVENT_BYTES = 1024  # of an event's message, as events.k8s.io limits it
 
 log = structlog.get_logger()
@@ -126,7 +127,7 @@ class KubernetesCluster:
             body=body,
             auth_settings=["BearerToken"],
         )
-        response = await self._api.call_api(*serialized)
+        response = await self._api.call_api(*serialized, _request_timeout=TIMEOUT)
         raw: bytes = await response.read()  # type: ignore[no-untyped-call]
         if not 200 <= response.status < 300:
             raise ApiException(status=response.status, reason=response.reason, body=raw.decode(errors="replace"))

@@ -14,7 +14,7 @@ from kubernetes.aio import client, config
 
 from nuages.cloud.access import Clouds
 from nuages.kube.handlers import Watched, registry, settings
-from nuages.kube.lease import give_up, lead
+from nuages.kube.lease import LeaseLost, give_up, lead
 from nuages.kube.objects import KubernetesCluster
 from nuages.kube.probes import Probes
 from nuages.reconcile.gather import copies
@@ -60,9 +60,11 @@ async def run(options: Options) -> int:
             await give_up(api, options.lease_namespace, options.identity)
     await probes.stop()
     failure = outcomes[0]
-    if isinstance(failure, Exception):
+    if isinstance(failure, LeaseLost):
+        log.error("ending", cause=str(failure))
+    elif isinstance(failure, Exception):
         log.error("operator failed", exc_info=failure)
-    return 0 if by_signal else 1
+    return 1 if isinstance(failure, Exception) and not by_signal else 0
 
 
 async def load_config() -> None:
@@ -101,11 +103,15 @@ async def _serve(api: client.ApiClient, options: Options) -> None:
         clusterwide=not options.namespaces,
         namespaces=options.namespaces,
     )
+    tasks = [asyncio.create_task(queue.run(), name="queue"), asyncio.create_task(shell, name="kopf")]
     try:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(queue.run(), name="queue")
-            group.create_task(shell, name="kopf")
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()  # Kopf returns on a signal, for which it has handlers of its own
     finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await clouds.close()
 
 

@@ -92,7 +92,7 @@ def decide(
     if resource.owner is not None and found.owner != resource.owner:
         if not resource.owner.may_have(found.owner):
             if not adopt or not resource.owner.may_adopt(found.owner):
-                return Action(Verb.CONFLICT, resource, found, message=_whose(found))
+                return Action(Verb.CONFLICT, resource, found, message=whose(found))
             verb = Verb.ADOPT
         taken_over = ("owner",)
     if bound is None:  # what it is made of is still on its way
@@ -113,7 +113,8 @@ def versions_of(seen: Sight) -> dict[str, str]:
     return {name: item.outputs["version"] for name, item in seen.items() if item and item.outputs.get("version")}
 
 
-def _whose(found: Observed[Any]) -> str:
+def whose(found: Observed[Any]) -> str:
+    """Whose marker it bears, in words."""
     owner = found.owner
     if owner is None:
         return "it bears no marker of ours"

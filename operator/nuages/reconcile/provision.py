@@ -13,14 +13,14 @@ from nuages.blueprint.names import service_name
 from nuages.cloud import errors
 from nuages.cloud.driver import Observed, Readiness
 from nuages.desired.iam import IamMember
-from nuages.desired.resource import Resource
+from nuages.desired.resource import Owner, Resource
 from nuages.desired.run import RunService
 from nuages.desired.sql import SqlUser
 from nuages.reconcile.execute import Executor
 from nuages.reconcile.gather import gather, project_number, resolve_image
 from nuages.reconcile.permissions import check_permissions
 from nuages.reconcile.pin import pinned
-from nuages.reconcile.plan import Plan, Sight, make_plan
+from nuages.reconcile.plan import Action, Plan, Sight, Verb, make_plan, whose
 from nuages.reconcile.report import Report
 from nuages.reconcile.rotation import rotating_secrets, with_rotation
 from nuages.reconcile.trouble import Trouble, of_error, of_refusal
@@ -35,6 +35,7 @@ async def provision(work: Pass, report: Report) -> Report:
     """Compose, observe, plan, execute. Raises Trouble."""
     await project_number(work.tenant, work.cloud)  # asked once: a project out of reach is told as such
     live = await look_at_service(work)
+    require_own_service(work, live)
     image = await image_of(work, live)
     facts = await gather(
         work.app, work.tenant, work.cluster, work.cloud, work.settings.operator_image, image, work.max_age
@@ -59,6 +60,15 @@ def _has_begun(plan: Plan, work: Pass) -> bool:
     ours = (work.app.metadata.namespace, work.app.metadata.name, work.app.metadata.uid)
     owners = (action.observed.owner for action in plan.actions if action.observed is not None)
     return any(owner is not None and (owner.namespace, owner.app, owner.uid) == ours for owner in owners)
+
+
+def require_own_service(work: Pass, live: Observed[RunService] | None) -> None:
+    """The release is outside of the plan, so whose the service is must be asked for here. Raises Trouble."""
+    metadata = work.app.metadata
+    owner = Owner(metadata.namespace, metadata.name, metadata.uid)
+    if live is None or owner.may_have(live.owner) or (adopts(work) and owner.may_adopt(live.owner)):
+        return
+    raise of_refusal(Action(Verb.CONFLICT, replace(live.state, owner=owner), live, message=whose(live)))
 
 
 async def look_at_service(work: Pass, fresh: bool = False) -> Observed[RunService] | None:

@@ -6,7 +6,7 @@ import asyncio
 import datetime as dt
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -35,6 +35,7 @@ from nuages.reconcile.tenancy import FINALIZER, let_go, tenant_of
 from nuages.reconcile.trouble import Trouble, of_error
 from nuages.reconcile.wait import Wait, poll
 
+STALE = 0.2  # seconds
 POLL_FIRST, POLL_LAST, POLL_SHARE = 0.5, 10.0, 0.02  # seconds, seconds, of the time that it has taken so far
 
 log = structlog.get_logger()
@@ -93,8 +94,8 @@ class Reconciler:
             return await self._pass(body, interrupted)
         except Gone:
             return Next()
-        except Stale:
-            return Next(after=0.0)
+        except Stale:  # somebody wrote during the pass: what it did is found again
+            return Next(after=STALE)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # the queue must outlive any bug in a pass, and people must hear of it
@@ -123,6 +124,8 @@ class Reconciler:
                 return Next()
             deleting = bool(body["metadata"].get("deletionTimestamp"))
             return await self._tell(body, Report(generation, trouble=trouble, deleting=deleting), None)
+        if not app.is_deleting and not app.spec.paused and FINALIZER not in app.metadata.finalizers:
+            body = await self._cluster.write_finalizers(body, [*app.metadata.finalizers, FINALIZER])
         underway = await self._underway(body, cloud)
         work = Pass(body, app, tenant, self._cluster, cloud, self._settings, underway, interrupted)
         report = await self._work(work)
@@ -137,9 +140,6 @@ class Reconciler:
                 return await tear_down(work, Report(**common, deleting=True))
             if app.spec.paused:
                 return Report(**common, paused=True)
-            if FINALIZER not in app.metadata.finalizers:
-                finalizers = [*app.metadata.finalizers, FINALIZER]
-                work = replace(work, body=await self._cluster.write_finalizers(work.body, finalizers))
             report = await provision(work, Report(**common))
             return await rollout(work, report) if report.is_provisioned else report
         except Trouble as trouble:
@@ -183,21 +183,13 @@ class Reconciler:
         before = body.get("status") or {}
         after = status(report, before, dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
         if after != before:
-            body = await self._cluster.write_status(await self._current(body), after)
+            body = await self._cluster.write_status(body, after)
         for event in news(report, before, after):
             await self._cluster.event(body, event.kind, event.reason, event.message)
         wait = Wait.of(report, body, cloud) if cloud is not None else None
         if wait is not None:
             self._waits[f"{body['metadata']['namespace']}/{body['metadata']['name']}"] = wait
         return self._next(report, after, app)
-
-    async def _current(self, body: Body) -> Body:
-        """The object with the finalizer that this pass may have written."""
-        metadata = body["metadata"]
-        now = await self._cluster.app(metadata["namespace"], metadata["name"])
-        if now is None or now["metadata"]["uid"] != metadata["uid"]:
-            raise Gone
-        return now
 
     def _next(self, report: Report, after: Mapping[str, Any], app: DjangoApp | None) -> Next:
         trouble = trouble_of(report)

@@ -33,7 +33,8 @@ async def rollout(work: Pass, report: Report) -> Report:
     release = _release(work, report)
     if release is None:
         return replace(report, outcome=Waiting(reasons.PROVISIONING, "Secret versions are being made."))
-    if work.before.get("release", {}).get("stage") == ALL_DONE and _at_rest(work, release):
+    known = work.before.get("release", {})
+    if known.get("stage") == ALL_DONE and known.get("inputs") == release.inputs and _at_rest(work, release):
         return replace(report, release=release, outcome=DONE)
     live = await look_at_service(work, fresh=True)
     release = replace(release, live=live, attempt=_attempt(release, live, work))

@@ -192,6 +192,7 @@ def _release(report: Report, before: Mapping[str, Any], now: str) -> dict[str, A
     made: dict[str, Any] = {
         "id": release.id,
         "stage": stage,
+        "inputs": release.inputs,
         "revision": release.revision,
         "image": report.image,
         "imageDigest": release.digest,

@@ -10,10 +10,11 @@ from nuages.blueprint.compose import compose
 from nuages.cloud.driver import Observed, Operation
 from nuages.cloud.errors import CloudError, NotFound, Propagating
 from nuages.dbinit.verdict import RETRYABLE
+from nuages.desired.iam import IamMember
 from nuages.desired.resource import Resource
 from nuages.desired.run import RunJob, RunService
 from nuages.desired.secretmanager import Secret
-from nuages.desired.sql import SqlInstance
+from nuages.desired.sql import SqlInstance, SqlUser
 from nuages.reconcile import reasons
 from nuages.reconcile.execute import Result, State
 from nuages.reconcile.gather import gather
@@ -158,9 +159,14 @@ def _is_ours(work: Pass, resource: Resource, found: Observed[Any]) -> bool:
     """What bears another's marker stays; what cannot bear one is known by its name."""
     if resource.owner is not None:
         return resource.owner.may_have(found.owner)
-    owner = found.owner
-    metadata = work.app.metadata
-    return owner is None or (owner.namespace, owner.app, owner.uid) == (metadata.namespace, metadata.name, metadata.uid)
+    if isinstance(found.state, IamMember | SqlUser):
+        return True
+    owner, metadata = found.owner, work.app.metadata
+    return owner is not None and (owner.namespace, owner.app, owner.uid) == (
+        metadata.namespace,
+        metadata.name,
+        metadata.uid,
+    )
 
 
 def _kind_of(resource: Resource) -> type[Resource]:

@@ -58,7 +58,8 @@ async def _try(run: Run, cloud: CloudAccess) -> Outcome:
             return Waiting(run.reason_running, f"{run.what} is running.", None, execution.name, execution.log_uri)
         if execution.state == "Succeeded":
             return DONE
-        again = execution.exit_code is None or execution.exit_code in run.retry_exit_codes
+        cancelled = execution.reason.upper() == "CANCELLED"  # by somebody's hand: not ours to begin again
+        again = not cancelled and (execution.exit_code is None or execution.exit_code in run.retry_exit_codes)
         if not again or attempt == ATTEMPTS - 1:
             return await _failure(run, execution, cloud)
     return DONE

@@ -43,6 +43,13 @@ class Release:
         return f"{self.service.id}-{self.id}{suffix}"
 
     @property
+    def inputs(self) -> str:
+        """What the steps besides the revision are made from: the app is at rest only where all of it is as it was."""
+        jobs = [str(job.template) if job else "" for job in (self.db_init, self.superuser)]
+        grants = sorted(grant.name for grant in self.blueprint.access)
+        return fingerprint([*jobs, grants, self.app.spec.release.keep_revisions])
+
+    @property
     def serving(self) -> str:
         """The revision that has the traffic and can answer; "" before the first release is through."""
         if self.live is None or not self.live.outputs.get("latest_ready_revision"):
