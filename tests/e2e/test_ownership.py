@@ -1,0 +1,63 @@
+"""What is somebody else's stays so; what the user changes beside the template is carried out too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from e2e_release import Deployment, eventually
+from e2e_world import World
+from google.cloud.run_v2 import ServicesAsyncClient
+
+
+async def make_service(world: World, name: str, image: str) -> str:
+    """A service that was deployed without Nuages; its full name."""
+    services = world.google(ServicesAsyncClient)
+    parent = f"projects/{world.site.project}/locations/{world.site.region}"
+    env = [{"name": "SECRET_KEY", "value": "theirs"}, {"name": "ALLOWED_HOSTS", "value": "*"}]
+    body = {"template": {"containers": [{"image": image, "env": env}]}, "labels": {"team": "data"}}
+    await (await services.create_service(request={"parent": parent, "service_id": name, "service": body})).result()
+    return f"{parent}/services/{name}"
+
+
+@pytest.mark.xdist_group("ownership")
+async def test_a_service_of_others_is_neither_taken_nor_deleted(world: World) -> None:
+    """It has the name that the app would use: the app stalls, and going away leaves the service as it was."""
+    image = await world.site.image("shop", "v1")
+    name = await make_service(world, world.google_id("shop"), image)
+    services = world.google(ServicesAsyncClient)
+    before = await services.get_service(request={"name": name})
+    await world.apply(
+        {
+            "apiVersion": "nuages.dev/v1alpha1",
+            "kind": "DjangoApp",
+            "metadata": {"name": "shop"},
+            "spec": {"image": image, "database": {"engine": "None"}},
+        }
+    )
+    app = await world.wait("shop", "Stalled")
+    stalled = next(item for item in app["status"]["conditions"] if item["type"] == "Stalled")
+    assert stalled["reason"] == "NameConflict"
+    assert world.google_id("shop") in stalled["message"]
+    assert "resources" not in app["status"] or app["status"]["resources"] == []
+    await world.delete("DjangoApp", "shop")
+    assert await services.get_service(request={"name": name}) == before
+
+
+@pytest.mark.xdist_group("ownership")
+async def test_changes_beside_the_template_are_carried_out(world: World) -> None:
+    """An extension, a superuser: no new revision is needed for them, and yet they come to be."""
+    deployed = Deployment(world, "shop")
+    await deployed.release(image=await deployed.image("v1"))
+    revisions = await deployed.revisions()
+    db_inits = len(await deployed.executions("db-init"))
+    await deployed.release(
+        database={"extensions": ["pg_trgm", "unaccent", "hstore", "citext", "btree_gin"]},
+        superuser={"username": "boss", "email": "boss@acme.example"},
+    )
+
+    async def done() -> Any:
+        return len(await deployed.executions("db-init")) == db_inits + 1 and await deployed.executions("superuser")
+
+    await eventually(done, "db-init and superuser ran again")
+    assert await deployed.revisions() == revisions
