@@ -90,7 +90,7 @@ def env(folder: DirOption = DEFAULT_DIR) -> None:
     from localcloud.environment import developer_environment
 
     address = running(folder)
-    for name, value in developer_environment(address, Folder(folder).bundle).items():
+    for name, value in developer_environment(address, Folder(folder).bundle, Folder(folder).path).items():
         typer.echo(f"export {name}={shlex.quote(value)}")
 
 

@@ -29,7 +29,7 @@ def metadata_environment(address: str) -> dict[str, str]:
     return dict.fromkeys(("GCE_METADATA_HOST", "GCE_METADATA_IP", "GCE_METADATA_ROOT"), address)
 
 
-def developer_environment(address: Address, bundle: Path) -> dict[str, str]:
+def developer_environment(address: Address, bundle: Path, folder: Path) -> dict[str, str]:
     """For a shell: the above, the project, kubectl first on PATH."""
     programs = str(Path(sys.executable).parent)
     path = os.environ.get("PATH", os.defpath)
@@ -42,5 +42,8 @@ def developer_environment(address: Address, bundle: Path) -> dict[str, str]:
         **metadata_environment(address.metadata),
         "CLOUDSDK_CORE_PROJECT": address.project,
         "GOOGLE_CLOUD_PROJECT": address.project,
+        "LOCALCLOUD_DIR": str(folder),
         "LOCALCLOUD_REST": address.rest,
+        "NUAGES_PROJECT": address.project,
+        "NUAGES_REGION": address.region,
     }

@@ -128,7 +128,7 @@ class LocalCloud:
 
     def environment(self) -> dict[str, str]:
         """What a developer's shell, the operator or a test sets to use this cloud."""
-        return developer_environment(self.address(), self.authority.bundle)
+        return developer_environment(self.address(), self.authority.bundle, self.folder.path)
 
     async def _start_cloud(self) -> None:
         options = self.options

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -133,5 +134,6 @@ async def _send_on(
         async with asyncio.timeout_at(deadline):  # too late for a 504: the connection breaks off
             async for chunk in answer.content.iter_chunked(CHUNK):
                 await response.write(chunk)
-    await response.write_eof()
+    with contextlib.suppress(aiohttp.ClientConnectionResetError):  # the client has read enough and gone
+        await response.write_eof()
     return response

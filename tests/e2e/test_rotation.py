@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 import json
-import uuid
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from e2e_release import Deployment, condition, polling, served, shared_instance
-from e2e_site import Site
-from e2e_world import World, open_world
+from e2e_world import World
 from google.cloud.secretmanager_v1 import SecretManagerServiceAsyncClient, SecretVersion
-
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("rotation")]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def place(site: Site, google_environment: None) -> AsyncIterator[World]:
-    """A tenant with a shared instance."""
-    async with open_world(site, f"rot-{uuid.uuid4().hex[:4]}") as world:
-        await shared_instance(world, f"{world.namespace}-pg")
-        yield world
 
 
 async def rotated(shop: Deployment, request: str, key: str) -> dict[str, Any]:
@@ -53,7 +39,15 @@ async def states(shop: Deployment, part: str) -> dict[int, str]:
     return {int(item.name.rpartition("/")[2]): SecretVersion.State(item.state).name for item in found}
 
 
-async def test_a_session_survives_and_no_request_fails(place: World) -> None:
+@pytest.mark.xdist_group("rotation")
+async def test_rotations_under_load(world: World) -> None:
+    """A session survives, no request fails, and the next rotation ends the first versions."""
+    await shared_instance(world, f"{world.namespace}-pg")
+    await first_rotation(world)
+    await second_rotation(world)
+
+
+async def first_rotation(place: World) -> None:
     """Two releases, no migration: first every instance accepts the new key, then it signs; B is the login role."""
     shop = Deployment(place, "shop")
     await shop.release(image=await shop.image("v1"), release={"keepRevisions": 1})
@@ -77,7 +71,7 @@ async def test_a_session_survives_and_no_request_fails(place: World) -> None:
     assert await variables(shop) == after
 
 
-async def test_the_next_rotation_ends_the_first_versions(place: World) -> None:
+async def second_rotation(place: World) -> None:
     """Back to A, whose secrets have a second version; what nothing needs any more is disabled."""
     shop = Deployment(place, "shop")
     browser = await shop.browser()

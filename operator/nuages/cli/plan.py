@@ -37,7 +37,11 @@ MARKS = {Verb.CREATE: "+", Verb.UPDATE: "~", Verb.ADOPT: "!", Verb.DELETE: "-", 
 
 async def plan_file(file: Path, settings: Settings, namespace: str) -> int:
     """Print the plan of every DjangoApp in the file; the exit status says whether there is one."""
-    documents = [item for item in yaml.safe_load_all(_text(file)) if item]
+    try:
+        documents = [item for item in yaml.safe_load_all(_text(file)) if isinstance(item, dict)]
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        typer.echo(f"{file}: cannot be read as YAML: {' '.join(str(error).split())}.", err=True)
+        return TROUBLE
     tenants = {_namespace(item, namespace): item for item in documents if item.get("kind") == "DjangoTenant"}
     apps = [item for item in documents if item.get("kind") == "DjangoApp"]
     if not apps:

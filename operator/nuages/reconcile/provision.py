@@ -35,6 +35,8 @@ async def provision(work: Pass, report: Report) -> Report:
     """Compose, observe, plan, execute. Raises Trouble."""
     await project_number(work.tenant, work.cloud)  # asked once: a project out of reach is told as such
     live = await look_at_service(work)
+    if live is None and not work.before.get("resources"):  # a first pass: before anything is made, no snapshot will do
+        live = await look_at_service(work, fresh=True)
     require_own_service(work, live)
     image = await image_of(work, live)
     facts = await gather(

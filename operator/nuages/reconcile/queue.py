@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from prometheus_client import Counter, Gauge
 
-BACKOFF_FIRST, BACKOFF_LAST = 1.0, 300.0  # seconds
+BACKOFF_FIRST, BACKOFF_LAST = 1.0, 120.0  # seconds
 JITTERED = 30.0  # seconds: shorter waits are polls
 
 DEPTH = Gauge("nuages_queue_depth", "Keys that are due and wait for a worker.")

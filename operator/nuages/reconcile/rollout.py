@@ -13,7 +13,7 @@ from nuages.cloud.driver import Observed, Readiness
 from nuages.desired.run import RunService
 from nuages.reconcile import reasons
 from nuages.reconcile.plan import versions_of
-from nuages.reconcile.provision import look_at_service
+from nuages.reconcile.provision import look_at_service, require_own_service
 from nuages.reconcile.release.outcome import DONE, Done, Failed, Outcome, Waiting
 from nuages.reconcile.release.release import Release, bind, identity
 from nuages.reconcile.release.steps import DONE as ALL_DONE
@@ -37,6 +37,7 @@ async def rollout(work: Pass, report: Report) -> Report:
     if known.get("stage") == ALL_DONE and known.get("inputs") == release.inputs and _at_rest(work, release):
         return replace(report, release=release, outcome=DONE)
     live = await look_at_service(work, fresh=True)
+    require_own_service(work, live)  # the snapshot may be older than somebody else's service
     release = replace(release, live=live, attempt=_attempt(release, live, work))
     told: list[tuple[str, str]] = []
     outcome: Outcome = DONE

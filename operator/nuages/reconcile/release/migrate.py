@@ -10,9 +10,9 @@ from nuages.reconcile.release.release import MIGRATE, RETRY_MIGRATION, Release, 
 
 
 async def migrate(release: Release, cloud: CloudAccess) -> Outcome:
-    """Unchanged digest: no execution. A failed one is run again only when the user asks (retry-migration)."""
-    spec = release.app.spec
-    if release.db_init is None or spec.migrations.policy == "Never" or _was_migrated(release):
+    """Unchanged digest and database: no execution. A failed one is run again only when the user asks."""
+    spec, asked = release.app.spec, release.annotation(RETRY_MIGRATION)
+    if release.db_init is None or spec.migrations.policy == "Never" or (_was_migrated(release) and not asked):
         return DONE
     if spec.migrations.policy == "Manual" and release.annotation(MIGRATE) not in (spec.image, release.digest):
         return Waiting(
@@ -20,7 +20,7 @@ async def migrate(release: Release, cloud: CloudAccess) -> Outcome:
             f"spec.migrations.policy: Manual waits for you. Annotate {MIGRATE}={spec.image} to migrate and release.",
             after=300,
         )
-    token = fingerprint([release.digest, release.annotation(RETRY_MIGRATION)])[:8]
+    token = fingerprint([release.digest, release.migrate.template.cloud_sql, release.app.database_name, asked])[:8]
     kept = f"{release.serving} keeps all traffic" if release.serving else "nothing is deployed"
     run = Run(
         release.migrate,
@@ -35,9 +35,12 @@ async def migrate(release: Release, cloud: CloudAccess) -> Outcome:
 
 
 def _was_migrated(release: Release) -> bool:
-    """A revision that is ready was deployed after its migration: the order of the steps is the proof."""
+    """A revision that is ready was deployed after its migration: the order of the steps is the proof.
+
+    Of that database, that is: an instance that was made again holds nothing yet.
+    """
     if release.live is None or not release.serving:
         return False
-    return release.live.state.template.image.endswith(release.digest) and (
-        release.live.outputs.get("latest_ready_revision") == release.live.state.revision
-    )
+    template = release.live.state.template
+    is_same = template.image.endswith(release.digest) and template.cloud_sql == release.migrate.template.cloud_sql
+    return is_same and release.live.outputs.get("latest_ready_revision") == release.live.state.revision

@@ -47,7 +47,8 @@ class Release:
         """What the steps besides the revision are made from: the app is at rest only where all of it is as it was."""
         jobs = [str(job.template) if job else "" for job in (self.db_init, self.superuser)]
         grants = sorted(grant.name for grant in self.blueprint.access)
-        return fingerprint([*jobs, grants, self.app.spec.release.keep_revisions])
+        asked = [self.annotation(name) for name in (RETRY_MIGRATION, MIGRATE)]
+        return fingerprint([*jobs, grants, self.app.spec.release.keep_revisions, *asked])
 
     @property
     def serving(self) -> str:

@@ -16,7 +16,7 @@ async def superuser(release: Release, cloud: CloudAccess) -> Outcome:
         return DONE
     run = Run(
         job,
-        fingerprint([spec.username, release.app.metadata.uid])[:6],
+        fingerprint([spec.username, release.app.metadata.uid, job.template.cloud_sql])[:6],
         what=f"createsuperuser {spec.username}",
         reason_running=reasons.CREATING_SUPERUSER,
         reason_failed=reasons.SUPERUSER_FAILED,

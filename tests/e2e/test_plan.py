@@ -1,0 +1,65 @@
+"""`nuages plan`: what an apply would do, told by its exit status too."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from e2e_local import LocalSite
+from e2e_release import Deployment
+from e2e_world import World
+
+NUAGES = Path(sys.executable).parent / "nuages"
+
+
+async def plan(local: LocalSite, world: World, manifest: dict[str, Any] | str) -> tuple[int, str]:
+    """Exit status and output of `nuages plan -f -`."""
+    text = manifest if isinstance(manifest, str) else yaml.safe_dump(manifest)
+    process = await asyncio.create_subprocess_exec(
+        str(NUAGES),
+        *("plan", "-f", "-", "--namespace", world.namespace, "--project", world.site.project),
+        env={**os.environ, **local.cloud.environment()},
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate(text.encode())
+    return process.returncode or 0, output.decode()
+
+
+@pytest.mark.xdist_group("plan")
+async def test_plan_says_what_would_be_done(world: World, local: LocalSite) -> None:
+    """2 with what would be created or changed, 0 with nothing, 1 with the reason why it cannot be told."""
+    image = await world.site.image("shop", "v1")
+    spec: dict[str, Any] = {"image": image, "database": {"engine": "None"}}
+    manifest = {"apiVersion": "nuages.dev/v1alpha1", "kind": "DjangoApp", "metadata": {"name": "shop"}, "spec": spec}
+    code, output = await plan(local, world, manifest)
+    assert code == 2, output
+    assert f"+ create Service {world.google_id('shop')}" in output
+    assert "+ create Secret" in output
+    await Deployment(world, "shop").release(**spec)
+    assert await plan(local, world, manifest) == (0, f"{world.namespace}/shop: no changes\n")
+    spec["env"] = [{"name": "GREETING", "value": "hello"}]
+    code, output = await plan(local, world, manifest)
+    assert (code, "~ update Service" in output) == (2, True), output
+
+
+@pytest.mark.xdist_group("plan")
+async def test_plan_of_bad_input_is_one_sentence(world: World, local: LocalSite) -> None:
+    """No traceback: the file, the field and the remedy."""
+    code, output = await plan(local, world, "{")
+    assert (code, output.count("\n")) == (1, 1), output
+    missing = {
+        "apiVersion": "nuages.dev/v1alpha1",
+        "kind": "DjangoApp",
+        "metadata": {"name": "shop"},
+        "spec": {"image": f"{world.site.region}-docker.pkg.dev/{world.site.project}/apps/shop:absent"},
+    }
+    code, output = await plan(local, world, missing)
+    assert (code, output.count("\n")) == (1, 1), output
+    assert "spec.image" in output
