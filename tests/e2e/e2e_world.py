@@ -169,10 +169,11 @@ class World:
 
     def dump(self) -> dict[str, str]:
         """What a failure's report shows. Blocking."""
-        objects = self._kubectl("get", DUMPED, "-o", "yaml")
-        return {"objects": objects, "events": self._kubectl("events"), **self.site.logs()}
+        objects = self.kubectl("get", DUMPED, "-o", "yaml")
+        return {"objects": objects, "events": self.kubectl("events"), **self.site.logs()}
 
-    def _kubectl(self, *arguments: str) -> str:
+    def kubectl(self, *arguments: str) -> str:
+        """Its output, in this world's namespace where the arguments name none."""
         program = str(Path(sys.executable).parent / "kubectl")
         place = ["--kubeconfig", str(self.site.kubeconfig), "-n", self.namespace]
         done = subprocess.run([program, *place, *arguments], capture_output=True, text=True, check=False)

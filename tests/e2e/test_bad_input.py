@@ -328,7 +328,7 @@ async def find_nothing(trials: Trials, world: World) -> None:
     place = f"projects/{world.site.project}/locations/{world.site.region}"
     kinds = "djangoapps,djangotenants,configmaps,events,leases"
     seen = {
-        "cluster": await asyncio.to_thread(world._kubectl, "get", kinds, "-A", "-o", "json", "--show-managed-fields"),
+        "cluster": await asyncio.to_thread(world.kubectl, "get", kinds, "-A", "-o", "json", "--show-managed-fields"),
         "operator": (trials.local.cloud.folder.path / "operator.log").read_text(),
         "services": str([item async for item in await services.list_services(parent=place)]),
         "jobs": str([item async for item in await jobs.list_jobs(parent=place)]),
@@ -344,7 +344,7 @@ async def test_no_stack_trace_is_shown(trials: Trials) -> None:
     """Neither in the operator's log, nor in a status or an event."""
     await asyncio.gather(*trials.outcomes.values(), return_exceptions=True)
     log = (trials.local.cloud.folder.path / "operator.log").read_text()
-    shown = await asyncio.to_thread(trials.admission._kubectl, "get", "djangoapps,events", "-A", "-o", "json")
+    shown = await asyncio.to_thread(trials.admission.kubectl, "get", "djangoapps,events", "-A", "-o", "json")
     for text in (log, shown):
         assert "Traceback" not in text
         assert "InternalError" not in text

@@ -25,7 +25,7 @@ async def test_an_api_is_of_use_once_it_is_enabled(simulated: LocalCloud, client
         await secrets.list_secrets(parent="projects/other")
     operation = await usage.enable_service(request={"name": "projects/other/services/secretmanager.googleapis.com"})
     assert operation.operation.name.startswith("operations/")
-    answer = await operation.result(timeout=10)
+    answer = await operation.result(timeout=60)
     assert answer.service.name == "projects/222222222222/services/secretmanager.googleapis.com"
     assert answer.service.state.name == "ENABLED"
     await secrets.list_secrets(parent="projects/other")
@@ -63,7 +63,7 @@ async def test_only_one_change_at_a_time(simulated: LocalCloud, clients: Any) ->
     first = await usage.enable_service(request={"name": name.format("run")})
     with pytest.raises(exceptions.FailedPrecondition, match="Another activation or deactivation is in progress"):
         await usage.enable_service(request={"name": name.format("dns")})
-    await first.result(timeout=10)
+    await first.result(timeout=60)
 
 
 async def test_without_the_right_nothing_is_enabled(simulated: LocalCloud, clients: Any) -> None:
@@ -79,7 +79,7 @@ async def test_lists_show_both_states_and_are_filtered(simulated: LocalCloud, cl
     """A disabled API is listed too, unless the filter says otherwise."""
     usage = clients(ServiceUsageAsyncClient)
     operation = await usage.disable_service(request={"name": "projects/demo/services/secretmanager.googleapis.com"})
-    await operation.result(timeout=10)
+    await operation.result(timeout=60)
     states = {}
     for expression in ("", "state:ENABLED"):
         pager = await usage.list_services(request={"parent": "projects/demo", "filter": expression, "page_size": 3})

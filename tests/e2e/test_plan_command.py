@@ -6,13 +6,15 @@ import asyncio
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from e2e_local import LocalSite
 from e2e_release import Deployment
 from e2e_world import World
+
+if TYPE_CHECKING:
+    from e2e_local import LocalSite
 
 NUAGES = Path(sys.executable).parent / "nuages"
 
