@@ -126,7 +126,8 @@ def etag(name: str, updated: Timestamp) -> str:
 def etag_version(text: str) -> str:
     """What the conflict message calls the version: the microseconds inside an etag."""
     try:
-        stamp = Timestamp.FromString(base64.b64decode(text.strip('"').split("/")[0] + "==="))
+        # The stamp may have a "/" of its own; the name's letters, digits and hyphens never make one.
+        stamp = Timestamp.FromString(base64.b64decode(text.strip('"').rsplit("/", 1)[0] + "==="))
     except (binascii.Error, ValueError, DecodeError):
         return text
     return str(stamp.seconds * 1_000_000 + stamp.nanos // 1000)
