@@ -304,6 +304,13 @@ async def test_an_extension_is_looked_for_before_anything_is_made_inside(trials:
     assert app["status"]["database"]["instance"] == instance
 
 
+async def test_what_made_nothing_goes_without_google(trials: Trials) -> None:
+    """An app that stalled on a project out of reach bears no finalizer of ours, and can be deleted."""
+    outcome = await trials.outcomes["project-denied"]
+    assert outcome.app["metadata"].get("finalizers", []) == []
+    await outcome.world.delete("DjangoApp", "shop", timeout=10)
+
+
 async def test_a_mended_app_goes_on_and_keeps_serving_when_it_is_spoilt(trials: Trials) -> None:
     """A Secret that comes later is noticed; a bad update changes nothing; no eye sees the payload."""
     world = (await trials.outcomes["secret-absent"]).world

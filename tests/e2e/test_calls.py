@@ -33,8 +33,8 @@ def app_reads(local: LocalSite, world: World) -> int:
 async def alone(world: World) -> None:
     """No other app is left whose writes would make the shared lists old."""
     deadline = time.monotonic() + 180
-    while len(world.kubectl("get", "djangoapps", "--all-namespaces", "-o", "name").split()) > 1:
-        assert time.monotonic() < deadline, "other apps are still there"
+    while len((left := world.kubectl("get", "djangoapps", "--all-namespaces", "--no-headers")).splitlines()) > 1:
+        assert time.monotonic() < deadline, f"other apps are still there: {left}"
         await asyncio.sleep(0.5)
 
 

@@ -52,6 +52,7 @@ async def provision(work: Pass, report: Report) -> Report:
     if live is None and plan.refusals and not _has_begun(plan, work):
         raise of_refusal(plan.refusals[0])  # rather nothing than half an app
     await check_permissions(work, plan, is_first=live is None)
+    await work.hold()
     executor = Executor(work.cloud.drivers, work.cloud.inventory, adopts(work))
     results = await executor.execute(plan, work.underway)
     return replace(report, blueprint=blueprint, plan=plan, results=results, live=live)

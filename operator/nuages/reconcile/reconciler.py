@@ -31,7 +31,7 @@ from nuages.reconcile.rollout import rollout
 from nuages.reconcile.settings import Settings
 from nuages.reconcile.status import status
 from nuages.reconcile.teardown import tear_down
-from nuages.reconcile.tenancy import FINALIZER, let_go, tenant_of
+from nuages.reconcile.tenancy import FINALIZER, finalizers, hold, let_go, tenant_of
 from nuages.reconcile.trouble import Trouble, of_error
 from nuages.reconcile.wait import Wait, poll
 
@@ -41,9 +41,9 @@ POLL_FIRST, POLL_LAST, POLL_SHARE = 0.5, 10.0, 0.02  # seconds, seconds, of the 
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True)
+@dataclass
 class Pass:
-    """What every part of a pass gets."""
+    """What every part of a pass gets; `body` is the object as it was read, or as the pass last wrote it."""
 
     body: Body
     app: DjangoApp
@@ -65,6 +65,10 @@ class Pass:
         if self.app.reconcile_at != (self.before.get("release") or {}).get("reconcileAt", ""):
             return 0.0
         return float(self.app.spec.reconcile_interval_seconds or 86_400)
+
+    async def hold(self) -> None:
+        """Before the first thing is made. Raises Stale, Gone."""
+        self.body = await hold(self.body, self.tenant, self.cluster)
 
 
 class Reconciler:
@@ -116,20 +120,17 @@ class Reconciler:
 
     async def _pass(self, body: Body, interrupted: Callable[[], bool]) -> Next:
         generation = int(body["metadata"].get("generation", 0))
+        deleting = bool(body["metadata"].get("deletionTimestamp"))
+        if deleting and FINALIZER not in finalizers(body):  # nothing was made, or all is done: others hold it
+            return Next()
         try:
             app, tenant, cloud = await self._parse(body)
         except Trouble as trouble:
-            if body["metadata"].get("deletionTimestamp") and not (body.get("status") or {}).get("resources"):
-                await self._release_finalizer(body)
-                return Next()
-            deleting = bool(body["metadata"].get("deletionTimestamp"))
             return await self._tell(body, Report(generation, trouble=trouble, deleting=deleting), None)
-        if not app.is_deleting and not app.spec.paused and FINALIZER not in app.metadata.finalizers:
-            body = await self._cluster.write_finalizers(body, [*app.metadata.finalizers, FINALIZER])
         underway = await self._underway(body, cloud)
         work = Pass(body, app, tenant, self._cluster, cloud, self._settings, underway, interrupted)
         report = await self._work(work)
-        return await self._tell(body, report, app, cloud)
+        return await self._tell(work.body, report, app, cloud)
 
     async def _work(self, work: Pass) -> Report:
         app = work.app
@@ -217,8 +218,7 @@ class Reconciler:
         return _share(_seconds_since(since) if since else 0.0)
 
     async def _release_finalizer(self, body: Body) -> None:
-        finalizers = [item for item in body["metadata"].get("finalizers") or [] if item != FINALIZER]
-        await self._cluster.write_finalizers(body, finalizers)
+        await self._cluster.write_finalizers(body, [item for item in finalizers(body) if item != FINALIZER])
         await let_go(body["metadata"]["namespace"], self._cluster)
 
 
