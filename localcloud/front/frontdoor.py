@@ -6,7 +6,6 @@ leads to (gcp/behaviour-runtime.md, sections 2 and 3).
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
 import time
@@ -111,12 +110,11 @@ class FrontDoor:
                 try:
                     return await forward(request, member, headers, address, timeout_s)
                 except Gone:
-                    pool.lose(member)
+                    await pool.lose(member)
                     if not left:
                         raise
-                    await asyncio.sleep(0)
                 except Broken:
-                    pool.lose(member)
+                    await pool.lose(member)
                     raise
         raise AssertionError("the last try returns or raises")
 

@@ -18,6 +18,7 @@ from localcloud.runtime.workload import StartAborted, Workload
 
 KEEP_ALIVE_S = 1.0  # below gunicorn's two seconds, so that no request meets a connection that is being closed
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
+EXIT_S = 0.5
 STARTUP_PATIENCE = 3.5  # a request waits this many times the start time (behaviour-runtime.md, section 3)
 
 
@@ -104,9 +105,13 @@ class Pool:
             member.active -= 1
             self._given_back(member)
 
-    def lose(self, member: Member) -> None:
-        """The instance broke a connection; if its process is gone, nobody must be sent there again."""
-        if member.instance.child.returncode is not None:
+    async def lose(self, member: Member) -> None:
+        """The instance broke a connection; if its process is gone, nobody must be sent there again.
+
+        A process that crashes closes its connections before anybody can learn of its end: that gets a moment.
+        """
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(member.instance.exited(), EXIT_S)
             self._drop(member)
 
     async def close(self) -> None:
