@@ -183,6 +183,10 @@ async def test_an_update_of_what_has_changed_since_is_a_conflict(scene, services
     await scene.done(await services.update(replace(SERVICE, open_access=True), found, ("open_access",)))
     with pytest.raises(Conflict):
         await services.update(CHANGES["image"], found, ("template",))
+    with pytest.raises(Conflict):
+        await services.delete(SERVICE.name, found.etag)
+    await scene.done(await services.delete(SERVICE.name, (await services.observe(SERVICE.name)).etag))
+    assert await services.observe(SERVICE.name) is None
 
 
 async def test_create_with_lost_answer_is_found_not_repeated(scene, services):

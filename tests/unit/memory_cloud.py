@@ -130,7 +130,7 @@ class MemoryDriver:
         self._cloud.end("update", name)
         return None
 
-    async def delete(self, name: str) -> Operation | None:
+    async def delete(self, name: str, etag: str = "") -> Operation | None:
         await self._cloud.begin("delete", name)
         self._cloud.there.pop(name, None)
         self._cloud.end("delete", name)

@@ -83,8 +83,8 @@ class Driver(Protocol[R]):
     async def update(self, desired: R, observed: Observed[R], paths: Sequence[str]) -> Operation | None:
         """Only the fields that the plan found; `owner` among them marks it as ours."""
 
-    async def delete(self, name: str) -> Operation | None:
-        """Already gone is done."""
+    async def delete(self, name: str, etag: str = "") -> Operation | None:
+        """Already gone is done. With the etag of an observation: raises Conflict where it has changed since."""
 
 
 def differences(desired: R, observed: Observed[R], owned: Owned) -> tuple[str, ...]:

@@ -82,8 +82,8 @@ class RunServiceDriver:
         request = {"service": service, "update_mask": {"paths": mask}}
         return _operation(await self._call(self._api.update_service, request), desired.name)
 
-    async def delete(self, name: str) -> Operation | None:
-        gone = await self._call.or_none(self._api.delete_service, {"name": name})
+    async def delete(self, name: str, etag: str = "") -> Operation | None:
+        gone = await self._call.or_none(self._api.delete_service, {"name": name, "etag": etag})
         return None if gone is None else _operation(gone, name)
 
 
@@ -140,8 +140,8 @@ class RunJobDriver:
             job.labels = runmapping.service_labels(desired, dict(job.labels))
         return _operation(await self._call(self._api.update_job, {"job": job}), desired.name)
 
-    async def delete(self, name: str) -> Operation | None:
-        gone = await self._call.or_none(self._api.delete_job, {"name": name})
+    async def delete(self, name: str, etag: str = "") -> Operation | None:
+        gone = await self._call.or_none(self._api.delete_job, {"name": name, "etag": etag})
         return None if gone is None else _operation(gone, name)
 
 

@@ -48,5 +48,5 @@ class ProjectServiceDriver:
     async def update(self, desired: ProjectService, observed: Observed[ProjectService], paths: Sequence[str]) -> None:
         """There is nothing of ours on it to change."""
 
-    async def delete(self, name: str) -> None:
+    async def delete(self, name: str, etag: str = "") -> None:
         """Others may use it: it stays on."""

@@ -85,7 +85,7 @@ class SqlInstanceDriver:
             raise
         return as_operation(changed, desired.name)
 
-    async def delete(self, name: str) -> Operation | None:
+    async def delete(self, name: str, etag: str = "") -> Operation | None:
         try:
             gone = await self._call.or_none(self._api.delete, _named(name))
         except Conflict as error:
@@ -130,7 +130,7 @@ class ExistingSqlInstanceDriver:
     ) -> None:
         raise Invalid(f"The instance {desired.id} is not ours to change.")
 
-    async def delete(self, name: str) -> None:
+    async def delete(self, name: str, etag: str = "") -> None:
         raise Invalid(f"The instance {name.rsplit('/', 1)[1]} is not ours to delete.")
 
 

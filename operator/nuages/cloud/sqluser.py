@@ -79,7 +79,7 @@ class SqlUserDriver:
         except Conflict as error:
             return await self._under_way(desired, error)
 
-    async def delete(self, name: str) -> Operation | None:
+    async def delete(self, name: str, etag: str = "") -> Operation | None:
         """The roles of an instance that has gone have gone with it."""
         if await self.observe(name) is None:
             return None

@@ -109,7 +109,7 @@ async def _delete(work: Pass, resource: Resource, keep: bool) -> Result:
                 replace(found.state, deletion_protection=False), found, ("deletion_protection",)
             )
             return Result(resource, State.WAITING, found, Verb.UPDATE, operation)
-        operation = await driver.delete(resource.name)
+        operation = await driver.delete(resource.name, found.etag)
     except (NotFound, Propagating):  # what it is of has gone before it: a grant's target, or its member
         return Result(resource, State.READY)
     except CloudError as error:
