@@ -135,3 +135,14 @@ def test_what_is_classified_stays_as_it_is() -> None:
     """A driver may have said more than a second look would."""
     error = errors.Conflict("x")
     assert classify(error) is error
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [(0, type(None)), (3, errors.Invalid), (7, errors.PermissionDenied), (10, errors.Conflict), (13, errors.Transient)],
+)
+def test_an_operation_s_error_is_classified_as_a_call_s_is(code: int, kind: type) -> None:
+    """Google's words stay; code 0 is no error."""
+    found = errors.of_operation(code, "words")
+    assert type(found) is kind
+    assert found is None or found.cause == "words"

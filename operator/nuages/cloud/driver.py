@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
+from nuages.cloud.errors import CloudError
 from nuages.desired.resource import Owner, Resource
 
 R = TypeVar("R", bound=Resource)
@@ -60,7 +61,7 @@ class Operation:
     name: str
     resource: str  # full name of what it works on
     done: bool = False
-    error: str = ""
+    error: CloudError | None = None  # why it failed, where it did
 
 
 class Driver(Protocol[R]):

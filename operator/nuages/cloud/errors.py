@@ -97,6 +97,11 @@ def classify(error: Exception) -> CloudError:
     return Transient(message or type(error).__name__)
 
 
+def of_operation(code: int, message: str) -> CloudError | None:
+    """How an operation failed that ended with this google.rpc.Status; None where it did not."""
+    return classify(google.from_grpc_status(code, message)) if code else None  # type: ignore[no-untyped-call]
+
+
 def _forbidden(error: google.Forbidden, message: str) -> CloudError:
     for info in _infos(error):
         if info.reason == "SERVICE_DISABLED":

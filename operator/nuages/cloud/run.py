@@ -10,6 +10,7 @@ from google.cloud import run_v2 as run
 from nuages.cloud import runmapping
 from nuages.cloud.call import Call
 from nuages.cloud.driver import Observed, Operation, Owned
+from nuages.cloud.errors import of_operation
 from nuages.cloud.paging import all_pages
 from nuages.desired.run import RunJob, RunService
 
@@ -153,4 +154,4 @@ def _forget_tokens(job: run.Job) -> None:
 
 def _operation(started: Any, resource: str) -> Operation:
     found = started.operation
-    return Operation("run", found.name, resource, found.done, found.error.message)
+    return Operation("run", found.name, resource, found.done, of_operation(found.error.code, found.error.message))

@@ -53,7 +53,7 @@ async def provision(work: Pass, report: Report) -> Report:
         raise of_refusal(plan.refusals[0])  # rather nothing than half an app
     await check_permissions(work, plan, is_first=live is None)
     executor = Executor(work.cloud.drivers, work.cloud.inventory, adopts(work))
-    results = await executor.execute(plan, work.underway)
+    results = await executor.execute(plan, work.underway, work.failed)
     return replace(report, blueprint=blueprint, plan=plan, results=results, live=live)
 
 

@@ -25,7 +25,7 @@ from nuages.reconcile.conditions import trouble_of
 from nuages.reconcile.news import news
 from nuages.reconcile.provision import provision
 from nuages.reconcile.queue import Next
-from nuages.reconcile.release.outcome import Done, Waiting
+from nuages.reconcile.release.outcome import Waiting
 from nuages.reconcile.report import Report
 from nuages.reconcile.rollout import rollout
 from nuages.reconcile.settings import Settings
@@ -54,6 +54,7 @@ class Pass:
     underway: tuple[Operation, ...]
     interrupted: Callable[[], bool]
     began: float = field(default_factory=time.monotonic)
+    failed: Mapping[str, errors.CloudError] = field(default_factory=dict)  # operations of earlier passes, by resource
 
     @property
     def before(self) -> Mapping[str, Any]:
@@ -90,12 +91,12 @@ class Reconciler:
             wait = self._waits.pop(key, None)
             if wait is not None and await wait.goes_on(body["metadata"]):
                 self._waits[key] = wait
-                return Next(after=self._poll_after(body["status"]))
+                return Next(after=self._poll_after(body["status"]), under_way=True)
             return await self._pass(body, interrupted)
         except Gone:
             return Next()
         except Stale:  # somebody wrote during the pass: what it did is found again
-            return Next(after=STALE)
+            return Next(after=STALE, under_way=True)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # the queue must outlive any bug in a pass, and people must hear of it
@@ -126,8 +127,8 @@ class Reconciler:
             return await self._tell(body, Report(generation, trouble=trouble, deleting=deleting), None)
         if not app.is_deleting and not app.spec.paused and FINALIZER not in app.metadata.finalizers:
             body = await self._cluster.write_finalizers(body, [*app.metadata.finalizers, FINALIZER])
-        underway = await self._underway(body, cloud)
-        work = Pass(body, app, tenant, self._cluster, cloud, self._settings, underway, interrupted)
+        underway, failed = await self._operations(body, cloud)
+        work = Pass(body, app, tenant, self._cluster, cloud, self._settings, underway, interrupted, failed=failed)
         report = await self._work(work)
         return await self._tell(body, report, app, cloud)
 
@@ -137,6 +138,8 @@ class Reconciler:
         common: dict[str, Any] = {"generation": generation, "reconcile_at": app.reconcile_at, "image": app.spec.image}
         try:
             if app.is_deleting:
+                if work.failed:  # told, and tried again in a later pass
+                    raise next(iter(work.failed.values()))
                 return await tear_down(work, Report(**common, deleting=True))
             if app.spec.paused:
                 return Report(**common, paused=True)
@@ -164,14 +167,17 @@ class Reconciler:
             who = tenant.spec.impersonate_service_account or "the operator's own credentials"
             raise of_error(error, f"DjangoTenant spec.impersonateServiceAccount: {who}") from error
 
-    async def _underway(self, body: Body, cloud: CloudAccess) -> tuple[Operation, ...]:
-        """The recorded operations that are still under way."""
+    async def _operations(
+        self, body: Body, cloud: CloudAccess
+    ) -> tuple[tuple[Operation, ...], dict[str, errors.CloudError]]:
+        """The recorded operations that are still under way, and why others have failed, by resource."""
         rows = (body.get("status") or {}).get("operations") or []
         polled = await poll(tuple(Operation(row["service"], row["name"], row["resource"]) for row in rows), cloud)
         for operation in polled:
             if operation.done:
                 cloud.inventory.forget(operation.resource)
-        return tuple(operation for operation in polled if not operation.done)
+        failed = {operation.resource: operation.error for operation in polled if operation.error is not None}
+        return tuple(operation for operation in polled if not operation.done), failed
 
     async def _tell(self, body: Body, report: Report, app: DjangoApp | None, cloud: CloudAccess | None = None) -> Next:
         """Status, events, and when to come again."""
@@ -197,15 +203,14 @@ class Reconciler:
             # What stalled is looked at again too, for people mend things outside of the spec: slower and slower.
             return Next(failed=True, at_least=trouble.retry_after)
         if report.operations:
-            return Next(after=self._poll_after(after))
+            return Next(after=self._poll_after(after), under_way=True)
         if isinstance(report.outcome, Waiting):
-            return Next(after=self._poll_after(after) if report.outcome.execution else report.outcome.after)
+            pause = self._poll_after(after) if report.outcome.execution else report.outcome.after
+            return Next(after=pause, under_way=True)
         if report.failure is not None:
             return Next(failed=True, at_least=30.0)
         if not report.is_provisioned and not report.paused:
-            return Next(after=1.0)
-        if report.outcome is not None and not isinstance(report.outcome, Done):
-            return Next(after=1.0)
+            return Next(after=1.0, under_way=True)
         interval = float(app.spec.reconcile_interval_seconds) if app is not None else 600.0
         return Next(after=interval if interval else None)
 

@@ -38,7 +38,8 @@ async def rollout(work: Pass, report: Report) -> Report:
         return replace(report, release=release, outcome=DONE)
     live = await look_at_service(work, fresh=True)
     require_own_service(work, live)  # the snapshot may be older than somebody else's service
-    release = replace(release, live=live, attempt=_attempt(release, live, work))
+    failed = {name: error for name, error in work.failed.items() if not _tells(live, name)}
+    release = replace(release, live=live, attempt=_attempt(release, live, work), failed=failed)
     told: list[tuple[str, str]] = []
     outcome: Outcome = DONE
     stage = STEPS[0]
@@ -83,6 +84,13 @@ def _release(work: Pass, report: Report) -> Release | None:
         began=time.time(),
         now=time.time(),
     )
+
+
+def _tells(live: Observed[RunService] | None, name: str) -> bool:
+    """Whether the service itself says why its operation failed: its newest revision is not ready, and has a step."""
+    if live is None or live.state.name != name or live.readiness is not Readiness.FAILED:
+        return False
+    return live.outputs.get("latest_ready_revision") != live.state.revision
 
 
 def _at_rest(work: Pass, release: Release) -> bool:

@@ -26,6 +26,7 @@ async def candidate(release: Release, cloud: CloudAccess) -> Outcome:
     """Done once Cloud Run calls the revision ready: its startup probe has passed."""
     live = release.live
     if live is None:
+        release.require_unfailed(release.service.name)
         # Google wants 100 % somewhere, so the first revision has it; access is opened only after verify.
         first = (TrafficTarget(release.revision, 100, CANDIDATE_TAG),)
         wanted = replace(release.service, revision=release.revision, traffic=first, open_access=False)
@@ -46,6 +47,7 @@ async def candidate(release: Release, cloud: CloudAccess) -> Outcome:
 
 
 async def _deploy(release: Release, live: Observed[RunService], cloud: CloudAccess) -> Outcome:
+    release.require_unfailed(release.service.name)
     driver = cloud.drivers.of(RunService)
     traffic: tuple[TrafficTarget, ...]
     if release.serving:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from nuages.api.app import DjangoApp
 from nuages.blueprint.blueprint import Blueprint
 from nuages.cloud.driver import Observed
+from nuages.cloud.errors import CloudError
 from nuages.desired.run import RunJob, RunService
 from nuages.desired.secretmanager import SecretRef
 
@@ -35,6 +36,12 @@ class Release:
     began: float  # wall-clock time of the current step, from status: the only clock of a release
     now: float
     attempt: int = 0
+    failed: Mapping[str, CloudError] = field(default_factory=dict)  # why operations of earlier passes have failed
+
+    def require_unfailed(self, resource: str) -> None:
+        """Before the same is begun again: raises the CloudError that an earlier pass's operation on it ended with."""
+        if resource in self.failed:
+            raise self.failed[resource]
 
     @property
     def revision(self) -> str:
