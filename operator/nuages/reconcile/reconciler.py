@@ -6,7 +6,7 @@ import asyncio
 import datetime as dt
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -29,7 +29,7 @@ from nuages.reconcile.release.outcome import Waiting
 from nuages.reconcile.report import Report
 from nuages.reconcile.rollout import rollout
 from nuages.reconcile.settings import Settings
-from nuages.reconcile.status import status
+from nuages.reconcile.status import status, waiting
 from nuages.reconcile.teardown import tear_down
 from nuages.reconcile.tenancy import FINALIZER, let_go, tenant_of
 from nuages.reconcile.trouble import Trouble, of_error
@@ -187,7 +187,11 @@ class Reconciler:
             await self._release_finalizer(body)
             return Next()
         before = body.get("status") or {}
-        after = status(report, before, dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+        now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        clock = waiting(report, before, now)
+        if clock is not None and _seconds_since(clock["since"]) >= self._settings.patience.seconds:
+            report = replace(report, is_waited_for=True)
+        after = status(report, before, now)
         if after != before:
             body = await self._cluster.write_status(body, after)
         for event in news(report, before, after):

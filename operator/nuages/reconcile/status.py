@@ -46,8 +46,18 @@ def status(report: Report, before: Mapping[str, Any], now: str) -> dict[str, Any
         made["resources"] = before["resources"]
     made["database"] = _database(report) or before.get("database")
     made["release"] = _release(report, before.get("release") or {}, now) or None
+    made["waiting"] = waiting(report, before, now)
     document = json.dumps({name: value for name, value in made.items() if value is not None})
     return DjangoAppStatus.model_validate_json(document, by_alias=True, by_name=False).dump()
+
+
+def waiting(report: Report, before: Mapping[str, Any], now: str) -> dict[str, str] | None:
+    """The trouble that heals by itself, and since when it is there: a clock that a restart does not set back."""
+    trouble = trouble_of(report)
+    if trouble is None or not trouble.heals:
+        return None
+    known = before.get("waiting") or {}
+    return {"reason": trouble.reason, "since": known["since"] if known.get("reason") == trouble.reason else now}
 
 
 def _database(report: Report) -> dict[str, str] | None:

@@ -148,6 +148,7 @@ async def _leave_database(work: Pass, blueprint: Blueprint) -> Waiting | None:
         remedy="the database is still there. Mend what its log says, then annotate nuages.dev/reconcile-at",
         retry_exit_codes=RETRYABLE,
         again=fingerprint(work.app.reconcile_at)[:5] if work.app.reconcile_at else "",
+        patience=work.settings.patience,
     )
     outcome = await run_once(run, work.cloud)
     if isinstance(outcome, Failed):

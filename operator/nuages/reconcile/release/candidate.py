@@ -43,6 +43,9 @@ async def candidate(release: Release, cloud: CloudAccess) -> Outcome:
             return await _deploy(await _under_free_name(release, cloud), live, cloud)
     if live.outputs.get("latest_ready_revision") == release.revision:
         return DONE
+    if release.heals_in > 0:
+        message = f'{release.revision} is tried again under another name. Google says: "{_cause(live)}".'
+        return Waiting(reasons.WAITING, message, after=release.heals_in)
     return await _failure(release, live, cloud)
 
 
@@ -75,7 +78,7 @@ async def _failure(release: Release, live: Observed[RunService], cloud: CloudAcc
     )
     lines = await cloud.logs.tail(release.service.project, query, LINES)
     kept = f"{release.serving} keeps all traffic" if release.serving else "the service stays closed to the public"
-    cause = shortened(PREAMBLE.sub("", live.message) or "it is not ready")
+    cause = _cause(live)
     remedy = f"Grant it, then annotate {RECONCILE_AT}." if DENIED in cause else "Release a fixed image."
     return Failed(
         reasons.REVISION_FAILED,
@@ -83,6 +86,10 @@ async def _failure(release: Release, live: Observed[RunService], cloud: CloudAcc
         log_link=log_link(release.service, release.revision),
         lines=tuple(line.text for line in lines if line.text),
     )
+
+
+def _cause(live: Observed[RunService]) -> str:
+    return shortened(PREAMBLE.sub("", live.message) or "it is not ready")
 
 
 def log_link(service: RunService, revision: str) -> str:

@@ -26,5 +26,7 @@ async def db_init(release: Release, cloud: CloudAccess) -> Outcome:
         field="spec.database",
         retry_exit_codes=RETRYABLE,
         again=fingerprint(release.app.reconcile_at)[:5] if release.app.reconcile_at else "",
+        patience=release.patience,
+        failure=release.failed.get(job.name),
     )
     return await run_once(run, cloud)

@@ -14,6 +14,7 @@ from nuages.cloud.driver import Observed
 from nuages.cloud.errors import CloudError
 from nuages.desired.run import RunJob, RunService
 from nuages.desired.secretmanager import SecretRef
+from nuages.reconcile.patience import PATIENCE, Patience
 
 CANDIDATE_TAG = "candidate"
 RETRY_MIGRATION = "nuages.dev/retry-migration"
@@ -36,6 +37,8 @@ class Release:
     began: float  # wall-clock time of the current step, from status: the only clock of a release
     now: float
     attempt: int = 0
+    heals_in: float = 0.0  # seconds until the next attempt of a revision that failed for a reason which heals
+    patience: Patience = PATIENCE
     failed: Mapping[str, CloudError] = field(default_factory=dict)  # why operations of earlier passes have failed
 
     def require_unfailed(self, resource: str) -> None:

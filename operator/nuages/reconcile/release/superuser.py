@@ -23,5 +23,7 @@ async def superuser(release: Release, cloud: CloudAccess) -> Outcome:
         remedy=f"{release.revision} serves. Correct its command or username, or release a fixed image",
         field="spec.superuser",
         again=fingerprint([spec.command, spec.email, release.digest])[:5],
+        patience=release.patience,
+        failure=release.failed.get(job.name),
     )
     return await run_once(run, cloud)
