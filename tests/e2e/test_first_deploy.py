@@ -85,6 +85,13 @@ async def test_page_lists_rows_of_the_database(shop: Shop) -> None:
     assert all(product in page.text for product in PRODUCTS)
 
 
+async def test_the_superusers_password_is_nobodys_after_its_job(shop: Shop) -> None:
+    """The app's identity could read it while the job ran; it cannot any more."""
+    secrets, site = shop.world.google(SecretManagerServiceAsyncClient), shop.world.site
+    name = f"projects/{site.project}/secrets/{shop.world.google_id(shop.name, 'superuser-password')}"
+    assert not (await secrets.get_iam_policy(request={"resource": name})).bindings
+
+
 async def test_superuser_logs_in_with_csrf(shop: Shop) -> None:
     """Hosts and CSRF origins were right from the first deploy; the password is in Secret Manager alone."""
     password = await log_in(shop)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +12,6 @@ import pytest_asyncio
 from e2e_release import Deployment, served, shared_instance
 from e2e_site import Site
 from e2e_world import World, open_world
-from google.cloud import run_v2
 
 if TYPE_CHECKING:
     from e2e_local import LocalSite
@@ -41,34 +39,44 @@ def grants_take(seconds: float, local: LocalSite) -> Iterator[None]:
         local.cloud.core.policies.configure()
 
 
-def ran(execution: run_v2.Execution) -> bool:
-    """Whether the container was started."""
-    completed = next(item for item in execution.conditions if item.type_ == "Completed")
-    return "startup will now abort" not in completed.message
-
-
 async def test_a_first_release_waits_for_its_grants(place: World, local: LocalSite) -> None:
-    """Refused at first, tried again after pauses that grow, and the migration runs once."""
+    """Refused at first, tried again, told as what it is; each job runs once."""
     shop = Deployment(place, "late")
     with grants_take(240, local):  # two seconds here
         app = await shop.release(image=await shop.image("v1"), web=QUICK)
     assert served(app["status"]) == {app["status"]["revision"]: 100}
     assert "waiting" not in app["status"]
-    tries = await shop.executions("db-init")
-    assert [ran(item) for item in tries] == [*[False] * (len(tries) - 1), True]
-    began = [item.create_time.timestamp() for item in tries]
-    gaps = [later - earlier for earlier, later in pairwise(began)]
-    assert 1 <= len(gaps) <= 8
-    assert sum(gaps[len(gaps) // 2 :]) > sum(gaps[: len(gaps) // 2])
-    assert sum(ran(item) for item in await shop.executions()) == 1
+    waits = [text for reason, text in await place.events("late") if reason == "Waiting"]
+    assert any("Permission denied on secret" in text for text in waits), waits
+    assert not any(reason == "RefusedByGoogle" for reason, _ in await place.events("late"))
+    assert (len(await shop.executions("db-init")), len(await shop.executions())) == (1, 1)
+
+
+async def test_a_revision_waits_for_its_grants(place: World, local: LocalSite) -> None:
+    """Each attempt has a name of its own and a longer pause before it."""
+    shop = Deployment(place, "bare")
+    with grants_take(240, local):
+        app = await shop.release(image=await shop.image("v1"), web=QUICK, database={"engine": "None"})
+    revision = app["status"]["revision"]
+    assert served(app["status"]) == {revision: 100}
+    assert 2 <= int(revision.rpartition("-")[2]) <= 8
 
 
 async def test_a_grant_that_never_arrives_is_told(place: World, local: LocalSite) -> None:
-    """After the time that a grant takes at most: the job, Google's words and what to do."""
+    """After the time that a grant takes at most, in Google's words; nothing has run."""
     shop = Deployment(place, "never")
     with grants_take(1_000_000, local):
-        found = await shop.stalled("DatabaseInitialisationFailed", image=await shop.image("v1"), web=QUICK)
-    assert found["message"].startswith("db-init was not started; the app's database is not prepared. Mend what")
-    assert "Google says:" in found["message"]
-    assert not any(ran(item) for item in await shop.executions("db-init"))
-    assert await shop.executions() == []
+        found = await shop.stalled("Waiting", image=await shop.image("v1"), web=QUICK)
+    assert found["message"].startswith("Release step DbInit: a new identity or grant is not known everywhere yet.")
+    assert "Permission denied on secret" in found["message"]
+    assert await shop.executions("db-init") == []
+
+
+async def test_a_revision_that_is_never_granted_fails(place: World, local: LocalSite) -> None:
+    """Its attempts end."""
+    shop = Deployment(place, "shut")
+    with grants_take(1_000_000, local):
+        spec = {"image": await shop.image("v1"), "web": QUICK, "database": {"engine": "None"}}
+        found = await shop.stalled("RevisionFailed", **spec)
+    assert "Permission denied on secret" in found["message"]
+    assert 5 <= len(await shop.revisions()) <= 12

@@ -159,7 +159,8 @@ def test_a_deletion_that_is_refused_stalls() -> None:
     """Somebody has to give the permission back."""
     trouble = Trouble("PermissionDenied", "DjangoTenant spec.project: no.")
     found = conditions(Report(3, deleting=True, trouble=trouble))
-    assert list(found) == head("Stalled", "PermissionDenied", "DjangoTenant spec.project: no.")
+    way = 'Or annotate nuages.dev/abandon: "true" to leave at Google what is there.'
+    assert list(found) == head("Stalled", "PermissionDenied", f"DjangoTenant spec.project: no. {way}")
 
 
 @given(reports())

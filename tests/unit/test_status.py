@@ -388,3 +388,5 @@ def test_what_heals_keeps_its_clock_until_it_is_gone() -> None:
     assert other["waiting"] == {"reason": "Waiting", "since": LATER}
     assert "waiting" not in status(Report(3, trouble=Trouble("InvalidSpec", "no")), other, LATER)
     assert "waiting" not in status(serving(), other, LATER)
+    tried = Report(3, outcome=Waiting("Migrating", "begun", Operation("run", "op-1", "x")))
+    assert status(tried, first, LATER)["waiting"] == first["waiting"]

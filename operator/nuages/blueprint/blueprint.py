@@ -48,6 +48,7 @@ class Blueprint:
     db_leave: RunJob | None = None  # the same job for a deletion on an instance that stays: drop, or mark as retained
     migrate: RunJob | None = None
     superuser: RunJob | None = None
+    superuser_grant: IamMember | None = None  # on its password, for as long as its job runs
     access: tuple[IamMember, ...] = ()
     problems: tuple[Problem, ...] = field(default=())
     rotates: bool = False  # another release follows this one: a rotation's next phase
@@ -70,4 +71,5 @@ class Blueprint:
             narrowed = any(f'"{name}"' in condition for name in names)
             return item.target in names or item.member in members or narrowed
 
-        return tuple(item for item in self.resources if goes(item))
+        every = (*self.resources, *([self.superuser_grant] if self.superuser_grant is not None else []))
+        return tuple(item for item in every if goes(item))

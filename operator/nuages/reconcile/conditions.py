@@ -14,7 +14,7 @@ from nuages.reconcile.execute import Result, State
 from nuages.reconcile.plan import REFUSED
 from nuages.reconcile.release.outcome import Done, Failed, Waiting
 from nuages.reconcile.report import Report
-from nuages.reconcile.trouble import Trouble, of_error, of_refusal
+from nuages.reconcile.trouble import ABANDON, Trouble, of_error, of_refusal
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,9 @@ def _verdict(report: Report) -> Trouble:
     """The one thing to say of the app: its reason, its sentence, and whether somebody has to act."""
     if report.deleting:
         trouble = trouble_of(report)
+        if trouble is not None and trouble.stalled:
+            way = f'Or annotate {ABANDON}: "true" to leave at Google what is there.'
+            return replace(trouble, message=f"{trouble.message} {way}")
         return trouble or Trouble(reasons.DELETING, "Google resources are being deleted.", stalled=False)
     trouble = trouble_of(report)
     if trouble is not None:

@@ -32,7 +32,7 @@ from nuages.reconcile.settings import Settings
 from nuages.reconcile.status import status, waiting
 from nuages.reconcile.teardown import tear_down
 from nuages.reconcile.tenancy import FINALIZER, let_go, tenant_of
-from nuages.reconcile.trouble import Trouble, of_error
+from nuages.reconcile.trouble import ABANDON, Trouble, of_error
 from nuages.reconcile.wait import Wait, poll
 
 STALE = 0.2  # seconds
@@ -85,6 +85,7 @@ class Reconciler:
             body = await self._cluster.app(namespace, name)
             if body is None:
                 self._waits.pop(key, None)
+                await let_go(namespace, self._cluster)  # the answer to its last write may have been lost
                 return Next()
             generation = body["metadata"].get("generation", 0)
             request_reason.set(f"nuages/{key}@{generation}")
@@ -116,14 +117,15 @@ class Reconciler:
         return Next(failed=True)
 
     async def _pass(self, body: Body, interrupted: Callable[[], bool]) -> Next:
-        generation = int(body["metadata"].get("generation", 0))
+        metadata = body["metadata"]
+        generation, deleting = int(metadata.get("generation", 0)), bool(metadata.get("deletionTimestamp"))
+        if deleting and FINALIZER not in (metadata.get("finalizers") or []):
+            return Next()  # it has nothing at Google, or has been through: others hold it
+        if deleting and (metadata.get("annotations") or {}).get(ABANDON) == "true":
+            return await self._abandon(body)
         try:
             app, tenant, cloud = await self._parse(body)
         except Trouble as trouble:
-            if body["metadata"].get("deletionTimestamp") and not (body.get("status") or {}).get("resources"):
-                await self._release_finalizer(body)
-                return Next()
-            deleting = bool(body["metadata"].get("deletionTimestamp"))
             return await self._tell(body, Report(generation, trouble=trouble, deleting=deleting), None)
         if not app.is_deleting and not app.spec.paused and FINALIZER not in app.metadata.finalizers:
             body = await self._cluster.write_finalizers(body, [*app.metadata.finalizers, FINALIZER])
@@ -224,6 +226,18 @@ class Reconciler:
         step = (now.get("release") or {}).get("stageStartedAt")
         since = max(began) if began else step
         return _share(_seconds_since(since) if since else 0.0)
+
+    async def _abandon(self, body: Body) -> Next:
+        """Whatever state it is in: without a look at Google, which may be out of reach for good."""
+        metadata = body["metadata"]
+        labels = f"nuages-namespace={metadata['namespace']}, nuages-app={metadata['name']}"
+        known = len((body.get("status") or {}).get("resources") or [])
+        message = (
+            f"Nothing more is deleted at Google, as {ABANDON} asks. Left, with the labels {labels}: {known} or more."
+        )
+        await self._cluster.event(body, "Warning", reasons.ABANDONED, message)
+        await self._release_finalizer(body)
+        return Next()
 
     async def _release_finalizer(self, body: Body) -> None:
         finalizers = [item for item in body["metadata"].get("finalizers") or [] if item != FINALIZER]

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from nuages.reconcile.reconciler import Pass
 
 # Of a revision, while IAM settles, or something at Google.
-HEALING = re.compile(r"Permission denied on secret|does not exist|internal error", re.IGNORECASE)
+HEALING = re.compile(
+    r"Permission denied on secret|does not exist|does not have \S+ access|internal error", re.IGNORECASE
+)
 
 
 async def rollout(work: Pass, report: Report) -> Report:

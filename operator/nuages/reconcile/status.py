@@ -52,11 +52,15 @@ def status(report: Report, before: Mapping[str, Any], now: str) -> dict[str, Any
 
 
 def waiting(report: Report, before: Mapping[str, Any], now: str) -> dict[str, str] | None:
-    """The trouble that heals by itself, and since when it is there: a clock that a restart does not set back."""
-    trouble = trouble_of(report)
+    """The trouble that heals by itself, and since when it is there: a clock that a restart does not set back.
+
+    An operation under way leaves it alone, for that may fail in the same way.
+    """
+    trouble, known = trouble_of(report), before.get("waiting") or {}
+    if trouble is None and report.operations:
+        return known or None
     if trouble is None or not trouble.heals:
         return None
-    known = before.get("waiting") or {}
     return {"reason": trouble.reason, "since": known["since"] if known.get("reason") == trouble.reason else now}
 
 

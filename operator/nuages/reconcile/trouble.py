@@ -9,6 +9,7 @@ from nuages.reconcile import reasons
 from nuages.reconcile.plan import Action, Verb
 
 ADOPT = "nuages.dev/adopt"
+ABANDON = "nuages.dev/abandon"
 
 
 @dataclass

@@ -17,7 +17,7 @@ from nuages.reconcile.trouble import shortened
 
 LINES = 20
 RECONCILE_AT = "nuages.dev/reconcile-at"
-DENIED = "Permission denied on secret"
+DENIED = re.compile(r"Permission denied on secret|does not have \S+ access")
 PREAMBLE = re.compile(r"^Revision '[^']*' is not ready and cannot serve traffic\. ")
 NAME_TAKEN = "with different configuration already exists"  # behaviour.md, section 1
 
@@ -79,7 +79,7 @@ async def _failure(release: Release, live: Observed[RunService], cloud: CloudAcc
     lines = await cloud.logs.tail(release.service.project, query, LINES)
     kept = f"{release.serving} keeps all traffic" if release.serving else "the service stays closed to the public"
     cause = _cause(live)
-    remedy = f"Grant it, then annotate {RECONCILE_AT}." if DENIED in cause else "Release a fixed image."
+    remedy = f"Grant it, then annotate {RECONCILE_AT}." if DENIED.search(cause) else "Release a fixed image."
     return Failed(
         reasons.REVISION_FAILED,
         f'spec.image: revision {release.revision} did not start; {kept}. {remedy} Google says: "{cause}".',

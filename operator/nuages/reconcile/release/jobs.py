@@ -11,6 +11,7 @@ from itertools import takewhile
 from nuages.cloud.access import CloudAccess
 from nuages.cloud.errors import CloudError
 from nuages.cloud.executions import Execution
+from nuages.desired.iam import IamMember
 from nuages.desired.run import RunJob
 from nuages.reconcile import reasons
 from nuages.reconcile.patience import PATIENCE, Patience
@@ -35,6 +36,7 @@ class Run:
     retry_exit_codes: frozenset[int] = frozenset()
     again: str = ""  # after a final failure: any new value is another try
     patience: Patience = PATIENCE
+    grant: IamMember | None = None  # of the job's identity, made before a start
     failure: CloudError | None = None  # why an earlier pass's operation on the job failed
 
 
@@ -100,6 +102,8 @@ async def _start(run: Run, token: str, cloud: CloudAccess) -> Waiting:
         return Waiting(run.reason_running, message, None, other.name, other.log_uri)
     if run.failure is not None:
         raise run.failure
+    if run.grant is not None and await cloud.drivers.of(IamMember).observe(run.grant.name) is None:
+        await cloud.drivers.of(IamMember).create(run.grant)
     operation = await cloud.runs.start(run.job, token)
     if operation is not None and operation.error is not None:
         raise operation.error

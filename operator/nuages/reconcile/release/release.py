@@ -56,7 +56,8 @@ class Release:
     def inputs(self) -> str:
         """What the steps besides the revision are made from: the app is at rest only where all of it is as it was."""
         jobs = [str(job.template) if job else "" for job in (self.db_init, self.superuser)]
-        grants = sorted(grant.name for grant in self.blueprint.access)
+        password = [self.blueprint.superuser_grant] if self.blueprint.superuser_grant is not None else []
+        grants = sorted(grant.name for grant in (*self.blueprint.access, *password))
         asked = [self.annotation(name) for name in (RETRY_MIGRATION, MIGRATE)]
         return fingerprint([*jobs, grants, self.app.spec.release.keep_revisions, *asked])
 
