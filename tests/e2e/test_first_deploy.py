@@ -18,6 +18,7 @@ from e2e_browser import Browser
 from e2e_site import Site
 from e2e_world import World, open_world
 from google.cloud import run_v2
+from google.cloud.secretmanager_v1 import SecretManagerServiceAsyncClient
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("first_deploy")]
 

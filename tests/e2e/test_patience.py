@@ -5,13 +5,16 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
-from e2e_release import Deployment, served, shared_instance
+from e2e_release import Deployment, eventually, served, shared_instance
 from e2e_site import Site
 from e2e_world import World, open_world
+from google.cloud.run_v2 import ServicesAsyncClient
+from google.cloud.secretmanager_v1 import SecretManagerServiceAsyncClient
+from google.cloud.sqladmin_v1 import SqlUsersServiceAsyncClient
 
 if TYPE_CHECKING:
     from e2e_local import LocalSite
@@ -80,3 +83,64 @@ async def test_a_revision_that_is_never_granted_fails(place: World, local: Local
         found = await shop.stalled("RevisionFailed", **spec)
     assert "Permission denied on secret" in found["message"]
     assert 5 <= len(await shop.revisions()) <= 12
+
+
+async def test_an_administrators_password_that_somebody_changed_is_set_again(place: World) -> None:
+    """The next db-init is refused, the password of Secret Manager is set, and the release goes on by itself."""
+    shop = Deployment(place, "locked")
+    await shop.release(image=await shop.image("v1"), web=QUICK)
+    users, project = place.google(SqlUsersServiceAsyncClient), place.site.project
+    named = {"project": project, "instance": f"{place.namespace}-pg", "name": "nuages-admin"}
+    await users.update(request={**named, "body": {"name": "nuages-admin", "password": "somebody-elses-choice"}})
+    before = len(await shop.executions("db-init"))
+    await shop.release(database={"extensions": ["pg_trgm"]})
+    assert len(await shop.executions("db-init")) == before + 2  # one refused, one after it
+
+
+async def test_passwords_whose_versions_were_destroyed_are_made_anew(place: World) -> None:
+    """The administrator's and the app's: new versions, set in the database, and a revision that uses them."""
+    shop = Deployment(place, "lost")
+    first = (await shop.release(image=await shop.image("v1"), web=QUICK))["status"]["revision"]
+    secrets, prefix = place.google(SecretManagerServiceAsyncClient), f"projects/{place.site.project}/secrets"
+    lost = [f"{prefix}/nuages-admin-{place.namespace}-pg", f"{prefix}/{place.google_id('lost', 'db-password-a')}"]
+    for name in lost:
+        newest = await secrets.get_secret_version(name=f"{name}/versions/latest")
+        await secrets.destroy_secret_version(name=newest.name)
+    await place.annotate("lost", "nuages.dev/reconcile-at", "now")
+    app = await place.until(lambda app: app["status"]["revision"] != first, "lost")
+    app = await place.wait("lost")
+    assert served(app["status"]) == {app["status"]["revision"]: 100}
+    assert (await (await shop.browser()).get("/")).status == 200
+    for name in lost:
+        assert (await secrets.get_secret_version(name=f"{name}/versions/latest")).state.name == "ENABLED"
+
+
+async def test_a_deletion_that_is_held_up_says_so_until_it_is_abandoned(site: Site, google_environment: None) -> None:
+    """A project out of reach and a status that was wiped: the app stays, says why, and goes when it is abandoned."""
+    async with open_world(site, f"held-{uuid.uuid4().hex[:4]}") as world:
+        tenant = {"project": site.project, "region": site.region, "deploymentId": world.namespace}
+        kind = {"apiVersion": "nuages.dev/v1alpha1", "kind": "DjangoTenant", "metadata": {"name": "default"}}
+        await world.apply({**kind, "spec": tenant})
+        shop = Deployment(world, "shop")
+        await shop.release(image=await shop.image("v1"), web=QUICK, database={"engine": "None"})
+        nobody = {"spec": {"impersonateServiceAccount": f"nobody-here@{site.project}.iam.gserviceaccount.com"}}
+        await world.patch("DjangoTenant", "default", nobody)
+        world.kubectl("patch", "djangoapp", "shop", "--subresource=status", "--type=merge", "-p", '{"status": null}')
+        world.kubectl("delete", "djangoapp", "shop", "--wait=false")
+        app = await world.until(lambda app: _stalled(app) != "", "shop")
+        assert "nuages.dev/abandon" in _stalled(app)
+        await world.annotate("shop", "nuages.dev/abandon", "true")
+        await eventually(lambda: _is_gone(world), "the app's end")
+        told = [text for reason, text in await world.events("shop") if reason == "Abandoned"]
+        assert len(told) == 1
+        assert f"nuages-namespace={world.namespace}, nuages-app=shop" in told[0]
+        assert (await world.google(ServicesAsyncClient).get_service(name=shop.service_name)).name == shop.service_name
+
+
+def _stalled(app: dict[str, Any]) -> str:
+    found = (app.get("status") or {}).get("conditions", [])
+    return next((str(item["message"]) for item in found if item["type"] == "Stalled"), "")
+
+
+async def _is_gone(world: World) -> bool:
+    return await world.get("DjangoApp", "shop") is None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from nuages.desired.iam import IamMember, ServiceAccount
 from nuages.desired.resource import Resource
 from nuages.desired.run import Environment, RunJob, RunService
+from nuages.desired.sql import SqlUser
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,11 @@ class Blueprint:
     access: tuple[IamMember, ...] = ()
     problems: tuple[Problem, ...] = field(default=())
     rotates: bool = False  # another release follows this one: a rotation's next phase
+
+    @property
+    def administrator(self) -> SqlUser | None:
+        """Of the database's instance."""
+        return next((item for item in self.resources if isinstance(item, SqlUser)), None)
 
     @property
     def own(self) -> tuple[Resource, ...]:

@@ -261,6 +261,12 @@ _VERDICTS = (
         "Correct `spec.database.extensions`.",
     ),
     Reason("Unreachable", Kind.STALLED, "db-init did not reach the database.", "See that the instance runs."),
+    Reason(
+        "LoginRefused",
+        Kind.STALLED,
+        "The instance refuses its administrator's password, though the operator has set it anew.",
+        "See who else sets the password of `nuages-admin`.",
+    ),
     Reason("BadInput", Kind.STALLED, "db-init does not understand the operator.", "Run one version of both."),
     Reason("Busy", Kind.STALLED, "db-init waited for a lock for too long.", "End the session that holds it."),
     Reason("StillInUse", Kind.STALLED, "Something still uses a role or the database.", "Remove what uses it."),

@@ -149,6 +149,7 @@ async def _leave_database(work: Pass, blueprint: Blueprint) -> Waiting | None:
         retry_exit_codes=RETRYABLE,
         again=fingerprint(work.app.reconcile_at)[:5] if work.app.reconcile_at else "",
         patience=work.settings.patience,
+        login=blueprint.administrator,
     )
     outcome = await run_once(run, work.cloud)
     if isinstance(outcome, Failed):

@@ -11,8 +11,10 @@ from itertools import takewhile
 from nuages.cloud.access import CloudAccess
 from nuages.cloud.errors import CloudError
 from nuages.cloud.executions import Execution
+from nuages.dbinit.verdict import Reason
 from nuages.desired.iam import IamMember
 from nuages.desired.run import RunJob
+from nuages.desired.sql import SqlUser
 from nuages.reconcile import reasons
 from nuages.reconcile.patience import PATIENCE, Patience
 from nuages.reconcile.release.outcome import DONE, Done, Failed, Outcome, Waiting
@@ -37,6 +39,7 @@ class Run:
     again: str = ""  # after a final failure: any new value is another try
     patience: Patience = PATIENCE
     grant: IamMember | None = None  # of the job's identity, made before a start
+    login: SqlUser | None = None  # that the job uses: given its password again where it was refused
     failure: CloudError | None = None  # why an earlier pass's operation on the job failed
 
 
@@ -63,7 +66,7 @@ async def _try(run: Run, cloud: CloudAccess) -> Outcome:
         token = f"{run.token}-{len(failures) + 1}" if failures else run.token
         execution = await cloud.runs.find(run.job, token)
         if execution is None:
-            return _pause(run, failures) or await _start(run, token, cloud)
+            return _pause(run, failures) or await _mend(run, failures, cloud) or await _start(run, token, cloud)
         if execution.state == "Running":
             return Waiting(run.reason_running, f"{run.what} is running.", None, execution.name, execution.log_uri)
         if execution.state == "Succeeded":
@@ -93,6 +96,18 @@ def _pause(run: Run, failures: Sequence[Execution]) -> Waiting | None:
     why = "a grant is not known everywhere yet" if last.refused else "the last try failed in a way that heals"
     reason = reasons.WAITING if last.refused else run.reason_running
     return Waiting(reason, f"{run.what} is tried again: {why}.", log_link=last.log_uri, after=left)
+
+
+async def _mend(run: Run, failures: Sequence[Execution], cloud: CloudAccess) -> Waiting | None:
+    """What the last failure asks for, before another try; None once it is done. Raises CloudError."""
+    if run.login is None or not failures or failures[-1].exit_code != Reason.LOGIN_REFUSED:
+        return None
+    operation = await cloud.drivers.sql_users().set_password(run.login, failures[-1].began)
+    if operation is None or (operation.done and operation.error is None):
+        return None
+    if operation.error is not None:
+        raise operation.error
+    return Waiting(run.reason_running, f"The password of {run.login.id} is set anew.", operation)
 
 
 async def _start(run: Run, token: str, cloud: CloudAccess) -> Waiting:
