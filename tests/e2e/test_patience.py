@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -12,9 +13,10 @@ import pytest_asyncio
 from e2e_release import Deployment, eventually, served, shared_instance
 from e2e_site import Site
 from e2e_world import World, open_world
-from google.cloud.run_v2 import ServicesAsyncClient
+from google.cloud.run_v2 import Execution, ServicesAsyncClient
 from google.cloud.secretmanager_v1 import SecretManagerServiceAsyncClient
 from google.cloud.sqladmin_v1 import SqlUsersServiceAsyncClient
+from google.cloud.storage import Client as StorageClient
 
 if TYPE_CHECKING:
     from e2e_local import LocalSite
@@ -63,6 +65,34 @@ async def test_a_revision_waits_for_its_grants(place: World, local: LocalSite) -
     revision = app["status"]["revision"]
     assert served(app["status"]) == {revision: 100}
     assert 2 <= int(revision.rpartition("-")[2]) <= 8
+
+
+async def test_a_migration_that_was_not_started_is_started_again(place: World, local: LocalSite) -> None:
+    """The media bucket's grant was taken away and is fresh: refused executions are repeated, and one runs."""
+    shop = Deployment(place, "moved")
+    await shop.release(image=await shop.image("v1"), web=QUICK)
+    image, bucket = await shop.image("v2"), f"{place.site.project}-{place.google_id('moved', 'media')}"
+    with grants_take(360, local):  # three seconds here
+        await asyncio.to_thread(_close, bucket, place)
+        await place.annotate("moved", "nuages.dev/reconcile-at", "now")
+        await shop.release(image=image)
+    found = [_said(item) for item in await shop.executions()]
+    assert found[-1] == "Execution completed successfully."
+    refused = [text for text in found if "does not have storage" in text]
+    assert len(refused) >= 1, found
+    assert len(found) == 2 + len(refused), found  # one that ran for each image
+
+
+def _close(bucket: str, world: World) -> None:
+    """Nobody may use it any more."""
+    opened = StorageClient(project=world.site.project, credentials=world.site.credentials()).bucket(bucket)
+    policy = opened.get_iam_policy(requested_policy_version=3)
+    policy.bindings = [item for item in policy.bindings if "legacyBucketOwner" in item["role"]]
+    opened.set_iam_policy(policy)
+
+
+def _said(execution: Execution) -> str:
+    return next((item.message for item in execution.conditions if item.type_ == "Completed"), "")
 
 
 async def test_a_grant_that_never_arrives_is_told(place: World, local: LocalSite) -> None:
