@@ -35,6 +35,7 @@ NAMESPACE, SERVICE_ACCOUNT, CRDS = "nuages-system", "nuages", ("djangoapps.nuage
 GOOGLE_ACCOUNT = "nuages-operator"
 IDENTITY = "nuages-localcloud"  # always the same: a new process retakes its own Lease at once
 READY_WITHIN_S, POLL_S = 60.0, 0.05
+PROPAGATION_S = 420.0  # how long a grant takes at Google at most (gcp/behaviour.md, section 5)
 RESTART_S = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # the kubelet's back-off, faster
 
 Progress = Callable[[str], None]
@@ -158,6 +159,7 @@ def _environment(cloud: LocalCloud, installation: Installation) -> dict[str, str
         "NUAGES_LEASE_NAMESPACE": NAMESPACE,
         "NUAGES_PROJECT": options.project,
         "NUAGES_REGION": options.region,
+        "NUAGES_PROPAGATION_SECONDS": str(PROPAGATION_S / options.speed),
         "NUAGES_PROBE_HOST": "127.0.0.1",
         "NUAGES_PROBE_PORT": "0",
     }

@@ -133,7 +133,7 @@ class Scenes:
             if failed.name in result.resource.needs:
                 results[name] = replace(result, state=State.WAITING, blocked_by=failed.name)
         results[failed.name] = Result(failed, State.FAILED, error=error)
-        return Report(self.generation, blueprint=blueprint, results=results)
+        return Report(self.generation, blueprint=blueprint, results=results, is_waited_for=True)
 
     def _through(self, release: Release, **more: Any) -> Report:
         results = self._results(release.blueprint)

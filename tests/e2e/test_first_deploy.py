@@ -18,6 +18,7 @@ from e2e_browser import Browser
 from e2e_site import Site
 from e2e_world import World, open_world
 from google.cloud import run_v2
+from google.cloud.secretmanager_v1 import SecretManagerServiceAsyncClient
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("first_deploy")]
 
@@ -83,6 +84,13 @@ async def test_page_lists_rows_of_the_database(shop: Shop) -> None:
     page = await shop.admin.get("/")
     assert page.status == 200
     assert all(product in page.text for product in PRODUCTS)
+
+
+async def test_the_superusers_password_is_nobodys_after_its_job(shop: Shop) -> None:
+    """The app's identity could read it while the job ran; it cannot any more."""
+    secrets, site = shop.world.google(SecretManagerServiceAsyncClient), shop.world.site
+    name = f"projects/{site.project}/secrets/{shop.world.google_id(shop.name, 'superuser-password')}"
+    assert not (await secrets.get_iam_policy(request={"resource": name})).bindings
 
 
 async def test_superuser_logs_in_with_csrf(shop: Shop) -> None:

@@ -164,3 +164,30 @@ async def test_an_api_is_turned_on_and_stays_on(scene):
     assert REDIS in [item.state for item in await apis.observe_all("projects/demo")]
     await apis.delete(REDIS.name)
     assert await apis.observe(REDIS.name) is not None
+
+
+async def test_a_bucket_that_has_changed_since_is_a_conflict(buckets, google):
+    """Neither is it written, nor loses it a single object."""
+    await buckets.create(BUCKET)
+    found = await buckets.observe(BUCKET.name)
+    theirs = await in_thread(google.get_bucket, BUCKET.id)
+    theirs.labels = {**theirs.labels, "team": "blue"}
+    await in_thread(theirs.patch)
+    await in_thread(theirs.blob("photo").upload_from_string, b"1")
+    with pytest.raises(Conflict):
+        await buckets.update(replace(BUCKET, versioning=False), found, ("versioning",))
+    with pytest.raises(Conflict):
+        await buckets.delete(BUCKET.name, found.etag)
+    assert [blob.name for blob in await in_thread(lambda: list(google.list_blobs(BUCKET.id)))] == ["photo"]
+    await buckets.delete(BUCKET.name, (await buckets.observe(BUCKET.name)).etag)
+    assert await buckets.observe(BUCKET.name) is None
+
+
+async def test_an_account_that_has_changed_since_is_a_conflict(accounts):
+    """Its etag binds nothing at Google, so that it is looked at once more."""
+    await accounts.create(ACCOUNT)
+    found = await accounts.observe(ACCOUNT.name)
+    await accounts.update(replace(ACCOUNT, display_name="Theirs"), found, ("display_name",))
+    with pytest.raises(Conflict):
+        await accounts.update(replace(ACCOUNT, display_name="Ours"), found, ("display_name",))
+    assert (await accounts.observe(ACCOUNT.name)).state.display_name == "Theirs"

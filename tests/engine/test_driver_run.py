@@ -12,7 +12,8 @@ from google.oauth2.credentials import Credentials
 
 from localcloud.core.errors import Code
 from nuages.cloud.driver import Readiness, differences
-from nuages.cloud.errors import Conflict, Invalid, PermissionDenied, Transient
+from nuages.cloud.errors import CloudError, Conflict, Invalid, PermissionDenied, Transient
+from nuages.desired.iam import ServiceAccount
 from nuages.desired.resource import Owner
 from nuages.desired.run import BucketMount, NetworkAccess, Probe, RunJob, RunService, Template, TrafficTarget
 from nuages.desired.secretmanager import SecretRef
@@ -183,6 +184,10 @@ async def test_an_update_of_what_has_changed_since_is_a_conflict(scene, services
     await scene.done(await services.update(replace(SERVICE, open_access=True), found, ("open_access",)))
     with pytest.raises(Conflict):
         await services.update(CHANGES["image"], found, ("template",))
+    with pytest.raises(Conflict):
+        await services.delete(SERVICE.name, found.etag)
+    await scene.done(await services.delete(SERVICE.name, (await services.observe(SERVICE.name)).etag))
+    assert await services.observe(SERVICE.name) is None
 
 
 async def test_create_with_lost_answer_is_found_not_repeated(scene, services):
@@ -322,3 +327,19 @@ async def test_a_full_project_or_a_bad_request_is_told_apart(scene, services):
         await services.create(SERVICE)
     with pytest.raises(Invalid):
         await services.create(replace(SERVICE, template=replace(SERVICE.template, memory="1Ti")))
+
+
+async def test_an_operation_that_failed_says_why(real_scene):
+    """In Google's own words, classified, however late it is asked."""
+    drivers, email = real_scene.access.drivers, "web-app@demo.iam.gserviceaccount.com"
+    account = ServiceAccount(name=f"projects/demo/serviceAccounts/{email}", display_name="")
+    await drivers.of(ServiceAccount).create(account)
+    service = with_template(SERVICE, SERVICE.revision, service_account=email, environment=(), buckets=(), network=None)
+    operation = await drivers.of(RunService).create(service)
+    deadline = time.monotonic() + 20
+    while not operation.done and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
+        operation = await real_scene.access.operations.poll(operation)
+    assert operation.done
+    assert isinstance(operation.error, CloudError)
+    assert operation.error.cause == f"Image '{IMAGE}' not found."

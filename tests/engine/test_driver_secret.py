@@ -255,3 +255,19 @@ async def test_no_payload_is_in_any_text(scene, driver, payloads, caplog):
     with pytest.raises(Exception, match="refused") as refused:
         await healed(driver, random_secret(source="random-2"))
     assert payload not in repr(await seen(driver)) + repr(refused.value) + caplog.text
+
+
+async def test_what_has_changed_since_is_a_conflict(driver, google):
+    """Somebody else's label between our look and our write: neither a version is added nor the secret deleted."""
+    await driver.create(random_secret())
+    found = await seen(driver)
+    labels = {**(await google.get_secret(name=NAME)).labels, "team": "blue"}
+    await google.update_secret(secret={"name": NAME, "labels": labels}, update_mask={"paths": ["labels"]})
+    for paths in (("labels",), ("source",)):
+        with pytest.raises(Conflict):
+            await driver.update(random_secret(source="random-2"), found, paths)
+    with pytest.raises(Conflict):
+        await driver.delete(NAME, found.etag)
+    assert await versions(google) == ["1"]
+    await driver.delete(NAME, (await seen(driver)).etag)
+    assert await driver.observe(NAME) is None

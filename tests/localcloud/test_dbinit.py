@@ -302,7 +302,7 @@ async def test_a_held_lock_is_busy(server):
 async def test_a_wrong_administrator_password_is_said(server):
     """At once: waiting would not help."""
     answer = await run(server, spec_of("denied"), PGPASSWORD="a-wrong-password")
-    assert (answer.code, answer.reason) == (12, "PermissionDenied")
+    assert (answer.code, answer.reason) == (18, "LoginRefused")
     assert "password authentication failed" in answer.message
 
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from nuages.cloud.driver import Observed, Operation, Owned, Readiness
 from nuages.cloud.drivers import Drivers
-from nuages.cloud.errors import Conflict, NotFound
+from nuages.cloud.errors import CloudError, Conflict, NotFound
 from nuages.cloud.inventory import Inventory
 from nuages.desired.iam import IamMember, ServiceAccount
 from nuages.desired.resource import Resource
@@ -34,6 +34,7 @@ class MemoryCloud:
     fails: dict[tuple[str, str], list[Exception]] = field(default_factory=dict)  # (verb, name)
     loses: dict[tuple[str, str], list[Exception]] = field(default_factory=dict)
     slow: set[str] = field(default_factory=set)  # names whose creation is an operation that does not end by itself
+    ends: dict[str, CloudError] = field(default_factory=dict)  # why those ended at once, failed
     unseen: set[str] = field(default_factory=set)  # names whose creation is not to be seen yet
     calls: list[tuple[str, str]] = field(default_factory=list)
     held: dict[tuple[str, str], asyncio.Event] = field(default_factory=dict)  # calls that wait to be let go
@@ -112,7 +113,8 @@ class MemoryDriver:
         readiness = Readiness.BUSY if slow else Readiness.READY
         self._cloud.there[name] = Observed(desired, readiness, outputs=outputs)
         self._cloud.end("create", name)
-        return Operation("sql", f"operations/{desired.id}", name) if slow else None
+        why = self._cloud.ends.get(name)
+        return Operation("sql", f"operations/{desired.id}", name, why is not None, why) if slow else None
 
     async def update(self, desired: Any, observed: Observed[Any], paths: Sequence[str]) -> Operation | None:
         name = desired.name
@@ -130,7 +132,7 @@ class MemoryDriver:
         self._cloud.end("update", name)
         return None
 
-    async def delete(self, name: str) -> Operation | None:
+    async def delete(self, name: str, etag: str = "") -> Operation | None:
         await self._cloud.begin("delete", name)
         self._cloud.there.pop(name, None)
         self._cloud.end("delete", name)

@@ -75,16 +75,25 @@ def _read_by(template: Template) -> set[tuple[str, str]]:
 @given(blueprints())
 def test_an_identity_may_read_exactly_what_it_uses(blueprint: Blueprint) -> None:
     """Each secret in an environment has a grant for the identity that runs there, and there is no grant besides."""
+    for_a_while = [blueprint.superuser_grant] if blueprint.superuser_grant is not None else []
     used = set().union(*(_read_by(item.template) for item in _workloads(blueprint)))
     granted = {
         (item.member, item.target)
-        for item in blueprint.resources
+        for item in (*blueprint.resources, *for_a_while)
         if isinstance(item, IamMember) and item.role == ACCESSOR
     }
     if blueprint.service is not None:
         assert granted == used
     else:  # the app's image is unknown: its own workloads are not described
         assert used <= granted
+
+
+@given(blueprints())
+def test_the_superusers_password_is_granted_to_nobody_for_good(blueprint: Blueprint) -> None:
+    """The release makes that one grant, and takes it back."""
+    targets = {item.target for item in blueprint.resources if isinstance(item, IamMember)}
+    assert not any(target.endswith("-superuser-password") for target in targets)
+    assert (blueprint.superuser is None) or (blueprint.superuser_grant is not None)
 
 
 @given(blueprints())

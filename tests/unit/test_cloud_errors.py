@@ -135,3 +135,20 @@ def test_what_is_classified_stays_as_it_is() -> None:
     """A driver may have said more than a second look would."""
     error = errors.Conflict("x")
     assert classify(error) is error
+
+
+def test_a_secret_refused_to_the_app_s_identity_heals() -> None:
+    """A job or revision is judged by its own grants, which may be fresh."""
+    words = "Permission denied on secret: projects/1/secrets/key/versions/1 for Revision service account web@x."
+    assert type(errors.of_operation(9, words)) is errors.Propagating
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [(0, type(None)), (3, errors.Invalid), (7, errors.PermissionDenied), (10, errors.Conflict), (13, errors.Transient)],
+)
+def test_an_operation_s_error_is_classified_as_a_call_s_is(code: int, kind: type) -> None:
+    """Google's words stay; code 0 is no error."""
+    found = errors.of_operation(code, "words")
+    assert type(found) is kind
+    assert found is None or found.cause == "words"

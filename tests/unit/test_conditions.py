@@ -159,7 +159,8 @@ def test_a_deletion_that_is_refused_stalls() -> None:
     """Somebody has to give the permission back."""
     trouble = Trouble("PermissionDenied", "DjangoTenant spec.project: no.")
     found = conditions(Report(3, deleting=True, trouble=trouble))
-    assert list(found) == head("Stalled", "PermissionDenied", "DjangoTenant spec.project: no.")
+    way = 'Or annotate nuages.dev/abandon: "true" to leave at Google what is there.'
+    assert list(found) == head("Stalled", "PermissionDenied", f"DjangoTenant spec.project: no. {way}")
 
 
 @given(reports())
@@ -187,3 +188,12 @@ def test_conditions_follow_from_the_report_alone(report: Report) -> None:
     """No clock, no counter: the same finding gives the same sentence, so that nothing is written at rest."""
     assert conditions(report) == conditions(replace(report))
     assert not any(re.search(r"\d\d:\d\d|20\d\d-\d\d", item.message) for item in conditions(report)[:1])
+
+
+def test_what_heals_stalls_only_after_it_was_waited_for() -> None:
+    """Until then Ready says why it is False, and Reconciling that it goes on."""
+    trouble = Trouble("PermissionDenied", "DjangoTenant spec.project: no.", heals=True)
+    report = Report(3, trouble=trouble)
+    assert list(conditions(report)) == head("Reconciling", "PermissionDenied", trouble.message)
+    waited = replace(report, is_waited_for=True)
+    assert list(conditions(waited)) == head("Stalled", "PermissionDenied", trouble.message)

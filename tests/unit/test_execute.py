@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from memory_cloud import OWNED, MemoryCloud
 
 from nuages.cloud.driver import Observed, Operation, Owned, Readiness
-from nuages.cloud.errors import Conflict, Invalid, NotFound, PermissionDenied, Transient
+from nuages.cloud.errors import CloudError, Conflict, Invalid, NotFound, PermissionDenied, QuotaExceeded, Transient
 from nuages.desired.iam import IamMember
 from nuages.desired.resource import Owner, Resource
 from nuages.desired.secretmanager import Composed, Random, Secret
@@ -45,11 +45,15 @@ def _owned(kind: type[Resource]) -> Owned:
 
 
 async def once(
-    cloud: MemoryCloud, *desired: Resource, underway: tuple[Operation, ...] = (), adopt: bool = False
+    cloud: MemoryCloud,
+    *desired: Resource,
+    underway: tuple[Operation, ...] = (),
+    adopt: bool = False,
+    failed: dict[str, CloudError] | None = None,
 ) -> dict[str, Result]:
     """One pass: what is seen is planned, then carried out. Results by the last part of the name."""
     seen = {item.name: cloud.there.get(item.name) for item in desired}
-    return await act(cloud, seen, *desired, underway=underway, adopt=adopt)
+    return await act(cloud, seen, *desired, underway=underway, adopt=adopt, failed=failed)
 
 
 async def act(
@@ -58,10 +62,11 @@ async def act(
     *desired: Resource,
     underway: tuple[Operation, ...] = (),
     adopt: bool = False,
+    failed: dict[str, CloudError] | None = None,
 ) -> dict[str, Result]:
     plan = make_plan(desired, seen, _owned, adopt=adopt)
     async with asyncio.timeout(10):
-        results = await Executor(cloud.drivers, cloud.inventory, adopt).execute(plan, underway)
+        results = await Executor(cloud.drivers, cloud.inventory, adopt).execute(plan, underway, failed or {})
     return {name.rsplit("/", 1)[-1]: result for name, result in results.items()}
 
 
@@ -204,6 +209,31 @@ async def test_an_operation_is_handed_on_not_awaited() -> None:
     assert states(results) == {"one": "Waiting", "two": "Waiting", "other": "Ready"}
     assert results["one"].operation == Operation("sql", "operations/one", ONE.name)
     assert results["two"].blocked_by == ONE.name
+
+
+async def test_an_operation_that_failed_is_told_and_not_begun_again_at_once() -> None:
+    """The next pass does; what needs no write is not spoken ill of."""
+    cloud = MemoryCloud({TWO.name: Observed(TWO)})
+    why = QuotaExceeded("Quota 'BUCKETS' exceeded.")
+    results = await once(cloud, ONE, TWO, failed={ONE.name: why, TWO.name: why})
+    assert (results["one"].state, results["one"].error) == (State.FAILED, why)
+    assert results["two"].state is State.READY
+    assert cloud.writes == []
+    assert states(await once(cloud, ONE, TWO)) == {"one": "Ready", "two": "Ready"}
+
+
+async def test_a_broken_resource_is_told_in_the_words_of_the_operation_that_failed() -> None:
+    """Its own state says FAILED, and no more."""
+    cloud = MemoryCloud({ONE.name: Observed(ONE, Readiness.FAILED, "FAILED")})
+    why = Invalid("The network has no private services connection.")
+    assert (await once(cloud, ONE, failed={ONE.name: why}))["one"].error is why
+
+
+async def test_an_operation_that_ends_at_once_and_failed_is_a_failure() -> None:
+    """Some are done when the call that began them answers."""
+    why = Invalid("no")
+    cloud = MemoryCloud(slow={ONE.name}, ends={ONE.name: why})
+    assert (await once(cloud, ONE))["one"].error is why
 
 
 async def test_what_is_under_way_is_not_touched() -> None:

@@ -77,7 +77,13 @@ def test_an_app_that_went_is_forgotten(watched: Watched, woken: list[str]) -> No
     watched.app("DELETED", _body())
     assert watched.count == 0
     watched.app("ADDED", _body())
-    assert woken == ["acme/shop"]
+    assert woken == ["acme/", "acme/shop"]
+
+
+def test_an_app_that_went_wakes_its_tenant(watched: Watched, woken: list[str]) -> None:
+    """Which may be held for it alone: the answer to the app's last write may have been lost."""
+    watched.app("DELETED", _body())
+    assert woken == ["acme/"]
 
 
 def test_a_tenant_wakes_its_namespace_alone(watched: Watched, woken: list[str]) -> None:

@@ -307,3 +307,21 @@ def test_a_bug_in_the_work_ends_the_queue() -> None:
 
     with pytest.raises(ExceptionGroup):
         run(scenario())
+
+
+def test_what_is_begun_again_and_fails_again_is_begun_ever_later() -> None:
+    """Waiting for an operation forgets no failure; only a pass that is through does."""
+    fails, waits = Next(failed=True), Next(after=0.5, under_way=True)
+    passes = Passes(fails, waits, fails, waits, fails, waits, Next(after=1.0), fails, waits)
+
+    async def scenario() -> None:
+        async with serving(passes) as queue:
+            queue.add("a/one")
+            await asyncio.sleep(100)
+
+    run(scenario())
+    pauses = _gaps(passes.times)
+    assert 0.75 <= pauses[0] <= 1.25
+    assert 1.5 <= pauses[2] <= 2.5
+    assert 3.0 <= pauses[4] <= 5.0
+    assert 0.75 <= pauses[7] <= 1.25  # after the pass that was through

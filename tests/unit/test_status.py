@@ -376,3 +376,17 @@ def test_a_migration_that_ran_is_told_with_its_execution() -> None:
 def test_what_does_not_migrate_tells_of_no_migration(spec: dict[str, Any]) -> None:
     """Neither by policy nor without a database."""
     assert "migration" not in status(serving(spec), {}, NOW)["release"]
+
+
+def test_what_heals_keeps_its_clock_until_it_is_gone() -> None:
+    """By the reason, over every pass and restart; another trouble begins anew, and what does not heal has none."""
+    denied = Report(3, trouble=Trouble("PermissionDenied", "no", heals=True))
+    first = status(denied, {}, NOW)
+    assert first["waiting"] == {"reason": "PermissionDenied", "since": NOW}
+    assert status(denied, first, LATER)["waiting"] == first["waiting"]
+    other = status(Report(3, trouble=Trouble("Waiting", "soon", heals=True)), first, LATER)
+    assert other["waiting"] == {"reason": "Waiting", "since": LATER}
+    assert "waiting" not in status(Report(3, trouble=Trouble("InvalidSpec", "no")), other, LATER)
+    assert "waiting" not in status(serving(), other, LATER)
+    tried = Report(3, outcome=Waiting("Migrating", "begun", Operation("run", "op-1", "x")))
+    assert status(tried, first, LATER)["waiting"] == first["waiting"]

@@ -30,13 +30,13 @@ EXISTING = ExistingSqlInstance(
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (errors.PermissionDenied("No.", permission="run.services.create"), Trouble("PermissionDenied", 'Bucket media: ops@acme lacks run.services.create. Grant it a role with this permission. Google says: "No".')),
-        (errors.PermissionDenied("No."), Trouble("PermissionDenied", 'Bucket media: ops@acme lacks a permission. Grant it a role with this permission. Google says: "No".')),
+        (errors.PermissionDenied("No.", permission="run.services.create"), Trouble("PermissionDenied", 'Bucket media: ops@acme lacks run.services.create. Grant it a role with this permission. Google says: "No".', heals=True)),
+        (errors.PermissionDenied("No."), Trouble("PermissionDenied", 'Bucket media: ops@acme lacks a permission. Grant it a role with this permission. Google says: "No".', heals=True)),
         (errors.ApiDisabled("Off.", service="run.googleapis.com"), Trouble("ApiDisabled", 'Bucket media: the API run.googleapis.com is disabled. Set enableServices in DjangoTenant, or run: gcloud services enable run.googleapis.com. Google says: "Off".')),
         (errors.ApiDisabled("Off."), Trouble("ApiDisabled", 'Bucket media: the API that it needs is disabled. Set enableServices in DjangoTenant, or turn it on. Google says: "Off".')),
         (errors.QuotaExceeded("Full."), Trouble("QuotaExceeded", 'Bucket media: a limit of the project is reached. Raise it. Google says: "Full".')),
         (errors.Invalid("Bad."), Trouble("RefusedByGoogle", 'Bucket media: the request was refused. Correct the spec. Google says: "Bad".')),
-        (errors.Propagating("Soon."), Trouble("Waiting", "Bucket media: a new identity or grant is not known everywhere yet.", stalled=False)),
+        (errors.Propagating("Soon."), Trouble("Waiting", 'Bucket media: a new identity or grant is not known everywhere yet. Where this stays, see that it is there. Google says: "Soon".', heals=True)),
         (errors.Transient("Busy.", retry_after=7.5), Trouble("GoogleUnavailable", 'Bucket media: tried again soon. Google says: "Busy".', stalled=False, retry_after=7.5)),
         (errors.Conflict("Etag."), Trouble("GoogleUnavailable", 'Bucket media: tried again soon. Google says: "Etag".', stalled=False)),
         (errors.NotFound("Gone."), Trouble("GoogleUnavailable", 'Bucket media: tried again soon. Google says: "Gone".', stalled=False)),
@@ -44,7 +44,7 @@ EXISTING = ExistingSqlInstance(
     ids=lambda value: type(value).__name__ if isinstance(value, CloudError) else "",
 )  # fmt: skip
 def test_each_failed_call_has_its_reason(error: CloudError, expected: Trouble) -> None:
-    """Only what somebody has to mend stalls."""
+    """Only what somebody has to mend stalls; what heals does so after a while."""
     assert of_error(error, "Bucket media", "ops@acme") == expected
 
 

@@ -100,6 +100,13 @@ class DatabaseStatus(StatusPart):
     name: str = Field(max_length=63, description="Database.")
 
 
+class WaitingStatus(StatusPart):
+    """What heals by itself within minutes, and is Stalled after that."""
+
+    reason: str = Field(description="Of the conditions.")
+    since: str = Field(description="RFC 3339.", json_schema_extra={"format": "date-time"})
+
+
 def _conditions() -> Any:
     extra: JsonDict = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
     return Field((), description="Ready, Reconciling, Stalled, then the parts'.", json_schema_extra=extra)
@@ -121,6 +128,7 @@ class DjangoAppStatus(StatusPart):
     release: ReleaseStatus | None = Field(None, description="The release under way, or the last.")
     resources: tuple[ResourceStatus, ...] = Field((), description="Google resources of the app.")
     operations: tuple[OperationStatus, ...] = Field((), description="Long-running operations under way.")
+    waiting: WaitingStatus | None = Field(None, description="What heals by itself, such as a grant that is fresh.")
 
     def dump(self) -> dict[str, Any]:
         """The status as Kubernetes stores it; what is unset is left out."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from nuages.blueprint import names
 from nuages.blueprint.scope import Scope
+from nuages.blueprint.secrets import superuser_password
 from nuages.desired.iam import Condition, IamMember
 from nuages.desired.run import Environment
 from nuages.desired.secretmanager import SecretRef
@@ -16,6 +17,14 @@ def secret_grants(scope: Scope, environments: Iterable[Environment]) -> tuple[Ia
     used = {value.secret for found in environments for _, value in found if isinstance(value, SecretRef)}
     member = f"serviceAccount:{scope.runtime_account}"
     return tuple(IamMember.of(name, "roles/secretmanager.secretAccessor", member) for name in sorted(used))
+
+
+def superuser_grant(scope: Scope) -> IamMember | None:
+    """The runtime identity reads the superuser's password too, but not for good: the release makes this grant."""
+    if scope.app.spec.superuser is None:
+        return None
+    member = f"serviceAccount:{scope.runtime_account}"
+    return IamMember.of(superuser_password(scope).name, "roles/secretmanager.secretAccessor", member)
 
 
 def database_grants(scope: Scope, members: Iterable[str]) -> tuple[IamMember, ...]:

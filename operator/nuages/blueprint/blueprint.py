@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from nuages.desired.iam import IamMember, ServiceAccount
 from nuages.desired.resource import Resource
 from nuages.desired.run import Environment, RunJob, RunService
+from nuages.desired.sql import SqlUser
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,15 @@ class Blueprint:
     db_leave: RunJob | None = None  # the same job for a deletion on an instance that stays: drop, or mark as retained
     migrate: RunJob | None = None
     superuser: RunJob | None = None
+    superuser_grant: IamMember | None = None  # on its password, for as long as its job runs
     access: tuple[IamMember, ...] = ()
     problems: tuple[Problem, ...] = field(default=())
     rotates: bool = False  # another release follows this one: a rotation's next phase
+
+    @property
+    def administrator(self) -> SqlUser | None:
+        """Of the database's instance."""
+        return next((item for item in self.resources if isinstance(item, SqlUser)), None)
 
     @property
     def own(self) -> tuple[Resource, ...]:
@@ -70,4 +77,5 @@ class Blueprint:
             narrowed = any(f'"{name}"' in condition for name in names)
             return item.target in names or item.member in members or narrowed
 
-        return tuple(item for item in self.resources if goes(item))
+        every = (*self.resources, *([self.superuser_grant] if self.superuser_grant is not None else []))
+        return tuple(item for item in every if goes(item))

@@ -9,7 +9,7 @@ from graphlib import TopologicalSorter
 from nuages.api.app import DjangoApp
 from nuages.api.tenant import DjangoTenant, instance_of
 from nuages.blueprint import names
-from nuages.blueprint.access import database_grants, invokers, secret_grants
+from nuages.blueprint.access import database_grants, invokers, secret_grants, superuser_grant
 from nuages.blueprint.blueprint import Blueprint, Capability
 from nuages.blueprint.database import database, db_init, db_init_grants
 from nuages.blueprint.environment import contract, merged
@@ -42,6 +42,7 @@ def compose(app: DjangoApp, tenant: DjangoTenant, facts: Facts) -> Blueprint:
     capabilities.append(_grants(scope, environment))
     resources = _ordered([item for capability in capabilities for item in capability.resources])
     image = facts.image
+    grant = superuser_grant(scope)
     own_instance = instance_of(app, tenant).create is not None
     return Blueprint(
         resources=resources,
@@ -58,6 +59,7 @@ def compose(app: DjangoApp, tenant: DjangoTenant, facts: Facts) -> Blueprint:
         db_leave=None if own_instance else db_init(scope, "drop" if app.spec.deletion_policy == "Delete" else "retain"),
         migrate=migrate(scope, image, environment) if image else None,
         superuser=superuser(scope, image, environment) if image else None,
+        superuser_grant=None if grant in resources else grant,  # where a variable of the app names that secret
         access=invokers(scope),
         rotates=facts.rotates,
         problems=tuple(problem for capability in capabilities for problem in capability.problems),
@@ -65,12 +67,11 @@ def compose(app: DjangoApp, tenant: DjangoTenant, facts: Facts) -> Blueprint:
 
 
 def _grants(scope: Scope, environment: Environment) -> Capability:
-    """Every grant, and the superuser's password, which only its job refers to."""
+    """Every grant that stays, and the superuser's password, which only its job refers to."""
     runtime = f"serviceAccount:{scope.runtime_account}"
     resources: list[Resource] = [*secret_grants(scope, [environment])]
     if scope.app.spec.superuser is not None:
-        password = superuser_password(scope)
-        resources += [password, IamMember.of(password.name, "roles/secretmanager.secretAccessor", runtime)]
+        resources.append(superuser_password(scope))
     if scope.app.spec.database.enabled:
         db_init_member = f"serviceAccount:{scope.db_init_account.rsplit('/', 1)[-1]}"
         resources += db_init_grants(scope)

@@ -15,6 +15,7 @@ import typer
 from nuages.api.crd import write
 from nuages.api.tenant import DjangoTenant
 from nuages.api.validate import InvalidSpec, default_tenant
+from nuages.reconcile.patience import PROPAGATION_S, Patience
 from nuages.reconcile.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__, add_completion=False)
@@ -39,6 +40,12 @@ def run(
         str, typer.Option(envvar="NUAGES_LEASE_NAMESPACE", help='Where the Lease is; "" for none.')
     ] = "",
     identity: Annotated[str, typer.Option(envvar="POD_NAME", help="Holder of the Lease: the pod's name.")] = "",
+    propagation_seconds: Annotated[
+        float,
+        typer.Option(
+            envvar="NUAGES_PROPAGATION_SECONDS", help="How long a fresh grant may take at Google until it is missing."
+        ),
+    ] = PROPAGATION_S,
     workers: Annotated[int, typer.Option(envvar="NUAGES_WORKERS", help="Apps that are worked on at once.")] = 16,
     probe_port: Annotated[int, typer.Option(envvar="NUAGES_PROBE_PORT", help="/healthz, /readyz, /metrics.")] = 8080,
     probe_host: Annotated[str, typer.Option(envvar="NUAGES_PROBE_HOST", help="Address to listen on.")] = "0.0.0.0",  # noqa: S104 - the kubelet calls from outside
@@ -49,7 +56,7 @@ def run(
 
     configure_logs(log_format)
     options = Options(
-        settings=Settings(operator_image, tenant_of(project, region)),
+        settings=Settings(operator_image, tenant_of(project, region), Patience(propagation_seconds)),
         namespaces=namespace or [],
         identity=identity or socket.gethostname(),
         lease_namespace=lease_namespace,

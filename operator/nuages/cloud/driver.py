@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
+from nuages.cloud.errors import CloudError
 from nuages.desired.resource import Owner, Resource
 
 R = TypeVar("R", bound=Resource)
@@ -60,7 +61,7 @@ class Operation:
     name: str
     resource: str  # full name of what it works on
     done: bool = False
-    error: str = ""
+    error: CloudError | None = None  # why it failed, where it did
 
 
 class Driver(Protocol[R]):
@@ -83,8 +84,8 @@ class Driver(Protocol[R]):
     async def update(self, desired: R, observed: Observed[R], paths: Sequence[str]) -> Operation | None:
         """Only the fields that the plan found; `owner` among them marks it as ours."""
 
-    async def delete(self, name: str) -> Operation | None:
-        """Already gone is done."""
+    async def delete(self, name: str, etag: str = "") -> Operation | None:
+        """Already gone is done. With the etag of an observation: raises Conflict where it has changed since."""
 
 
 def differences(desired: R, observed: Observed[R], owned: Owned) -> tuple[str, ...]:

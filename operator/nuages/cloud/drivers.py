@@ -51,6 +51,12 @@ class Drivers:
     def secrets(self) -> SecretDriver:
         return SecretDriver(self._clients.secrets, self._call, self.payloads())
 
+    def sql_users(self) -> SqlUserDriver:
+        clients = self._clients
+        return SqlUserDriver(
+            clients.sql_users, clients.sql_instances, clients.sql_operations, self._call, self.payloads()
+        )
+
     def sql_instances(self) -> SqlInstanceDriver:
         return SqlInstanceDriver(self._clients.sql_instances, self._clients.sql_operations, self._call)
 
@@ -65,9 +71,7 @@ FACTORIES: dict[type[Resource], Factory] = {
     Bucket: lambda own, clients, call: BucketDriver(clients.storage, call),
     SqlInstance: lambda own, clients, call: own.sql_instances(),
     ExistingSqlInstance: lambda own, clients, call: ExistingSqlInstanceDriver(own.sql_instances()),
-    SqlUser: lambda own, clients, call: SqlUserDriver(
-        clients.sql_users, clients.sql_instances, clients.sql_operations, call, own.payloads()
-    ),
+    SqlUser: lambda own, clients, call: own.sql_users(),
     RunService: lambda own, clients, call: RunServiceDriver(clients.services, call),
     RunJob: lambda own, clients, call: RunJobDriver(clients.jobs, call),
 }

@@ -22,6 +22,7 @@ from google.api_core import exceptions as google
 from google.auth import exceptions as auth
 
 ACCOUNT_MISSING = re.compile(r"[Ss]ervice account .*does not exist|Unknown service account")
+SECRET_REFUSED = re.compile(r"Permission denied on secret")
 PERMISSION = re.compile(r"[Pp]ermission '?\"?([a-z]+\.[\w.]+)'?\"?")
 
 
@@ -95,6 +96,13 @@ def classify(error: Exception) -> CloudError:
     if isinstance(error, auth.RefreshError):
         return PermissionDenied(message)
     return Transient(message or type(error).__name__)
+
+
+def of_operation(code: int, message: str) -> CloudError | None:
+    """How an operation failed that ended with this google.rpc.Status; None where it did not."""
+    if SECRET_REFUSED.search(message):  # to the identity that the job or revision runs as, not to us
+        return Propagating(message)
+    return classify(google.from_grpc_status(code, message)) if code else None  # type: ignore[no-untyped-call]
 
 
 def _forbidden(error: google.Forbidden, message: str) -> CloudError:

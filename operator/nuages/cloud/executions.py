@@ -12,20 +12,25 @@ from nuages.cloud.call import Call
 from nuages.cloud.driver import Operation
 from nuages.cloud.errors import Conflict, Invalid
 from nuages.cloud.run import RunJobDriver
-from nuages.cloud.runmapping import reason_of
+from nuages.cloud.runmapping import reason_of, seconds
 from nuages.desired.resource import Owner
 from nuages.desired.run import RunJob
 
 State = Literal["Running", "Succeeded", "Failed"]
 GOOD, BAD = run.Condition.State.CONDITION_SUCCEEDED, run.Condition.State.CONDITION_FAILED
 SIGNALLED, TIMED_OUT = 128, 124  # as shells and timeout(1) have it
-# What a task says whose container was never started: a grant that is not known yet, say.
+# What a task says whose container was never started.
 NOT_STARTED = re.compile(r"startup will now abort|mounting volume|Permission denied on secret|failed to start")
+# The same where it is for want of what it reads before it starts: a grant, mostly, that is not known everywhere yet.
+REFUSED = re.compile(r"startup will now abort|mounting volume|[Pp]ermission .*denied|does not have \S+ access")
 
 
 @dataclass(frozen=True)
 class Execution:
-    """One run of a job. `exit_code` is that of the last attempt, None where the container was never started."""
+    """One run of a job. `exit_code` is that of the last attempt, None where the container was never started.
+
+    `refused`: for want of a secret or a mount, or of a grant on it. `began` is Google's time, in seconds.
+    """
 
     name: str  # full
     state: State
@@ -33,6 +38,8 @@ class Execution:
     message: str = ""
     exit_code: int | None = None
     log_uri: str = ""
+    refused: bool = False
+    began: float = 0.0
 
 
 class JobRuns:
@@ -91,15 +98,20 @@ class JobRuns:
             return Execution(found.name, "Succeeded", exit_code=0, log_uri=found.log_uri)
         if completed.state != BAD:
             return Execution(found.name, "Running", reason_of(completed), completed.message, log_uri=found.log_uri)
-        exit_code = await self._exit_code(found.name)
+        page = await self._call(self._tasks.list_tasks, {"parent": found.name, "page_size": 1})
+        task = page.tasks[0] if page.tasks else run.Task()
+        code = exit_code(task)
+        said = f"{completed.message} {task.last_attempt_result.status.message}"
         return Execution(
-            found.name, "Failed", reason_of(completed), completed.message, exit_code, log_uri=found.log_uri
+            found.name,
+            "Failed",
+            reason_of(completed),
+            completed.message,
+            code,
+            found.log_uri,
+            refused=code is None and REFUSED.search(said) is not None,
+            began=seconds(found.create_time),
         )
-
-    async def _exit_code(self, execution: str) -> int | None:
-        """Of the task's last attempt. Raises CloudError."""
-        page = await self._call(self._tasks.list_tasks, {"parent": execution, "page_size": 1})
-        return exit_code(page.tasks[0]) if page.tasks else None
 
 
 def exit_code(task: run.Task) -> int | None:

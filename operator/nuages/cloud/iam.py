@@ -9,6 +9,7 @@ from google.cloud.iam_admin_v1.types import ServiceAccount as Found
 
 from nuages.cloud.call import Call
 from nuages.cloud.driver import Observed, Owned, Readiness
+from nuages.cloud.errors import Conflict
 from nuages.cloud.paging import all_pages
 from nuages.desired.iam import ServiceAccount
 from nuages.desired.resource import Owner
@@ -50,7 +51,13 @@ class ServiceAccountDriver:
         await self._call(self._api.create_service_account, request)
 
     async def update(self, desired: ServiceAccount, observed: Observed[ServiceAccount], paths: Sequence[str]) -> None:
-        """The answer holds only what was changed, so that it tells nothing."""
+        """The answer holds only what was changed, so that it tells nothing.
+
+        The account's etag is deprecated and binds no write: what differs just before raises Conflict instead.
+        """
+        found = await self.observe(desired.name)
+        if found is None or found.state != observed.state:
+            raise Conflict(f"The service account {desired.account_id} has changed since it was looked at.")
         changes = {"name": desired.name}
         if "display_name" in paths:
             changes["display_name"] = desired.display_name
@@ -59,7 +66,7 @@ class ServiceAccountDriver:
         mask = {"paths": sorted(changes.keys() - {"name"})}
         await self._call(self._api.patch_service_account, {"service_account": changes, "update_mask": mask})
 
-    async def delete(self, name: str) -> None:
+    async def delete(self, name: str, etag: str = "") -> None:
         await self._call.or_none(self._api.delete_service_account, {"name": name})
 
 

@@ -11,7 +11,7 @@ from google.longrunning import operations_pb2
 from nuages.cloud.call import Call
 from nuages.cloud.clients import Clients
 from nuages.cloud.driver import Operation
-from nuages.cloud.errors import Invalid
+from nuages.cloud.errors import Invalid, of_operation
 from nuages.cloud.sql import as_operation
 
 
@@ -32,7 +32,7 @@ class Operations:
                 raise Invalid(f"{operation.service} has no operations that are known here")
         request = operations_pb2.GetOperationRequest(name=operation.name)
         found = await self._call(method, request)
-        return replace(operation, done=found.done, error=found.error.message)
+        return replace(operation, done=found.done, error=of_operation(found.error.code, found.error.message))
 
     async def _poll_sql(self, operation: Operation) -> Operation:
         parts = operation.name.split("/")

@@ -96,7 +96,7 @@ class IamMemberDriver:
 
         await self._edit(desired.target, edit)
 
-    async def delete(self, name: str) -> None:
+    async def delete(self, name: str, etag: str = "") -> None:
         target, role, member, title = _parts(name)
         try:
             await self._edit(target, lambda policy: without_member(policy, role, member, title))

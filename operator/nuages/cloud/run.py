@@ -10,6 +10,7 @@ from google.cloud import run_v2 as run
 from nuages.cloud import runmapping
 from nuages.cloud.call import Call
 from nuages.cloud.driver import Observed, Operation, Owned
+from nuages.cloud.errors import of_operation
 from nuages.cloud.paging import all_pages
 from nuages.desired.run import RunJob, RunService
 
@@ -82,8 +83,8 @@ class RunServiceDriver:
         request = {"service": service, "update_mask": {"paths": mask}}
         return _operation(await self._call(self._api.update_service, request), desired.name)
 
-    async def delete(self, name: str) -> Operation | None:
-        gone = await self._call.or_none(self._api.delete_service, {"name": name})
+    async def delete(self, name: str, etag: str = "") -> Operation | None:
+        gone = await self._call.or_none(self._api.delete_service, {"name": name, "etag": etag})
         return None if gone is None else _operation(gone, name)
 
 
@@ -140,8 +141,8 @@ class RunJobDriver:
             job.labels = runmapping.service_labels(desired, dict(job.labels))
         return _operation(await self._call(self._api.update_job, {"job": job}), desired.name)
 
-    async def delete(self, name: str) -> Operation | None:
-        gone = await self._call.or_none(self._api.delete_job, {"name": name})
+    async def delete(self, name: str, etag: str = "") -> Operation | None:
+        gone = await self._call.or_none(self._api.delete_job, {"name": name, "etag": etag})
         return None if gone is None else _operation(gone, name)
 
 
@@ -153,4 +154,4 @@ def _forget_tokens(job: run.Job) -> None:
 
 def _operation(started: Any, resource: str) -> Operation:
     found = started.operation
-    return Operation("run", found.name, resource, found.done, found.error.message)
+    return Operation("run", found.name, resource, found.done, of_operation(found.error.code, found.error.message))

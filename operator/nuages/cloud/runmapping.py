@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from typing import Any
+
 from google.cloud import run_v2 as run
 
 from nuages.cloud import runtemplate
@@ -140,3 +143,8 @@ def _readiness(found: run.Service | run.Job) -> tuple[Readiness, str, str]:
 
 def _last(name: str) -> str:
     return name.rsplit("/", 1)[-1]
+
+
+def seconds(stamp: Any) -> float:
+    """Of one of Google's times, since the epoch; 0.0 where it is not set. proto-plus gives a datetime."""
+    return stamp.timestamp() if isinstance(stamp, dt.datetime) else 0.0

@@ -15,6 +15,7 @@ from google.cloud.secretmanager_v1.types import Secret as Found
 
 from nuages.cloud.call import Call
 from nuages.cloud.driver import Observed, Owned
+from nuages.cloud.errors import Conflict
 from nuages.cloud.labels import besides_owner, merged
 from nuages.cloud.paging import all_pages
 from nuages.cloud.payloads import ANNOTATION, Made, Payloads, random_payload
@@ -62,8 +63,10 @@ class SecretDriver:
         await self._settle(desired, found, {})  # it cannot have versions yet
 
     async def update(self, desired: Secret, observed: Observed[Secret], paths: Sequence[str]) -> None:
-        """Of the version that is read here, so that a change in between is a Conflict."""
+        """Of the observed version: raises Conflict where it has changed since. What others put on it stays."""
         found = await self._call(self._api.get_secret, {"name": desired.name})
+        if found.etag != observed.etag:  # before a version is added that nobody asks for any more
+            raise Conflict(f"The secret {desired.id} has changed since it was looked at.")
         if "labels" in paths or "owner" in paths:
             labels = merged(found.labels, desired.owner, desired.labels)
             found = await self._patch(desired.name, found, "labels", labels)
@@ -80,8 +83,8 @@ class SecretDriver:
             await self._call(self._api.disable_secret_version, {"name": f"{name}/versions/{number}"})
         return len(spare)
 
-    async def delete(self, name: str) -> None:
-        await self._call.or_none(self._api.delete_secret, {"name": name})
+    async def delete(self, name: str, etag: str = "") -> None:
+        await self._call.or_none(self._api.delete_secret, {"name": name, "etag": etag})
 
     async def _settle(self, desired: Secret, found: Found, versions: dict[int, SecretVersion.State]) -> None:
         """A version with the payload that is wanted, then the annotation that names it."""

@@ -8,7 +8,7 @@ from google.cloud.service_usage_v1 import ServiceUsageAsyncClient, State
 
 from nuages.cloud.call import Call
 from nuages.cloud.driver import Observed, Operation, Owned
-from nuages.cloud.errors import Conflict, Invalid
+from nuages.cloud.errors import Conflict, Invalid, of_operation
 from nuages.cloud.paging import all_pages
 from nuages.desired.iam import ProjectService
 
@@ -43,10 +43,11 @@ class ProjectServiceDriver:
                 raise Conflict(error.cause) from error
             raise
         operation = started.operation
-        return Operation("serviceusage", operation.name, desired.name, operation.done, operation.error.message)
+        why = of_operation(operation.error.code, operation.error.message)
+        return Operation("serviceusage", operation.name, desired.name, operation.done, why)
 
     async def update(self, desired: ProjectService, observed: Observed[ProjectService], paths: Sequence[str]) -> None:
         """There is nothing of ours on it to change."""
 
-    async def delete(self, name: str) -> None:
+    async def delete(self, name: str, etag: str = "") -> None:
         """Others may use it: it stays on."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from google.cloud.sqladmin_v1 import Operation as SqlOperation
 from google.cloud.sqladmin_v1 import SqlInstancesServiceAsyncClient, SqlOperationsServiceAsyncClient
 
 from nuages.cloud import sqlmapping
 from nuages.cloud.call import Call
-from nuages.cloud.driver import Observed, Operation, Owned
-from nuages.cloud.errors import Conflict, Invalid
+from nuages.cloud.driver import Observed, Operation, Owned, Readiness
+from nuages.cloud.errors import CloudError, Conflict, Invalid, QuotaExceeded, Transient
 from nuages.cloud.paging import all_pages
 from nuages.desired.sql import ExistingSqlInstance, SqlInstance
 
@@ -60,7 +61,10 @@ class SqlInstanceDriver:
 
     async def observe(self, name: str) -> Observed[SqlInstance] | None:
         found = await self._call.or_none(self._api.get, _named(name))
-        return None if found is None else sqlmapping.observed(name, found)
+        if found is None:
+            return None
+        seen = sqlmapping.observed(name, found)
+        return seen if seen.readiness is not Readiness.FAILED else await self._explained(seen)
 
     async def create(self, desired: SqlInstance) -> Operation:
         request = {"project": desired.project, "body": sqlmapping.creation(desired)}
@@ -85,12 +89,19 @@ class SqlInstanceDriver:
             raise
         return as_operation(changed, desired.name)
 
-    async def delete(self, name: str) -> Operation | None:
+    async def delete(self, name: str, etag: str = "") -> Operation | None:
         try:
             gone = await self._call.or_none(self._api.delete, _named(name))
         except Conflict as error:
             return await self._under_way(name, error)
         return None if gone is None else as_operation(gone, name)
+
+    async def _explained(self, seen: Observed[SqlInstance]) -> Observed[SqlInstance]:
+        """A failed instance does not say why; the operation that failed does."""
+        page = await self._call(self._operations.list, {**_named(seen.state.name), "max_results": 10})  # newest first
+        failures = (_failure(item) for item in page.items)
+        why = next((failure.cause for failure in failures if failure is not None), seen.message)
+        return replace(seen, message=why)
 
     async def _under_way(self, name: str, error: Conflict) -> Operation:
         """What keeps the instance busy; raises the Conflict that led here where there is nothing."""
@@ -130,7 +141,7 @@ class ExistingSqlInstanceDriver:
     ) -> None:
         raise Invalid(f"The instance {desired.id} is not ours to change.")
 
-    async def delete(self, name: str) -> None:
+    async def delete(self, name: str, etag: str = "") -> None:
         raise Invalid(f"The instance {name.rsplit('/', 1)[1]} is not ours to delete.")
 
 
@@ -144,8 +155,19 @@ async def operation_under_way(api: SqlOperationsServiceAsyncClient, call: Call, 
 def as_operation(found: SqlOperation, resource: str) -> Operation:
     """`resource`: full name of what it works on."""
     project = resource.split("/")[1]
-    errors = "; ".join(error.message or error.code for error in found.error.errors)
-    return Operation("sql", f"projects/{project}/operations/{found.name}", resource, found.status == DONE, errors)
+    done = found.status == DONE
+    return Operation("sql", f"projects/{project}/operations/{found.name}", resource, done, _failure(found))
+
+
+def _failure(found: SqlOperation) -> CloudError | None:
+    """These errors have words for codes, of which only the few are told apart that no waiting heals."""
+    words = "; ".join(error.message or error.code for error in found.error.errors)
+    codes = " ".join(error.code for error in found.error.errors).lower()
+    if not words:
+        return None
+    if "quota" in codes:
+        return QuotaExceeded(words)
+    return Invalid(words) if "invalid" in codes else Transient(words)
 
 
 def _named(name: str) -> dict[str, str]:

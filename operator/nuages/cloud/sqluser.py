@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from google.cloud.sqladmin_v1 import Operation as SqlOperation
 from google.cloud.sqladmin_v1 import (
     SqlInstancesServiceAsyncClient,
     SqlOperationsServiceAsyncClient,
@@ -14,10 +15,12 @@ from nuages.cloud.call import Call
 from nuages.cloud.driver import Observed, Operation, Owned
 from nuages.cloud.errors import Conflict, Invalid, NotFound, PermissionDenied
 from nuages.cloud.payloads import Payloads
+from nuages.cloud.runmapping import seconds
 from nuages.cloud.sql import as_operation, operation_under_way
 from nuages.desired.sql import SqlUser
 
 NOT_RUNNING = "instance is not running"
+UPDATE = SqlOperation.SqlOperationType.UPDATE_USER
 
 
 class SqlUserDriver:
@@ -79,7 +82,16 @@ class SqlUserDriver:
         except Conflict as error:
             return await self._under_way(desired, error)
 
-    async def delete(self, name: str) -> Operation | None:
+    async def set_password(self, desired: SqlUser, since: float) -> Operation | None:
+        """What the secret holds, unless that was done at `since` (epoch seconds) or later. Raises CloudError."""
+        page = await self._call(self._operations.list, {**_instance(desired.instance), "max_results": 10})
+        for item in page.items:
+            found = as_operation(item, desired.name)
+            if item.operation_type == UPDATE and seconds(item.insert_time) >= since and found.error is None:
+                return found
+        return await self.update(desired, Observed(desired), ("password",))
+
+    async def delete(self, name: str, etag: str = "") -> Operation | None:
         """The roles of an instance that has gone have gone with it."""
         if await self.observe(name) is None:
             return None

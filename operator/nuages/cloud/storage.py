@@ -12,7 +12,7 @@ from google.cloud.storage import Client
 
 from nuages.cloud.call import Call
 from nuages.cloud.driver import Observed, Owned
-from nuages.cloud.errors import NotFound, Transient
+from nuages.cloud.errors import Conflict, NotFound, Transient
 from nuages.cloud.labels import besides_owner, merged
 from nuages.desired.resource import Owner
 from nuages.desired.storage import Bucket
@@ -55,7 +55,7 @@ class BucketDriver:
         )
 
     async def update(self, desired: Bucket, observed: Observed[Bucket], paths: Sequence[str]) -> None:
-        """Of the version that is read here, so that a change in between is a Conflict."""
+        """Of the observed version: raises Conflict where it has changed since."""
         bucket = await self._get(desired.name)
         if bucket is None:
             raise NotFound(f"The bucket {desired.id} is not there.")
@@ -64,17 +64,28 @@ class BucketDriver:
         if "labels" in paths or "owner" in paths:
             bucket.labels = merged(bucket.labels, desired.owner, desired.labels)
         _close(bucket)
-        generation = bucket.metageneration
+        generation = int(observed.etag)
         await self._call.in_thread("Buckets.patch", bucket.patch, if_metageneration_match=generation, retry=None)
 
-    async def delete(self, name: str) -> None:
+    async def delete(self, name: str, etag: str = "") -> None:
         """With all that is in it, noncurrent versions too. Raises Transient while there is more than a pass takes."""
         bucket = self._api.bucket(name.rsplit("/", 1)[1])
+        bound = {"if_metageneration_match": int(etag)} if etag else {}
         try:
+            if etag:
+                await self._require(name, etag)
             await self._empty(bucket)
-            await self._call.in_thread("Buckets.delete", bucket.delete, retry=None)
+            await self._call.in_thread("Buckets.delete", bucket.delete, **bound, retry=None)
         except NotFound:
             return
+
+    async def _require(self, name: str, etag: str) -> None:
+        """Before the first object goes. Raises NotFound, Conflict."""
+        found = await self._get(name)
+        if found is None:
+            raise NotFound(f"The bucket {name} is not there.")
+        if str(found.metageneration) != etag:
+            raise Conflict(f"The bucket {found.name} has changed since it was looked at.")
 
     async def _empty(self, bucket: Any) -> None:
         found = await self._call.in_thread("Objects.list", self._objects, bucket.name)

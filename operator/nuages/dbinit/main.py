@@ -21,6 +21,7 @@ DOCUMENT = "NUAGES_DBINIT"
 ADMINISTRATORS_DATABASE = "postgres"
 ATTEMPT_SECONDS = 10
 SHORTEST_REDACTED = 4  # shorter ones would blot out ordinary words
+WRONG_PASSWORD = "password authentication failed"  # noqa: S105 - the server's words
 HASH = re.compile(r"SCRAM-SHA-256\$[^\s']+")
 REASONS: tuple[tuple[type[psycopg.Error], Reason], ...] = (
     (psycopg.errors.InsufficientPrivilege, Reason.PERMISSION_DENIED),
@@ -134,7 +135,7 @@ class Run:
         try:
             self._session(login).close()
         except psycopg.OperationalError as error:
-            if "password authentication failed" in str(error):
+            if WRONG_PASSWORD in str(error):
                 return False
             raise
         return True
@@ -160,7 +161,7 @@ class Run:
 
     @contextmanager
     def _administrator(self, database: str) -> Iterator[Connection]:
-        """Waits for a database that comes late. Raises StoppedError (Unreachable, PermissionDenied)."""
+        """Waits for a database that comes late. Raises StoppedError (Unreachable, LoginRefused, PermissionDenied)."""
         nap = 0.2
         while True:
             try:
@@ -168,7 +169,9 @@ class Run:
                 break
             except psycopg.OperationalError as error:
                 if is_refusal(error):
-                    raise StoppedError(Reason.PERMISSION_DENIED, f"db-init: {_words(error)}") from error
+                    wrong = WRONG_PASSWORD in str(error)
+                    reason = Reason.LOGIN_REFUSED if wrong else Reason.PERMISSION_DENIED
+                    raise StoppedError(reason, f"db-init: {_words(error)}") from error
                 if time.monotonic() + nap > self._deadline:
                     waited = f"no connection within {self._spec.connect_seconds} s"
                     raise StoppedError(Reason.UNREACHABLE, f"db-init: {waited}: {_words(error)}") from error
@@ -197,7 +200,7 @@ def _connect(database: str, user: str | None = None, password: str | None = None
 
 def is_refusal(error: psycopg.OperationalError) -> bool:
     """The server answered, and waiting will not change its mind. libpq gives no code for it."""
-    refusals = ("password authentication failed", "no pg_hba.conf entry", "permission denied for database")
+    refusals = (WRONG_PASSWORD, "no pg_hba.conf entry", "permission denied for database")
     return any(words in str(error) for words in refusals)
 
 

@@ -19,6 +19,7 @@ class Reason(enum.IntEnum):
     BUSY = 15
     STILL_IN_USE = 16
     NOT_AS_ASKED = 17
+    LOGIN_REFUSED = 18
     FAILED = 20
 
     @property
@@ -29,8 +30,11 @@ class Reason(enum.IntEnum):
 
 WORDS = {Reason.OK: "Ok"}
 
-# another run of the same document may end otherwise; the rest waits for somebody to change something
-RETRYABLE = frozenset(map(int, (Reason.UNREACHABLE, Reason.BUSY, Reason.NOT_AS_ASKED, Reason.FAILED)))
+# Another run of the same document may end otherwise, LoginRefused once the operator has set the password anew; the rest
+# waits for somebody to change something.
+RETRYABLE = frozenset(
+    map(int, (Reason.UNREACHABLE, Reason.BUSY, Reason.NOT_AS_ASKED, Reason.LOGIN_REFUSED, Reason.FAILED))
+)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ class Watched:
         key = f"{metadata['namespace']}/{metadata['name']}"
         if event_type == "DELETED":
             self._seen.pop(key, None)
+            self._enqueue(f"{metadata['namespace']}/")  # it may have been the last one that its tenant was held for
             return
         mark = _mark(metadata)
         if event_type is not None and self._seen.get(key) == mark:

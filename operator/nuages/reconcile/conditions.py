@@ -6,7 +6,7 @@ Ready is there from the first write; Reconciling and Stalled only when true, nev
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nuages.reconcile import reasons
@@ -14,7 +14,7 @@ from nuages.reconcile.execute import Result, State
 from nuages.reconcile.plan import REFUSED
 from nuages.reconcile.release.outcome import Done, Failed, Waiting
 from nuages.reconcile.report import Report
-from nuages.reconcile.trouble import Trouble, of_error, of_refusal
+from nuages.reconcile.trouble import ABANDON, Trouble, of_error, of_refusal
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,9 @@ def _verdict(report: Report) -> Trouble:
     """The one thing to say of the app: its reason, its sentence, and whether somebody has to act."""
     if report.deleting:
         trouble = trouble_of(report)
+        if trouble is not None and trouble.stalled:
+            way = f'Or annotate {ABANDON}: "true" to leave at Google what is there.'
+            return replace(trouble, message=f"{trouble.message} {way}")
         return trouble or Trouble(reasons.DELETING, "Google resources are being deleted.", stalled=False)
     trouble = trouble_of(report)
     if trouble is not None:
@@ -61,11 +64,17 @@ def _verdict(report: Report) -> Trouble:
 
 
 def trouble_of(report: Report) -> Trouble | None:
-    """The pass's own trouble, or the first of its resources' in the blueprint's order; what stalls comes first."""
-    if report.trouble is not None:
-        return report.trouble
-    found = [trouble for trouble in map(_of_result, report.results.values()) if trouble is not None]
-    return next((trouble for trouble in found if trouble.stalled), found[0] if found else None)
+    """The pass's own trouble, or the first of its resources' in the blueprint's order; what stalls comes first.
+
+    What heals is not stalled until the report says that it was waited for.
+    """
+    found = [report.trouble] if report.trouble is not None else list(map(_of_result, report.results.values()))
+    judged = [_judged(trouble, report.is_waited_for) for trouble in found if trouble is not None]
+    return next((trouble for trouble in judged if trouble.stalled), judged[0] if judged else None)
+
+
+def _judged(trouble: Trouble, is_waited_for: bool) -> Trouble:
+    return replace(trouble, stalled=False) if trouble.heals and not is_waited_for else trouble
 
 
 def _of_result(result: Result) -> Trouble | None:

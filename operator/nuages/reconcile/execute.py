@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from nuages.cloud.driver import Observed, Operation, Readiness
@@ -48,24 +49,38 @@ class Executor:
     def __init__(self, drivers: Drivers, inventory: Inventory, adopt: bool = False) -> None:
         self._drivers, self._inventory, self._adopt = drivers, inventory, adopt
 
-    async def execute(self, plan: Plan, underway: Iterable[Operation] = ()) -> dict[str, Result]:
+    async def execute(
+        self,
+        plan: Plan,
+        underway: Iterable[Operation] = (),
+        failed: Mapping[str, CloudError] = MappingProxyType({}),
+    ) -> dict[str, Result]:
         """One result a resource, by full name. Never raises CloudError: failures are results.
 
         `underway`: operations of earlier passes that are not done; their resources are waited for, not touched.
+        `failed`: why operations of earlier passes failed, by resource. What they should have done is told as not done,
+        and tried again in a later pass.
         """
         busy = {operation.resource: operation for operation in underway}
         tasks: dict[str, asyncio.Task[Result]] = {}
         for action in plan.actions:  # topological order: what an action needs has its task already
             needed = [tasks[name] for name in sorted(action.resource.needs) if name in tasks]
-            work = self._one(action, needed, busy.get(action.resource.name))
-            tasks[action.resource.name] = asyncio.create_task(work, name=action.resource.name)
+            name = action.resource.name
+            work = self._one(action, needed, busy.get(name), failed.get(name))
+            tasks[name] = asyncio.create_task(work, name=name)
         try:
             return {name: await task for name, task in tasks.items()}
         finally:
             for task in tasks.values():
                 task.cancel()
 
-    async def _one(self, action: Action, needed: list[asyncio.Task[Result]], operation: Operation | None) -> Result:
+    async def _one(
+        self,
+        action: Action,
+        needed: list[asyncio.Task[Result]],
+        operation: Operation | None,
+        failure: CloudError | None,
+    ) -> Result:
         before = [await task for task in needed]
         if operation is not None:
             return Result(action.resource, State.WAITING, operation=operation)
@@ -76,13 +91,13 @@ class Executor:
         if blocker is not None:
             return Result(action.resource, State.WAITING, action.observed, blocked_by=blocker.resource.name)
         try:
-            return await self._act(action, before)
+            return await self._act(action, before, failure)
         except CloudError as error:
             return Result(action.resource, State.FAILED, error=error)
 
-    async def _act(self, action: Action, before: list[Result]) -> Result:
+    async def _act(self, action: Action, before: list[Result], failure: CloudError | None) -> Result:
         if action.verb is Verb.DELETE:
-            return await self._delete(action.resource)
+            return await self._delete(action, failure)
         resource, driver = action.resource, self._drivers.of(type(action.resource))
         versions = versions_of({result.resource.name: result.observed for result in before})
         attempt = 0
@@ -90,10 +105,12 @@ class Executor:
             attempt += 1
             found = await self._inventory.fresh(type(resource), resource.name)
             now = decide(resource, found, versions, driver.owned, self._adopt)
-            if now.verb in REFUSED:
+            if now.verb in REFUSED and (failure is None or now.verb is not Verb.FAILED):
                 return Result(resource, State.FAILED, found, refused=now)
             if now.verb in (Verb.KEEP, Verb.WAIT):
                 return _as_seen(resource, found, None)
+            if failure is not None:
+                raise failure
             try:
                 if now.verb is Verb.CREATE or found is None:
                     operation = await driver.create(now.resource)
@@ -105,17 +122,28 @@ class Executor:
                 continue
             finally:
                 self._inventory.forget(resource.name)
+            if operation is not None and operation.error is not None:
+                raise operation.error
             taken_back = found is not None and found.owner is not None and found.owner.retained
             if operation is not None and not operation.done:
                 return Result(resource, State.WAITING, found, now.verb, operation, taken_back=taken_back)
             seen = await self._inventory.fresh(type(resource), resource.name)
             return replace(_as_seen(resource, seen, now.verb), taken_back=taken_back)
 
-    async def _delete(self, resource: Resource) -> Result:
+    async def _delete(self, action: Action, failure: CloudError | None) -> Result:
+        """Only what still bears the marker that the plan saw."""
+        resource = action.resource
+        found = await self._inventory.fresh(type(resource), resource.name)
+        if found is None or found.owner != resource.owner:
+            return Result(resource, State.READY, found)
+        if failure is not None:
+            raise failure
         try:
-            operation = await self._drivers.of(type(resource)).delete(resource.name)
+            operation = await self._drivers.of(type(resource)).delete(resource.name, found.etag)
         finally:
             self._inventory.forget(resource.name)
+        if operation is not None and operation.error is not None:
+            raise operation.error
         waiting = operation is not None and not operation.done
         return Result(resource, State.WAITING if waiting else State.READY, None, Verb.DELETE, operation)
 

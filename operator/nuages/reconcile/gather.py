@@ -59,6 +59,7 @@ async def project_number(tenant: DjangoTenant, cloud: CloudAccess) -> str:
             reasons.PERMISSION_DENIED,
             f"DjangoTenant spec.project: {who} lacks resourcemanager.projects.get in {project}, or there is no such "
             f'project. Grant it the roles of an operator there, or correct the id. Google says: "{error.cause}".',
+            heals=True,
         ) from error
     except errors.CloudError as error:
         raise of_error(error, f"DjangoTenant spec.project: {project}", who) from error

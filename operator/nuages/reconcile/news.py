@@ -54,14 +54,14 @@ def _writes(report: Report) -> list[tuple[str, str]]:
 def _verdict(report: Report, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Event]:
     """The head of the conditions, when it became another."""
     old, new = before.get(reasons.READY, {}), after.get(reasons.READY, {})
-    same = (old.get("reason"), old.get("message"), old.get("status")) == (
+    stalled = reasons.STALLED in after
+    same = stalled == (reasons.STALLED in before) and (old.get("reason"), old.get("message"), old.get("status")) == (
         new.get("reason"),
         new.get("message"),
         new.get("status"),
     )
     if same or not new:
         return []
-    stalled = reasons.STALLED in after
     text = str(new.get("message") or new.get("reason"))
     if report.is_ready and report.release is not None:
         text = f"{report.release.revision} serves all traffic"

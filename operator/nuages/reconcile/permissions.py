@@ -57,6 +57,7 @@ async def check_permissions(work: Pass, plan: Plan, is_first: bool) -> None:
     raise Trouble(
         reasons.PERMISSION_DENIED,
         f"DjangoTenant spec.project: {who} lacks {lacks} in {project}. Grant it {roles}.",
+        heals=True,
     )
 
 

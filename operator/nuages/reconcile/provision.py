@@ -54,7 +54,7 @@ async def provision(work: Pass, report: Report) -> Report:
     await check_permissions(work, plan, is_first=live is None)
     await work.hold()
     executor = Executor(work.cloud.drivers, work.cloud.inventory, adopts(work))
-    results = await executor.execute(plan, work.underway)
+    results = await executor.execute(plan, work.underway, work.failed)
     return replace(report, blueprint=blueprint, plan=plan, results=results, live=live)
 
 

@@ -23,10 +23,15 @@ PASSES = Counter("nuages_reconcile_total", "Passes over an app.", ["result"])
 
 @dataclass(frozen=True)
 class Next:
-    """When to look at a key again: `after` seconds, None for not by itself. `failed` backs off instead."""
+    """When to look at a key again: `after` seconds, None for not by itself. `failed` backs off instead.
+
+    `under_way`: what was begun may still fail, so that earlier failures are not forgotten yet, or an operation that
+    fails each time would be begun again each second.
+    """
 
     after: float | None = None
     failed: bool = False
+    under_way: bool = False
     at_least: float = 0.0  # Retry-After
 
 
@@ -109,7 +114,8 @@ class Queue:
             delay = min(BACKOFF_LAST, BACKOFF_FIRST * 2 ** (failures - 1)) * self._random.uniform(0.75, 1.25)
             self.add(key, 0.0 if again else max(delay, outcome.at_least))
             return
-        self._failures.pop(key, None)
+        if not outcome.under_way:
+            self._failures.pop(key, None)
         if again:
             self.add(key)
         elif outcome.after is not None:

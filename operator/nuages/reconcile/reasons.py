@@ -32,7 +32,7 @@ DATABASE_INITIALISATION_FAILED, MIGRATION_FAILED = "DatabaseInitialisationFailed
 REVISION_FAILED, VERIFY_FAILED = "RevisionFailed", "VerifyFailed"
 ACCESS_FAILED, SUPERUSER_FAILED, DATABASE_NOT_LEFT = "AccessFailed", "SuperuserFailed", "DatabaseNotLeft"
 CREATED, UPDATED, ADOPTED, DELETED = "Created", "Updated", "Adopted", "Deleted"
-TAKEN_BACK, RETAINED = "TakenBack", "Retained"
+TAKEN_BACK, RETAINED, ABANDONED = "TakenBack", "Retained", "Abandoned"
 
 
 class Kind(enum.Enum):
@@ -261,6 +261,12 @@ _VERDICTS = (
         "Correct `spec.database.extensions`.",
     ),
     Reason("Unreachable", Kind.STALLED, "db-init did not reach the database.", "See that the instance runs."),
+    Reason(
+        "LoginRefused",
+        Kind.STALLED,
+        "The instance refuses its administrator's password, though the operator has set it anew.",
+        "See who else sets the password of `nuages-admin`.",
+    ),
     Reason("BadInput", Kind.STALLED, "db-init does not understand the operator.", "Run one version of both."),
     Reason("Busy", Kind.STALLED, "db-init waited for a lock for too long.", "End the session that holds it."),
     Reason("StillInUse", Kind.STALLED, "Something still uses a role or the database.", "Remove what uses it."),
@@ -299,6 +305,7 @@ _EVENTS = (
     Reason(DELETED, Kind.EVENT, "A Google resource was deleted."),
     Reason(TAKEN_BACK, Kind.EVENT, "What an earlier app of this name left behind is used again."),
     Reason(RETAINED, Kind.EVENT, "Kept when the app was deleted, as `spec.deletionPolicy` says."),
+    Reason(ABANDONED, Kind.EVENT, "The app went without its Google resources, as `nuages.dev/abandon` asks."),
 )
 
 TABLE = (

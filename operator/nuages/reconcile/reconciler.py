@@ -6,7 +6,7 @@ import asyncio
 import datetime as dt
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -25,14 +25,14 @@ from nuages.reconcile.conditions import trouble_of
 from nuages.reconcile.news import news
 from nuages.reconcile.provision import provision
 from nuages.reconcile.queue import Next
-from nuages.reconcile.release.outcome import Done, Waiting
+from nuages.reconcile.release.outcome import Waiting
 from nuages.reconcile.report import Report
 from nuages.reconcile.rollout import rollout
 from nuages.reconcile.settings import Settings
-from nuages.reconcile.status import status
+from nuages.reconcile.status import status, waiting
 from nuages.reconcile.teardown import tear_down
 from nuages.reconcile.tenancy import FINALIZER, finalizers, hold, let_go, tenant_of
-from nuages.reconcile.trouble import Trouble, of_error
+from nuages.reconcile.trouble import ABANDON, Trouble, of_error
 from nuages.reconcile.wait import Wait, poll
 
 STALE = 0.2  # seconds
@@ -54,6 +54,7 @@ class Pass:
     underway: tuple[Operation, ...]
     interrupted: Callable[[], bool]
     began: float = field(default_factory=time.monotonic)
+    failed: Mapping[str, errors.CloudError] = field(default_factory=dict)  # operations of earlier passes, by resource
 
     @property
     def before(self) -> Mapping[str, Any]:
@@ -88,18 +89,19 @@ class Reconciler:
             body = await self._cluster.app(namespace, name)
             if body is None:
                 self._waits.pop(key, None)
+                await let_go(namespace, self._cluster)  # the answer to its last write may have been lost
                 return Next()
             generation = body["metadata"].get("generation", 0)
             request_reason.set(f"nuages/{key}@{generation}")
             wait = self._waits.pop(key, None)
             if wait is not None and await wait.goes_on(body["metadata"]):
                 self._waits[key] = wait
-                return Next(after=self._poll_after(body["status"]))
+                return Next(after=self._poll_after(body["status"]), under_way=True)
             return await self._pass(body, interrupted)
         except Gone:
             return Next()
         except Stale:  # somebody wrote during the pass: what it did is found again
-            return Next(after=STALE)
+            return Next(after=STALE, under_way=True)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # the queue must outlive any bug in a pass, and people must hear of it
@@ -119,16 +121,18 @@ class Reconciler:
         return Next(failed=True)
 
     async def _pass(self, body: Body, interrupted: Callable[[], bool]) -> Next:
-        generation = int(body["metadata"].get("generation", 0))
-        deleting = bool(body["metadata"].get("deletionTimestamp"))
+        metadata = body["metadata"]
+        generation, deleting = int(metadata.get("generation", 0)), bool(metadata.get("deletionTimestamp"))
         if deleting and FINALIZER not in finalizers(body):  # nothing was made, or all is done: others hold it
             return Next()
+        if deleting and (metadata.get("annotations") or {}).get(ABANDON) == "true":
+            return await self._abandon(body)
         try:
             app, tenant, cloud = await self._parse(body)
         except Trouble as trouble:
             return await self._tell(body, Report(generation, trouble=trouble, deleting=deleting), None)
-        underway = await self._underway(body, cloud)
-        work = Pass(body, app, tenant, self._cluster, cloud, self._settings, underway, interrupted)
+        underway, failed = await self._operations(body, cloud)
+        work = Pass(body, app, tenant, self._cluster, cloud, self._settings, underway, interrupted, failed=failed)
         report = await self._work(work)
         return await self._tell(work.body, report, app, cloud)
 
@@ -138,6 +142,8 @@ class Reconciler:
         common: dict[str, Any] = {"generation": generation, "reconcile_at": app.reconcile_at, "image": app.spec.image}
         try:
             if app.is_deleting:
+                if work.failed:  # told, and tried again in a later pass
+                    raise next(iter(work.failed.values()))
                 return await tear_down(work, Report(**common, deleting=True))
             if app.spec.paused:
                 return Report(**common, paused=True)
@@ -165,14 +171,17 @@ class Reconciler:
             who = tenant.spec.impersonate_service_account or "the operator's own credentials"
             raise of_error(error, f"DjangoTenant spec.impersonateServiceAccount: {who}") from error
 
-    async def _underway(self, body: Body, cloud: CloudAccess) -> tuple[Operation, ...]:
-        """The recorded operations that are still under way."""
+    async def _operations(
+        self, body: Body, cloud: CloudAccess
+    ) -> tuple[tuple[Operation, ...], dict[str, errors.CloudError]]:
+        """The recorded operations that are still under way, and why others have failed, by resource."""
         rows = (body.get("status") or {}).get("operations") or []
         polled = await poll(tuple(Operation(row["service"], row["name"], row["resource"]) for row in rows), cloud)
         for operation in polled:
             if operation.done:
                 cloud.inventory.forget(operation.resource)
-        return tuple(operation for operation in polled if not operation.done)
+        failed = {operation.resource: operation.error for operation in polled if operation.error is not None}
+        return tuple(operation for operation in polled if not operation.done), failed
 
     async def _tell(self, body: Body, report: Report, app: DjangoApp | None, cloud: CloudAccess | None = None) -> Next:
         """Status, events, and when to come again."""
@@ -182,7 +191,11 @@ class Reconciler:
             await self._release_finalizer(body)
             return Next()
         before = body.get("status") or {}
-        after = status(report, before, dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+        now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        clock = waiting(report, before, now)
+        if clock is not None and _seconds_since(clock["since"]) >= self._settings.patience.seconds:
+            report = replace(report, is_waited_for=True)
+        after = status(report, before, now)
         if after != before:
             body = await self._cluster.write_status(body, after)
         for event in news(report, before, after):
@@ -198,15 +211,14 @@ class Reconciler:
             # What stalled is looked at again too, for people mend things outside of the spec: slower and slower.
             return Next(failed=True, at_least=trouble.retry_after)
         if report.operations:
-            return Next(after=self._poll_after(after))
+            return Next(after=self._poll_after(after), under_way=True)
         if isinstance(report.outcome, Waiting):
-            return Next(after=self._poll_after(after) if report.outcome.execution else report.outcome.after)
+            pause = self._poll_after(after) if report.outcome.execution else report.outcome.after
+            return Next(after=pause, under_way=True)
         if report.failure is not None:
             return Next(failed=True, at_least=30.0)
         if not report.is_provisioned and not report.paused:
-            return Next(after=1.0)
-        if report.outcome is not None and not isinstance(report.outcome, Done):
-            return Next(after=1.0)
+            return Next(after=1.0, under_way=True)
         interval = float(app.spec.reconcile_interval_seconds) if app is not None else 600.0
         return Next(after=interval if interval else None)
 
@@ -216,6 +228,18 @@ class Reconciler:
         step = (now.get("release") or {}).get("stageStartedAt")
         since = max(began) if began else step
         return _share(_seconds_since(since) if since else 0.0)
+
+    async def _abandon(self, body: Body) -> Next:
+        """Whatever state it is in: without a look at Google, which may be out of reach for good."""
+        metadata = body["metadata"]
+        labels = f"nuages-namespace={metadata['namespace']}, nuages-app={metadata['name']}"
+        known = len((body.get("status") or {}).get("resources") or [])
+        message = (
+            f"Nothing more is deleted at Google, as {ABANDON} asks. Left, with the labels {labels}: {known} or more."
+        )
+        await self._cluster.event(body, "Warning", reasons.ABANDONED, message)
+        await self._release_finalizer(body)
+        return Next()
 
     async def _release_finalizer(self, body: Body) -> None:
         await self._cluster.write_finalizers(body, [item for item in finalizers(body) if item != FINALIZER])

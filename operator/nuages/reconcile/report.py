@@ -30,6 +30,7 @@ class Report:
     done_news: tuple[tuple[str, str], ...] = ()  # (stage, news) of steps that this pass brought to their end
     live: Observed[RunService] | None = None
     trouble: Trouble | None = None
+    is_waited_for: bool = False  # trouble that heals has been there for as long as it may be
     paused: bool = False
     deleting: bool = False
     kept: tuple[str, ...] = ()  # what a deletion leaves behind

@@ -24,8 +24,10 @@ from nuages.reconcile.trouble import of_error
 if TYPE_CHECKING:
     from nuages.reconcile.reconciler import Pass
 
-ATTEMPTS = 5  # of a revision that failed for a reason which heals
-HEALING = re.compile(r"Permission denied on secret|does not exist|internal error", re.IGNORECASE)
+# Of a revision, while IAM settles, or something at Google.
+HEALING = re.compile(
+    r"Permission denied on secret|does not exist|does not have \S+ access|internal error", re.IGNORECASE
+)
 
 
 async def rollout(work: Pass, report: Report) -> Report:
@@ -38,7 +40,8 @@ async def rollout(work: Pass, report: Report) -> Report:
         return replace(report, release=release, outcome=DONE)
     live = await look_at_service(work, fresh=True)
     require_own_service(work, live)  # the snapshot may be older than somebody else's service
-    release = replace(release, live=live, attempt=_attempt(release, live, work))
+    failed = {name: error for name, error in work.failed.items() if not _tells(live, name)}
+    release = await _attempted(replace(release, live=live, failed=failed), work)
     told: list[tuple[str, str]] = []
     outcome: Outcome = DONE
     stage = STEPS[0]
@@ -82,7 +85,15 @@ def _release(work: Pass, report: Report) -> Release | None:
         live=report.live,
         began=time.time(),
         now=time.time(),
+        patience=work.settings.patience,
     )
+
+
+def _tells(live: Observed[RunService] | None, name: str) -> bool:
+    """Whether the service itself says why its operation failed: its newest revision is not ready, and has a step."""
+    if live is None or live.state.name != name or live.readiness is not Readiness.FAILED:
+        return False
+    return live.outputs.get("latest_ready_revision") != live.state.revision
 
 
 def _at_rest(work: Pass, release: Release) -> bool:
@@ -104,16 +115,25 @@ def _at_rest(work: Pass, release: Release) -> bool:
     return as_made and traffic_as_made and doors_as_made and name == wanted.revision
 
 
-def _attempt(release: Release, live: Observed[RunService] | None, work: Pass) -> int:
-    """The attempt that the live service is at, or the next one where its failure may heal or the user asked."""
+async def _attempted(release: Release, work: Pass) -> Release:
+    """At the attempt that the live service is at, or at the next one where the user asked, or its failure may heal."""
+    live = release.live
     attempt = _attempt_number(release, live.state.revision) if live is not None else None
     if live is None or attempt is None:
-        return 0
+        return release
+    release = replace(release, attempt=attempt)
     if live.readiness is not Readiness.FAILED:
-        return attempt
-    asked = work.app.reconcile_at != (work.before.get("release") or {}).get("reconcileAt", "")
-    heals = HEALING.search(live.message) is not None and attempt + 1 < ATTEMPTS
-    return attempt + 1 if asked or heals else attempt
+        return release
+    if work.app.reconcile_at != (work.before.get("release") or {}).get("reconcileAt", ""):
+        return replace(release, attempt=attempt + 1)
+    if HEALING.search(live.message) is None:
+        return release
+    revisions = await work.cloud.revisions.list(live.state.name)
+    began = sorted(item.created.timestamp() for item in revisions if _attempt_number(release, item.name) is not None)
+    if not began or release.patience.is_over(began):
+        return release
+    left = release.patience.pause(began, release.now)
+    return replace(release, heals_in=left) if left > 0 else replace(release, attempt=attempt + 1)
 
 
 def _attempt_number(release: Release, revision: str) -> int | None:

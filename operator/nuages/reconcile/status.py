@@ -46,8 +46,22 @@ def status(report: Report, before: Mapping[str, Any], now: str) -> dict[str, Any
         made["resources"] = before["resources"]
     made["database"] = _database(report) or before.get("database")
     made["release"] = _release(report, before.get("release") or {}, now) or None
+    made["waiting"] = waiting(report, before, now)
     document = json.dumps({name: value for name, value in made.items() if value is not None})
     return DjangoAppStatus.model_validate_json(document, by_alias=True, by_name=False).dump()
+
+
+def waiting(report: Report, before: Mapping[str, Any], now: str) -> dict[str, str] | None:
+    """The trouble that heals by itself, and since when it is there: a clock that a restart does not set back.
+
+    An operation under way leaves it alone, for that may fail in the same way.
+    """
+    trouble, known = trouble_of(report), before.get("waiting") or {}
+    if trouble is None and report.operations:
+        return known or None
+    if trouble is None or not trouble.heals:
+        return None
+    return {"reason": trouble.reason, "since": known["since"] if known.get("reason") == trouble.reason else now}
 
 
 def _database(report: Report) -> dict[str, str] | None:

@@ -109,7 +109,7 @@ async def _delete(work: Pass, resource: Resource, keep: bool) -> Result:
                 replace(found.state, deletion_protection=False), found, ("deletion_protection",)
             )
             return Result(resource, State.WAITING, found, Verb.UPDATE, operation)
-        operation = await driver.delete(resource.name)
+        operation = await driver.delete(resource.name, found.etag)
     except (NotFound, Propagating):  # what it is of has gone before it: a grant's target, or its member
         return Result(resource, State.READY)
     except CloudError as error:
@@ -148,6 +148,8 @@ async def _leave_database(work: Pass, blueprint: Blueprint) -> Waiting | None:
         remedy="the database is still there. Mend what its log says, then annotate nuages.dev/reconcile-at",
         retry_exit_codes=RETRYABLE,
         again=fingerprint(work.app.reconcile_at)[:5] if work.app.reconcile_at else "",
+        patience=work.settings.patience,
+        login=blueprint.administrator,
     )
     outcome = await run_once(run, work.cloud)
     if isinstance(outcome, Failed):

@@ -9,16 +9,21 @@ from nuages.reconcile import reasons
 from nuages.reconcile.plan import Action, Verb
 
 ADOPT = "nuages.dev/adopt"
+ABANDON = "nuages.dev/abandon"
 
 
 @dataclass
 class Trouble(Exception):
-    """`stalled`: only a change by somebody helps; else it is tried again, `retry_after` seconds at the earliest."""
+    """`stalled`: only a change by somebody helps; else it is tried again, `retry_after` seconds at the earliest.
+
+    `heals`: it may go by itself within Patience, and is Stalled only after that.
+    """
 
     reason: str
     message: str
     stalled: bool = True
     retry_after: float = 0.0
+    heals: bool = False
 
     def __str__(self) -> str:
         return self.message
@@ -33,6 +38,7 @@ def of_error(error: errors.CloudError, what: str, principal: str = "") -> Troubl
             return Trouble(
                 reasons.PERMISSION_DENIED,
                 f"{what}: {who} lacks {lacks}. Grant it a role with this permission. {quoted}",
+                heals=True,
             )
         case errors.ApiDisabled():
             named = error.service or "that it needs"
@@ -46,7 +52,12 @@ def of_error(error: errors.CloudError, what: str, principal: str = "") -> Troubl
         case errors.Invalid():
             return Trouble(reasons.REFUSED_BY_GOOGLE, f"{what}: the request was refused. Correct the spec. {quoted}")
         case errors.Propagating():
-            return Trouble(reasons.WAITING, f"{what}: a new identity or grant is not known everywhere yet.", False)
+            return Trouble(
+                reasons.WAITING,
+                f"{what}: a new identity or grant is not known everywhere yet. Where this stays, see that it is there. "
+                f"{quoted}",
+                heals=True,
+            )
         case _:
             retry = error.retry_after or 0.0
             return Trouble(reasons.GOOGLE_UNAVAILABLE, f"{what}: tried again soon. {quoted}", False, retry)

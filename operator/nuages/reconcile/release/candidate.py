@@ -17,7 +17,7 @@ from nuages.reconcile.trouble import shortened
 
 LINES = 20
 RECONCILE_AT = "nuages.dev/reconcile-at"
-DENIED = "Permission denied on secret"
+DENIED = re.compile(r"Permission denied on secret|does not have \S+ access")
 PREAMBLE = re.compile(r"^Revision '[^']*' is not ready and cannot serve traffic\. ")
 NAME_TAKEN = "with different configuration already exists"  # behaviour.md, section 1
 
@@ -26,6 +26,7 @@ async def candidate(release: Release, cloud: CloudAccess) -> Outcome:
     """Done once Cloud Run calls the revision ready: its startup probe has passed."""
     live = release.live
     if live is None:
+        release.require_unfailed(release.service.name)
         # Google wants 100 % somewhere, so the first revision has it; access is opened only after verify.
         first = (TrafficTarget(release.revision, 100, CANDIDATE_TAG),)
         wanted = replace(release.service, revision=release.revision, traffic=first, open_access=False)
@@ -42,10 +43,14 @@ async def candidate(release: Release, cloud: CloudAccess) -> Outcome:
             return await _deploy(await _under_free_name(release, cloud), live, cloud)
     if live.outputs.get("latest_ready_revision") == release.revision:
         return DONE
+    if release.heals_in > 0:
+        message = f'{release.revision} is tried again under another name. Google says: "{_cause(live)}".'
+        return Waiting(reasons.WAITING, message, after=release.heals_in)
     return await _failure(release, live, cloud)
 
 
 async def _deploy(release: Release, live: Observed[RunService], cloud: CloudAccess) -> Outcome:
+    release.require_unfailed(release.service.name)
     driver = cloud.drivers.of(RunService)
     traffic: tuple[TrafficTarget, ...]
     if release.serving:
@@ -73,14 +78,18 @@ async def _failure(release: Release, live: Observed[RunService], cloud: CloudAcc
     )
     lines = await cloud.logs.tail(release.service.project, query, LINES)
     kept = f"{release.serving} keeps all traffic" if release.serving else "the service stays closed to the public"
-    cause = shortened(PREAMBLE.sub("", live.message) or "it is not ready")
-    remedy = f"Grant it, then annotate {RECONCILE_AT}." if DENIED in cause else "Release a fixed image."
+    cause = _cause(live)
+    remedy = f"Grant it, then annotate {RECONCILE_AT}." if DENIED.search(cause) else "Release a fixed image."
     return Failed(
         reasons.REVISION_FAILED,
         f'spec.image: revision {release.revision} did not start; {kept}. {remedy} Google says: "{cause}".',
         log_link=log_link(release.service, release.revision),
         lines=tuple(line.text for line in lines if line.text),
     )
+
+
+def _cause(live: Observed[RunService]) -> str:
+    return shortened(PREAMBLE.sub("", live.message) or "it is not ready")
 
 
 def log_link(service: RunService, revision: str) -> str:

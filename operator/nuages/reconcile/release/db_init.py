@@ -11,7 +11,10 @@ from nuages.reconcile.release.release import Release, fingerprint
 
 
 async def db_init(release: Release, cloud: CloudAccess) -> Outcome:
-    """A changed description, password version or operator image is another token, hence another execution."""
+    """A changed description, password version or operator image is another token, hence another execution.
+
+    A password that the instance refuses (changed by somebody, or its version was lost and made anew) is set again.
+    """
     job = release.db_init
     if job is None:
         return DONE
@@ -26,5 +29,8 @@ async def db_init(release: Release, cloud: CloudAccess) -> Outcome:
         field="spec.database",
         retry_exit_codes=RETRYABLE,
         again=fingerprint(release.app.reconcile_at)[:5] if release.app.reconcile_at else "",
+        patience=release.patience,
+        login=release.blueprint.administrator,
+        failure=release.failed.get(job.name),
     )
     return await run_once(run, cloud)

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 from nuages.cloud.access import CloudAccess
+from nuages.cloud.errors import CloudError
 from nuages.cloud.executions import Execution
+from nuages.dbinit.verdict import Reason
+from nuages.desired.iam import IamMember
 from nuages.desired.run import RunJob
+from nuages.desired.sql import SqlUser
+from nuages.reconcile import reasons
+from nuages.reconcile.patience import PATIENCE, Patience
 from nuages.reconcile.release.outcome import DONE, Done, Failed, Outcome, Waiting
+from nuages.reconcile.trouble import shortened
 
 LINES = 20  # of the log, in an event
-ATTEMPTS = 5  # of executions that never reached the container, while IAM settles
+ATTEMPTS = 5  # of executions that asked for another one
 
 
 @dataclass(frozen=True)
@@ -27,10 +37,17 @@ class Run:
     field: str = ""  # of the spec, where a failure is most likely mended
     retry_exit_codes: frozenset[int] = frozenset()
     again: str = ""  # after a final failure: any new value is another try
+    patience: Patience = PATIENCE
+    grant: IamMember | None = None  # of the job's identity, made before a start
+    login: SqlUser | None = None  # that the job uses: given its password again where it was refused
+    failure: CloudError | None = None  # why an earlier pass's operation on the job failed
 
 
 async def run_once(run: Run, cloud: CloudAccess) -> Outcome:
-    """Found, or started; may be entered again after any line. A failure of the container is final for this token."""
+    """Found, or started; may be entered again after any line. A failure of the container is final for this token.
+
+    Raises CloudError.
+    """
     outcome = await _try(run, cloud)
     if isinstance(outcome, Failed) and run.again:
         return await _try(replace(run, token=f"{run.token}-{run.again}", again=""), cloud)
@@ -40,36 +57,82 @@ async def run_once(run: Run, cloud: CloudAccess) -> Outcome:
 async def _try(run: Run, cloud: CloudAccess) -> Outcome:
     """All attempts under one token.
 
-    Where the container never started (a fresh grant was not known yet), or it asked for another try by its exit code,
-    the next attempt has a token of its own, so that each is started at most once.
+    Where the container never started for want of a grant, or asked for another try by its exit code, the next attempt
+    has a token of its own, so that each is started at most once. What ended in any other way may have done its work,
+    or half of it: that is final.
     """
-    for attempt in range(ATTEMPTS):
-        token = run.token if attempt == 0 else f"{run.token}-{attempt + 1}"
+    failures: list[Execution] = []
+    while True:
+        token = f"{run.token}-{len(failures) + 1}" if failures else run.token
         execution = await cloud.runs.find(run.job, token)
         if execution is None:
-            other = await cloud.runs.running(run.job)
-            if other is not None:  # of an earlier spec, or somebody's own: never two at once
-                message = f"{run.what} waits for an earlier execution to end."
-                return Waiting(run.reason_running, message, None, other.name, other.log_uri)
-            operation = await cloud.runs.start(run.job, token)
-            name = f"{run.job.id}-{token}"
-            return Waiting(run.reason_running, f"{run.what} has begun.", operation, name)
+            return _pause(run, failures) or await _mend(run, failures, cloud) or await _start(run, token, cloud)
         if execution.state == "Running":
             return Waiting(run.reason_running, f"{run.what} is running.", None, execution.name, execution.log_uri)
         if execution.state == "Succeeded":
             return DONE
         cancelled = execution.reason.upper() == "CANCELLED"  # by somebody's hand: not ours to begin again
-        again = not cancelled and (execution.exit_code is None or execution.exit_code in run.retry_exit_codes)
-        if not again or attempt == ATTEMPTS - 1:
+        failures.append(execution)
+        if cancelled or not _may_heal(run, failures):
             return await _failure(run, execution, cloud)
-    return DONE
+
+
+def _may_heal(run: Run, failures: Sequence[Execution]) -> bool:
+    """Whether another try may end otherwise than the last one."""
+    if failures[-1].refused:
+        in_a_row = takewhile(lambda item: item.refused, reversed(failures))
+        return not run.patience.is_over([item.began for item in in_a_row][::-1])
+    asked = [item for item in failures if not item.refused]
+    again = failures[-1].exit_code in run.retry_exit_codes or (failures[-1].exit_code is None and run.retry_exit_codes)
+    return bool(again) and len(asked) < ATTEMPTS
+
+
+def _pause(run: Run, failures: Sequence[Execution]) -> Waiting | None:
+    """After a failure that may heal; None where the next try is due."""
+    left = run.patience.pause([item.began for item in failures], time.time()) if failures else 0.0
+    if left <= 0:
+        return None
+    last = failures[-1]
+    why = "a grant is not known everywhere yet" if last.refused else "the last try failed in a way that heals"
+    reason = reasons.WAITING if last.refused else run.reason_running
+    return Waiting(reason, f"{run.what} is tried again: {why}.", log_link=last.log_uri, after=left)
+
+
+async def _mend(run: Run, failures: Sequence[Execution], cloud: CloudAccess) -> Waiting | None:
+    """What the last failure asks for, before another try; None once it is done. Raises CloudError."""
+    if run.login is None or not failures or failures[-1].exit_code != Reason.LOGIN_REFUSED:
+        return None
+    operation = await cloud.drivers.sql_users().set_password(run.login, failures[-1].began)
+    if operation is None or (operation.done and operation.error is None):
+        return None
+    if operation.error is not None:
+        raise operation.error
+    return Waiting(run.reason_running, f"The password of {run.login.id} is set anew.", operation)
+
+
+async def _start(run: Run, token: str, cloud: CloudAccess) -> Waiting:
+    other = await cloud.runs.running(run.job)
+    if other is not None:  # of an earlier spec, or somebody's own: never two at once
+        message = f"{run.what} waits for an earlier execution to end."
+        return Waiting(run.reason_running, message, None, other.name, other.log_uri)
+    if run.failure is not None:
+        raise run.failure
+    if run.grant is not None and await cloud.drivers.of(IamMember).observe(run.grant.name) is None:
+        await cloud.drivers.of(IamMember).create(run.grant)
+    operation = await cloud.runs.start(run.job, token)
+    if operation is not None and operation.error is not None:
+        raise operation.error
+    return Waiting(run.reason_running, f"{run.what} has begun.", operation, f"{run.job.id}-{token}")
 
 
 async def _failure(run: Run, execution: Execution, cloud: CloudAccess) -> Failed:
     lines = await cloud.logs.tail(run.job.project, execution_filter(run.job, execution), LINES)
     verdict = next((line.payload for line in reversed(lines) if line.payload and "nuages" in line.payload), None)
     exited = f"exited with {execution.exit_code}" if execution.exit_code is not None else execution.message
-    if verdict and verdict.get("message"):
+    if execution.refused:
+        said = shortened(execution.message)
+        reason, message = run.reason_failed, f'{run.what} was not started; {run.remedy}. Google says: "{said}".'
+    elif verdict and verdict.get("message"):
         reason, message = str(verdict.get("reason") or run.reason_failed), str(verdict["message"])
     else:
         blamed = f"{run.field}: {run.what}" if run.field else run.what

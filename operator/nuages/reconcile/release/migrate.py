@@ -30,6 +30,8 @@ async def migrate(release: Release, cloud: CloudAccess) -> Outcome:
         reason_failed=reasons.MIGRATION_FAILED,
         remedy=f"{kept}. Release a fixed image, or annotate {RETRY_MIGRATION} to try this one again",
         field="spec.image",
+        patience=release.patience,
+        failure=release.failed.get(release.migrate.name),
     )
     return await run_once(run, cloud)
 

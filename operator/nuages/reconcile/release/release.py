@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from nuages.api.app import DjangoApp
 from nuages.blueprint.blueprint import Blueprint
 from nuages.cloud.driver import Observed
+from nuages.cloud.errors import CloudError
 from nuages.desired.run import RunJob, RunService
 from nuages.desired.secretmanager import SecretRef
+from nuages.reconcile.patience import PATIENCE, Patience
 
 CANDIDATE_TAG = "candidate"
 RETRY_MIGRATION = "nuages.dev/retry-migration"
@@ -35,6 +37,14 @@ class Release:
     began: float  # wall-clock time of the current step, from status: the only clock of a release
     now: float
     attempt: int = 0
+    heals_in: float = 0.0  # seconds until the next attempt of a revision that failed for a reason which heals
+    patience: Patience = PATIENCE
+    failed: Mapping[str, CloudError] = field(default_factory=dict)  # why operations of earlier passes have failed
+
+    def require_unfailed(self, resource: str) -> None:
+        """Before the same is begun again: raises the CloudError that an earlier pass's operation on it ended with."""
+        if resource in self.failed:
+            raise self.failed[resource]
 
     @property
     def revision(self) -> str:
@@ -46,7 +56,8 @@ class Release:
     def inputs(self) -> str:
         """What the steps besides the revision are made from: the app is at rest only where all of it is as it was."""
         jobs = [str(job.template) if job else "" for job in (self.db_init, self.superuser)]
-        grants = sorted(grant.name for grant in self.blueprint.access)
+        password = [self.blueprint.superuser_grant] if self.blueprint.superuser_grant is not None else []
+        grants = sorted(grant.name for grant in (*self.blueprint.access, *password))
         asked = [self.annotation(name) for name in (RETRY_MIGRATION, MIGRATE)]
         return fingerprint([*jobs, grants, self.app.spec.release.keep_revisions, *asked])
 

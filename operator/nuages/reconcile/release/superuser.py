@@ -1,11 +1,16 @@
-"""superuser: created once in an app's life; its password is in Secret Manager, and the job alone sees it."""
+"""superuser: created once in an app's life, with a password from Secret Manager.
+
+The job runs as the app, which may read the password for as long as that lasts, and not afterwards. An identity of the
+job's own would need every grant that the app has, and one more of a project's 100 service accounts for each app.
+"""
 
 from __future__ import annotations
 
 from nuages.cloud.access import CloudAccess
+from nuages.desired.iam import IamMember
 from nuages.reconcile import reasons
 from nuages.reconcile.release.jobs import Run, run_once
-from nuages.reconcile.release.outcome import DONE, Outcome
+from nuages.reconcile.release.outcome import DONE, Outcome, Waiting
 from nuages.reconcile.release.release import Release, fingerprint
 
 
@@ -23,5 +28,18 @@ async def superuser(release: Release, cloud: CloudAccess) -> Outcome:
         remedy=f"{release.revision} serves. Correct its command or username, or release a fixed image",
         field="spec.superuser",
         again=fingerprint([spec.command, spec.email, release.digest])[:5],
+        patience=release.patience,
+        grant=release.blueprint.superuser_grant,
+        failure=release.failed.get(job.name),
     )
-    return await run_once(run, cloud)
+    outcome = await run_once(run, cloud)
+    if run.grant is not None and not isinstance(outcome, Waiting):
+        await _withdraw(run.grant, cloud)
+    return outcome
+
+
+async def _withdraw(grant: IamMember, cloud: CloudAccess) -> None:
+    """What a crash has left is found here by the next release. Raises CloudError."""
+    driver = cloud.drivers.of(IamMember)
+    if await driver.observe(grant.name) is not None:
+        await driver.delete(grant.name)

@@ -30,6 +30,7 @@ async def traffic(release: Release, cloud: CloudAccess) -> Outcome:
     )
     if not paths:
         return DONE
+    release.require_unfailed(wanted.name)
     operation = await cloud.drivers.of(RunService).update(wanted, live, paths)
     cloud.inventory.forget(wanted.name)
     return Waiting(reasons.SHIFTING_TRAFFIC, f"Traffic is moving to {release.revision}.", operation)

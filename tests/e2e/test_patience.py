@@ -1,0 +1,176 @@
+"""Google's slowness is no failure: grants that arrive late, and those that never do."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytest_asyncio
+from e2e_release import Deployment, eventually, served, shared_instance
+from e2e_site import Site
+from e2e_world import World, open_world
+from google.cloud.run_v2 import Execution, ServicesAsyncClient
+from google.cloud.secretmanager_v1 import SecretManagerServiceAsyncClient
+from google.cloud.sqladmin_v1 import SqlUsersServiceAsyncClient
+from google.cloud.storage import Client as StorageClient
+
+if TYPE_CHECKING:
+    from e2e_local import LocalSite
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("patience")]
+
+QUICK = {"startupProbe": {"periodSeconds": 1, "failureThreshold": 12, "timeoutSeconds": 1}}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def place(site: Site, google_environment: None) -> AsyncIterator[World]:
+    """A tenant with a shared instance."""
+    async with open_world(site, f"slow-{uuid.uuid4().hex[:4]}") as world:
+        await shared_instance(world, f"{world.namespace}-pg")
+        yield world
+
+
+@contextmanager
+def grants_take(seconds: float, local: LocalSite) -> Iterator[None]:
+    """Of Google's time, for those that are made from now on."""
+    local.cloud.core.policies.configure(propagation_s=seconds)
+    try:
+        yield
+    finally:
+        local.cloud.core.policies.configure()
+
+
+async def test_a_first_release_waits_for_its_grants(place: World, local: LocalSite) -> None:
+    """Refused at first, tried again, told as what it is; each job runs once."""
+    shop = Deployment(place, "late")
+    with grants_take(240, local):  # two seconds here
+        app = await shop.release(image=await shop.image("v1"), web=QUICK)
+    assert served(app["status"]) == {app["status"]["revision"]: 100}
+    assert "waiting" not in app["status"]
+    waits = [text for reason, text in await place.events("late") if reason == "Waiting"]
+    assert any("Permission denied on secret" in text for text in waits), waits
+    assert not any(reason == "RefusedByGoogle" for reason, _ in await place.events("late"))
+    assert (len(await shop.executions("db-init")), len(await shop.executions())) == (1, 1)
+
+
+async def test_a_revision_waits_for_its_grants(place: World, local: LocalSite) -> None:
+    """Each attempt has a name of its own and a longer pause before it."""
+    shop = Deployment(place, "bare")
+    with grants_take(240, local):
+        app = await shop.release(image=await shop.image("v1"), web=QUICK, database={"engine": "None"})
+    revision = app["status"]["revision"]
+    assert served(app["status"]) == {revision: 100}
+    assert 2 <= int(revision.rpartition("-")[2]) <= 8
+
+
+async def test_a_migration_that_was_not_started_is_started_again(place: World, local: LocalSite) -> None:
+    """The media bucket's grant was taken away and is fresh: refused executions are repeated, and one runs."""
+    shop = Deployment(place, "moved")
+    await shop.release(image=await shop.image("v1"), web=QUICK)
+    image, bucket = await shop.image("v2"), f"{place.site.project}-{place.google_id('moved', 'media')}"
+    with grants_take(360, local):  # three seconds here
+        await asyncio.to_thread(_close, bucket, place)
+        await place.annotate("moved", "nuages.dev/reconcile-at", "now")
+        await shop.release(image=image)
+    found = [_said(item) for item in await shop.executions()]
+    assert found[-1] == "Execution completed successfully."
+    refused = [text for text in found if "does not have storage" in text]
+    assert len(refused) >= 1, found
+    assert len(found) == 2 + len(refused), found  # one that ran for each image
+
+
+def _close(bucket: str, world: World) -> None:
+    """Nobody may use it any more."""
+    opened = StorageClient(project=world.site.project, credentials=world.site.credentials()).bucket(bucket)
+    policy = opened.get_iam_policy(requested_policy_version=3)
+    policy.bindings = [item for item in policy.bindings if "legacyBucketOwner" in item["role"]]
+    opened.set_iam_policy(policy)
+
+
+def _said(execution: Execution) -> str:
+    return next((item.message for item in execution.conditions if item.type_ == "Completed"), "")
+
+
+async def test_a_grant_that_never_arrives_is_told(place: World, local: LocalSite) -> None:
+    """After the time that a grant takes at most, in Google's words; nothing has run."""
+    shop = Deployment(place, "never")
+    with grants_take(1_000_000, local):
+        found = await shop.stalled("Waiting", image=await shop.image("v1"), web=QUICK)
+    assert found["message"].startswith("Release step DbInit: a new identity or grant is not known everywhere yet.")
+    assert "Permission denied on secret" in found["message"]
+    assert await shop.executions("db-init") == []
+
+
+async def test_a_revision_that_is_never_granted_fails(place: World, local: LocalSite) -> None:
+    """Its attempts end."""
+    shop = Deployment(place, "shut")
+    with grants_take(1_000_000, local):
+        spec = {"image": await shop.image("v1"), "web": QUICK, "database": {"engine": "None"}}
+        found = await shop.stalled("RevisionFailed", **spec)
+    assert "Permission denied on secret" in found["message"]
+    assert 5 <= len(await shop.revisions()) <= 12
+
+
+async def test_an_administrators_password_that_somebody_changed_is_set_again(place: World) -> None:
+    """The next db-init is refused, the password of Secret Manager is set, and the release goes on by itself."""
+    shop = Deployment(place, "locked")
+    await shop.release(image=await shop.image("v1"), web=QUICK)
+    users, project = place.google(SqlUsersServiceAsyncClient), place.site.project
+    named = {"project": project, "instance": f"{place.namespace}-pg", "name": "nuages-admin"}
+    await users.update(request={**named, "body": {"name": "nuages-admin", "password": "somebody-elses-choice"}})
+    before = len(await shop.executions("db-init"))
+    await shop.release(database={"extensions": ["pg_trgm"]})
+    assert len(await shop.executions("db-init")) == before + 2  # one refused, one after it
+
+
+async def test_passwords_whose_versions_were_destroyed_are_made_anew(place: World) -> None:
+    """The administrator's and the app's: new versions, set in the database, and a revision that uses them."""
+    shop = Deployment(place, "lost")
+    first = (await shop.release(image=await shop.image("v1"), web=QUICK))["status"]["revision"]
+    secrets, prefix = place.google(SecretManagerServiceAsyncClient), f"projects/{place.site.project}/secrets"
+    lost = [f"{prefix}/nuages-admin-{place.namespace}-pg", f"{prefix}/{place.google_id('lost', 'db-password-a')}"]
+    for name in lost:
+        newest = await secrets.get_secret_version(name=f"{name}/versions/latest")
+        await secrets.destroy_secret_version(name=newest.name)
+    await place.annotate("lost", "nuages.dev/reconcile-at", "now")
+    app = await place.until(lambda app: app["status"]["revision"] != first, "lost")
+    app = await place.wait("lost")
+    assert served(app["status"]) == {app["status"]["revision"]: 100}
+    assert (await (await shop.browser()).get("/")).status == 200
+    for name in lost:
+        assert (await secrets.get_secret_version(name=f"{name}/versions/latest")).state.name == "ENABLED"
+
+
+async def test_a_deletion_that_is_held_up_says_so_until_it_is_abandoned(site: Site, google_environment: None) -> None:
+    """A project out of reach and a status that was wiped: the app stays, says why, and goes when it is abandoned."""
+    async with open_world(site, f"held-{uuid.uuid4().hex[:4]}") as world:
+        tenant = {"project": site.project, "region": site.region, "deploymentId": world.namespace}
+        kind = {"apiVersion": "nuages.dev/v1alpha1", "kind": "DjangoTenant", "metadata": {"name": "default"}}
+        await world.apply({**kind, "spec": tenant})
+        shop = Deployment(world, "shop")
+        await shop.release(image=await shop.image("v1"), web=QUICK, database={"engine": "None"})
+        nobody = {"spec": {"impersonateServiceAccount": f"nobody-here@{site.project}.iam.gserviceaccount.com"}}
+        await world.patch("DjangoTenant", "default", nobody)
+        world.kubectl("patch", "djangoapp", "shop", "--subresource=status", "--type=merge", "-p", '{"status": null}')
+        world.kubectl("delete", "djangoapp", "shop", "--wait=false")
+        app = await world.until(lambda app: _stalled(app) != "", "shop")
+        assert "nuages.dev/abandon" in _stalled(app)
+        await world.annotate("shop", "nuages.dev/abandon", "true")
+        await eventually(lambda: _is_gone(world), "the app's end")
+        told = [text for reason, text in await world.events("shop") if reason == "Abandoned"]
+        assert len(told) == 1
+        assert f"nuages-namespace={world.namespace}, nuages-app=shop" in told[0]
+        assert (await world.google(ServicesAsyncClient).get_service(name=shop.service_name)).name == shop.service_name
+
+
+def _stalled(app: dict[str, Any]) -> str:
+    found = (app.get("status") or {}).get("conditions", [])
+    return next((str(item["message"]) for item in found if item["type"] == "Stalled"), "")
+
+
+async def _is_gone(world: World) -> bool:
+    return await world.get("DjangoApp", "shop") is None
