@@ -112,7 +112,12 @@ class MachineWorld:
         self._api = api
         self._google = {
             kind: kind(credentials=Credentials("owner"))  # type: ignore[no-untyped-call]
-            for kind in (run_v2.ServicesAsyncClient, secretmanager_v1.SecretManagerServiceAsyncClient)
+            for kind in (
+                run_v2.ServicesAsyncClient,
+                secretmanager_v1.SecretManagerServiceAsyncClient,
+                sqladmin_v1.SqlInstancesServiceAsyncClient,
+                iam_admin_v1.IAMAsyncClient,
+            )
         }
         self._planner = Operator(api)  # another process, as `nuages plan` is one
 
@@ -157,6 +162,33 @@ class MachineWorld:
     async def annotate(self, life: Life, name: str, value: str) -> None:
         body = {"metadata": {"annotations": {f"{GROUP}/{name}": value}}}
         await self._call("PATCH", _path(life), body, "application/merge-patch+json")
+
+    async def delete(self, operator: Operator, life: Life) -> None:
+        """Until the app is gone; fails where it stays."""
+        await self._call("DELETE", _path(life), {}, "application/json")
+        for _ in range(PATIENCE):
+            await operator.one_pass(life.key)
+            await asyncio.sleep(BETWEEN_S)
+            found = await self._planner.cluster.app(life.namespace, APP)
+            if found is None:
+                return
+        raise AssertionError(f"not gone after {PATIENCE} passes: {found['spec']} {found.get('status')}")
+
+    async def left(self, life: Life) -> dict[str, set[str]]:
+        """What of the app is in Google Cloud, by kind."""
+        project, state = f"projects/{PROJECT}", self.cloud.core.shared(RunState)
+        secrets = await self._google[secretmanager_v1.SecretManagerServiceAsyncClient].list_secrets(parent=project)
+        accounts = await self._google[iam_admin_v1.IAMAsyncClient].list_service_accounts(name=project)
+        listed = await self._google[sqladmin_v1.SqlInstancesServiceAsyncClient].list(request={"project": PROJECT})
+        found = {
+            "services": set(state.services),
+            "jobs": set(state.jobs),
+            "secrets": {item.name async for item in secrets},
+            "accounts": {item.name async for item in accounts},
+            "instances": {item.name for item in listed.items},
+        }
+        mine = {kind: {name for name in names if f"{life.namespace}-{APP}" in name} for kind, names in found.items()}
+        return {kind: names for kind, names in mine.items() if names}
 
     async def wipe_status(self, life: Life) -> None:
         """As if the manifests had come to a new cluster."""

@@ -125,6 +125,18 @@ class OneApp(RuleBasedStateMachine):
         self.run(self.world.wipe_status(self.life))
 
     @rule()
+    def delete(self) -> None:
+        """The app goes, with what deletionPolicy says; one of the same name comes, and takes the rest back."""
+        self.operator.supersede(False)
+        self.world.cloud.faults.clear()
+        deletes = self.spec.get("deletionPolicy") == "Delete"
+        self.run(self.world.delete(self.operator, self.life))
+        left = self.run(self.world.left(self.life))
+        assert left.keys() <= (set() if deletes else {"secrets", "instances"}), f"{left} of {self.spec}"
+        self.spec = self.good
+        self.run(self.world.apply(self.life, self.spec))
+
+    @rule()
     def settle(self) -> None:
         """Left alone, the app comes to rest: Ready, or Stalled for a documented reason until the spec is mended."""
         self.operator.supersede(False)
