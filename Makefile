@@ -48,6 +48,7 @@ test: lint types layers controlplane ## lint, types, layering and all tests
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
 
 soak: controlplane ## the long sweeps: a thousand apps at rest; results go to docs/quality.md
+	$(BIN)/pytest tests/apiserver/test_state_machine.py --hypothesis-profile soak
 	$(BIN)/python benchmarks/steady.py --apps 1 10 100 1000 --projects 10
 
 crds: setup ## write crds/ and docs/reference.md from the models

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import collections
 import contextlib
@@ -12,8 +13,9 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,8 @@ from localcloud.core.requests import Request
 from localcloud.localcloud import LocalCloud, Options
 from localcloud.runtime.builder import build
 from localcloud.runtime.processes import Child, Processes
+
+Measure = Callable[[Path], Coroutine[Any, Any, dict[str, Any]]]
 
 GROUP, VERSION, APPS = "nuages.dev", "v1alpha1", "djangoapps"
 USER = f"system:serviceaccount:{operator.NAMESPACE}:{operator.SERVICE_ACCOUNT}"
@@ -48,6 +52,14 @@ class Usage:
 
     cpu_s: float
     rss_bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Aim:
+    """For the operator's share: seconds, and a share of the critical path."""
+
+    fixed_s: float
+    share: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,6 +227,60 @@ def django_app(image: str, name: str = APP, namespace: str = NAMESPACE, **spec: 
 
 def namespace_manifest(name: str = NAMESPACE) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+
+
+async def figures(site: Bench, before: Usage, began: float, ended: float, aim: Aim) -> dict[str, Any]:
+    """What ready.py and release.py tell of the time between two times, `before` being the operator's usage then."""
+    steps, calls, used = site.critical_path(began, ended), site.requests(began, ended), site.usage()
+    critical = sum(step.seconds for step in steps)
+    return {
+        "seconds": round(ended - began, 2),
+        "critical_path_s": round(critical, 2),
+        "critical_path": [{"name": step.name, "seconds": round(step.seconds, 2)} for step in steps],
+        "operator_s": round(ended - began - critical, 2),
+        "aim_s": round(aim.fixed_s + aim.share * critical, 2),
+        "google_calls": by_method(calls),
+        "google_reads": sum(not is_google_write(call) for call in calls),
+        "google_writes": sum(is_google_write(call) for call in calls),
+        "google_calls_that_failed": sum(call.status >= 300 for call in calls),
+        "kubernetes_calls": dict((await site.kubernetes_calls(began, ended)).most_common()),
+        "operator_cpu_s": round(used.cpu_s - before.cpu_s, 2),
+        "operator_rss_mb": round(used.rss_bytes / 1e6, 1),
+    }
+
+
+def show_critical_path(result: Mapping[str, Any]) -> None:
+    rows = [(step["name"], step["seconds"]) for step in result["critical_path"]]
+    table("The critical path of the cloud's own operations", rows)
+
+
+def shares(result: Mapping[str, Any]) -> list[tuple[object, ...]]:
+    """Rows of the closing table that both have."""
+    return [
+        ("critical path of the cloud, s", result["critical_path_s"]),
+        ("the operator's share, s", result["operator_s"]),
+        ("  aim, s", result["aim_s"]),
+    ]
+
+
+def run(
+    about: str | None,
+    measure: Callable[[Path], Coroutine[Any, Any, dict[str, Any]]],
+    show: Callable[[dict[str, Any]], None],
+) -> int:
+    """The command: measure in a folder of its own, show, write JSON where asked. The process's exit status."""
+    parser = argparse.ArgumentParser(description=(about or "").splitlines()[0])
+    parser.add_argument("--json", type=Path, help="write the figures there")
+    arguments = parser.parse_args()
+    try:
+        with tempfile.TemporaryDirectory(prefix="nb-") as folder:
+            result = asyncio.run(measure(Path(folder)))
+    except BenchmarkFailed as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    show(result)
+    write_json(arguments.json, result)
+    return 0
 
 
 def _path(manifest: Mapping[str, Any]) -> str:

@@ -17,11 +17,9 @@ polling, of which one call for each wait is in the minimum, or what docs/quality
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,23 +28,24 @@ from typing import Any
 from bench_cloud import (
     APP,
     PROJECT,
+    Aim,
     Bench,
-    BenchmarkFailed,
     bench,
-    by_method,
     django_app,
-    is_google_write,
+    figures,
     machine,
     namespace_manifest,
+    run,
+    shares,
+    show_critical_path,
     table,
-    write_json,
 )
 from ready import DURATIONS, READY_WITHIN_S, SUPERUSER
 
 from localcloud import operator
 from localcloud.localcloud import Options
 
-FIXED_S, SHARE = 3.0, 0.02
+AIM = Aim(3.0, 0.02)
 MINIMUM: dict[str, tuple[int, str]] = {
     "artifactregistry/GET": (2, "the digest behind the tag; the image's configuration, for its working directory"),
     "run/Jobs.GetJob": (1, "the etag of the migrate job, and what in it is not ours"),
@@ -83,22 +82,8 @@ async def release(site: Bench, image: str) -> dict[str, Any]:
     served = asyncio.create_task(site.ready(lambda app: _serves(app, image), READY_WITHIN_S))
     await site.apply(django_app(image, superuser=SUPERUSER))
     ended = await served
-    steps = site.critical_path(began, ended)
-    critical = sum(step.seconds for step in steps)
-    calls = site.requests(began, ended)
-    return {
-        "release_s": round(ended - began, 2),
-        "critical_path_s": round(critical, 2),
-        "critical_path": [{"name": step.name, "seconds": round(step.seconds, 2)} for step in steps],
-        "operator_s": round(ended - began - critical, 2),
-        "aim_s": round(FIXED_S + SHARE * critical, 2),
-        "google_calls": by_method(calls),
-        "google_writes": sum(is_google_write(call) for call in calls),
-        "google_calls_that_failed": sum(call.status >= 300 for call in calls),
-        "smallest": {method: number for method, (number, _) in MINIMUM.items()},
-        "kubernetes_calls": dict((await site.kubernetes_calls(began, ended)).most_common()),
-        "operator_cpu_s": round(site.usage().cpu_s - before.cpu_s, 2),
-    }
+    smallest = {method: number for method, (number, _) in MINIMUM.items()}
+    return {**await figures(site, before, began, ended, AIM), "smallest": smallest}
 
 
 def _serves(app: Mapping[str, Any], image: str) -> bool:
@@ -109,9 +94,7 @@ def _serves(app: Mapping[str, Any], image: str) -> bool:
 
 
 def show(result: dict[str, Any]) -> None:
-    table(
-        "The critical path of the cloud's own operations", [(s["name"], s["seconds"]) for s in result["critical_path"]]
-    )
+    show_critical_path(result)
     made = _kinds(result["google_calls"])
     methods = sorted({*made, *MINIMUM})
     rows: list[tuple[object, ...]] = [("method", "made", "smallest", "why")]
@@ -121,10 +104,8 @@ def show(result: dict[str, Any]) -> None:
     table(
         f"A release of samples/{APP}",
         [
-            ("apply to 100 % of the traffic, s", result["release_s"]),
-            ("critical path of the cloud, s", result["critical_path_s"]),
-            ("the operator's share, s", result["operator_s"]),
-            ("  aim, s", result["aim_s"]),
+            ("apply to 100 % of the traffic, s", result["seconds"]),
+            *shares(result),
             ("Google calls", sum(made.values())),
             ("  smallest possible", sum(number for number, _ in MINIMUM.values())),
             ("operator CPU, s", result["operator_cpu_s"]),
@@ -145,20 +126,5 @@ def _kinds(calls: Mapping[str, int]) -> dict[str, int]:
     return found
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", type=Path, help="write the figures there")
-    arguments = parser.parse_args()
-    try:
-        with tempfile.TemporaryDirectory(prefix="nb-") as folder:
-            result = asyncio.run(measure(Path(folder)))
-    except BenchmarkFailed as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    show(result)
-    write_json(arguments.json, result)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(__doc__, measure, show))

@@ -10,8 +10,9 @@ import pytest
 import pytest_asyncio
 from hypothesis import settings
 
-# A busy machine is no counter-example.
+# A busy machine is no counter-example. `--hypothesis-profile soak` (make soak) looks for longer.
 settings.register_profile("nuages", deadline=None)
+settings.register_profile("soak", deadline=None, max_examples=2000)
 settings.load_profile("nuages")
 
 if TYPE_CHECKING:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
+import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -12,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 import yaml
 from kubernetes import client, config
+from machine_world import Site, open_world
 
 from localcloud.controlplane.plane import ControlPlane
 from nuages.api.group import GROUP, VERSION
@@ -106,3 +110,22 @@ def cluster(api_client: client.ApiClient, crds: None, controlplane: ControlPlane
     name = f"api-{os.getpid()}-{next(_NUMBERS)}"
     client.CoreV1Api(api_client).create_namespace(client.V1Namespace(metadata=client.V1ObjectMeta(name=name)))
     return Cluster(api_client, Path(controlplane.kubeconfig), name)
+
+
+@pytest.fixture
+def site(
+    tmp_path: Path, authority: Path, controlplane: ControlPlane, crds: None, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Site]:
+    """A world for lives of apps, one pass at a time (machine_world.py)."""
+    for name in ("LOCALCLOUD_REST", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "HTTP_PROXY", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    with asyncio.Runner() as runner:
+        opened = open_world(tmp_path, authority, Path(controlplane.kubeconfig))
+        world = runner.run(opened.__aenter__())
+        try:
+            yield Site(runner, world)
+        finally:
+            runner.run(opened.__aexit__(None, None, None))
+            structlog.reset_defaults()

@@ -18,7 +18,7 @@ from nuages.api.group import GROUP, VERSION
 from nuages.kube.objects import KubernetesCluster
 
 if TYPE_CHECKING:
-    from tests.apiserver.conftest import Cluster
+    from conftest import Cluster
 
 REPOSITORY = Path(__file__).parents[2]
 KUBECTL = Path(sys.executable).parent / "kubectl"

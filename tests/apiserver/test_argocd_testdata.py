@@ -26,7 +26,7 @@ from tests.apiserver.gitops_support import REPOSITORY, Git, kubectl, operator_of
 from tests.argocd_lua import CUSTOMIZATION
 
 if TYPE_CHECKING:
-    from tests.apiserver.conftest import Cluster
+    from conftest import Cluster
 
 TESTDATA = CUSTOMIZATION / "testdata"
 UID = "6b1f0c1e-5f0e-4f7e-9d55-0d0c5a8e2b11"  # names of Google resources are made from it

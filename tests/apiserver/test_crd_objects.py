@@ -16,7 +16,7 @@ from nuages.api import crd, parse_app
 from nuages.api.status import DjangoAppStatus
 
 if TYPE_CHECKING:
-    from tests.apiserver.conftest import Cluster
+    from conftest import Cluster
 
 CRDS = Path(__file__).parents[2] / "crds"
 

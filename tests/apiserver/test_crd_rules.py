@@ -13,7 +13,7 @@ from nuages.api import InvalidSpec, parse_app, parse_tenant
 from nuages.api.contract import CONTRACT
 
 if TYPE_CHECKING:
-    from tests.apiserver.conftest import Cluster
+    from conftest import Cluster
 
 Case = dict[str, Any]
 

@@ -26,7 +26,7 @@ from tests.apiserver.gitops_support import (
 from tests.argocd_lua import CUSTOMIZATION, act, health
 
 if TYPE_CHECKING:
-    from tests.apiserver.conftest import Cluster
+    from conftest import Cluster
 
 WAVE = "argocd.argoproj.io/sync-wave"
 EXAMPLE = REPOSITORY / "samples/gitops"

@@ -29,3 +29,11 @@ async def id_token(world: World, email: str, audience: str) -> str:
     credentials = world.google(IAMCredentialsAsyncClient)
     made = await credentials.generate_id_token(name=f"projects/-/serviceAccounts/{email}", audience=audience)
     return str(made.token)
+
+
+async def access_token(world: World, email: str) -> str:
+    """What the service account `email` calls Google's APIs with."""
+    credentials = world.google(IAMCredentialsAsyncClient)
+    scope = ["https://www.googleapis.com/auth/cloud-platform"]
+    made = await credentials.generate_access_token(name=f"projects/-/serviceAccounts/{email}", scope=scope)
+    return str(made.access_token)

@@ -11,9 +11,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from e2e_audit import AuditLog
+from e2e_secrets import command_lines, in_files, in_texts
 from google.oauth2.credentials import Credentials
 
 from localcloud import operator
+from localcloud.api.messages import secretmanager as pb
+from localcloud.core.errors import ApiError, Code
+from localcloud.core.faults import Fault, Kind
 from localcloud.core.requests import Request
 from localcloud.localcloud import LocalCloud, Options
 from localcloud.runtime.builder import build
@@ -40,6 +45,7 @@ class LocalSite:
         options = Options(dir=folder / "cloud", speed=SPEED, control_plane=True, project="nuages-e2e")
         self.cloud = LocalCloud(options)
         self.project, self.region = self.cloud.options.project, self.cloud.options.region
+        self.payloads: dict[str, bytes] = {}  # of every secret version that there ever was, by name
 
     @property
     def kubeconfig(self) -> Path:
@@ -95,6 +101,10 @@ class LocalSite:
         verb = name.split(" ")[0] if " " in name else name.rpartition(".")[2]
         return not verb.lower().startswith(READS)
 
+    async def misdeeds(self, objects: Mapping[str, bytes]) -> list[str]:
+        denied = [f"denied: {' '.join(use)}" for use in self.audit.denied()]
+        return denied + await self.call(self._leaks(objects))
+
     async def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run something where the cloud runs."""
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
@@ -119,6 +129,9 @@ class LocalSite:
         thread.start()
         try:
             self._do(self.cloud.start())
+            self.audit = AuditLog(self.audit_log)
+            # A payload goes with its secret, but must not have been anywhere else.
+            self.cloud.faults.add(Fault("*.DeleteSecret", Kind.CALL, times=-1, hook=self._remember))
             try:
                 self._do(self._start_all())
                 yield self
@@ -144,6 +157,25 @@ class LocalSite:
         await self.processes.close()
         await self.cloud.stop()
 
+    async def _remember(self) -> None:
+        """The payloads of Secret Manager's own store."""
+        kept = self.cloud.core.store.collection("secretmanager.payloads", pb.SecretPayload, _absent)
+        self.payloads |= {name: bytes(kept.get(name).data) for name in kept}
+
+    async def _leaks(self, objects: Mapping[str, bytes]) -> list[str]:
+        """Where payloads are besides Secret Manager: "name of the version: place"."""
+        await self._remember()
+        folder, plane = self._folder / "cloud", self.cloud.control_plane
+        assert plane is not None
+        requests = "\n".join(map(str, self.cloud.core.requests.last())).encode()
+        said = {"requests": requests, "command lines": await asyncio.to_thread(command_lines)}
+        found = in_texts(self.payloads, {**objects, **said})
+        logs = [folder / "operator.log", *folder.glob("logs/**/*"), *plane.folder.glob("*.log")]
+        found += await asyncio.to_thread(in_files, self.payloads, logs)
+        # The user's own Secrets are in etcd, and some payloads are their copies: those were looked for in `objects`.
+        made = {name: payload for name, payload in self.payloads.items() if "-env-" not in name}
+        return found + await asyncio.to_thread(in_files, made, plane.folder.glob("etcd/**/*"))
+
     async def _image(self, name: str, version: str) -> str:
         key = (name, version)
         if key not in self._images:
@@ -168,3 +200,7 @@ def _line(entry: Mapping[str, Any]) -> str:
     web = f"{asked['requestMethod']} {asked['requestUrl']} {asked['status']}" if asked else ""
     said = entry.get("textPayload") or entry.get("jsonPayload", {}).get("message", "")
     return f"{entry['timestamp'][11:23]} {whose} {entry['severity']} {web} {said}".rstrip()
+
+
+def _absent(name: str) -> ApiError:
+    return ApiError(Code.NOT_FOUND, name)

@@ -41,6 +41,12 @@ class Site(Protocol):
     def logs(self) -> Mapping[str, str]:
         """What operator and cloud said last, for the report of a failure."""
 
+    async def misdeeds(self, objects: Mapping[str, bytes]) -> list[str]:
+        """What happened so far and never may: a secret's bytes in the wrong place, a request that RBAC denied.
+
+        `objects`: what the API server has in a scenario's namespace, by kind, without the user's own Secrets.
+        """
+
 
 class RealSite:
     """A Google Cloud project, and a cluster with the operator installed from deploy/kustomize.
@@ -86,3 +92,6 @@ class RealSite:
 
     def logs(self) -> Mapping[str, str]:
         return {}
+
+    async def misdeeds(self, objects: Mapping[str, bytes]) -> list[str]:
+        return []  # its secrets are its owner's, and so is the cluster's audit log

@@ -132,6 +132,12 @@ class World:
         mine = [item for item in listed["items"] if item["regarding"]["name"] == name]
         return [(item["reason"], item["note"]) for item in sorted(mine, key=lambda item: str(item["eventTime"]))]
 
+    async def everything(self) -> dict[str, bytes]:
+        """All that the API server has in the namespace and shows others than its owner, by kind."""
+        kinds = [path.format(self.namespace) for kind, path in PATHS.items() if kind != "Secret"]
+        kinds += [f"/api/v1/namespaces/{self.namespace}/events"]
+        return {path.rpartition("/")[2]: json.dumps(await self._call("GET", path)).encode() for path in kinds}
+
     def google(self, kind: Callable[..., C]) -> C:
         """One of Google's asyncio clients as the project's owner; closed with the world."""
         made = kind(credentials=self.site.credentials())
@@ -219,7 +225,9 @@ async def open_world(site: Site, namespace: str) -> AsyncIterator[World]:
         core = client.CoreV1Api(api)
         await core.create_namespace(client.V1Namespace(metadata=client.V1ObjectMeta(name=namespace)))
         try:
-            yield World(site, namespace, api, stack)
+            world = World(site, namespace, api, stack)
+            yield world
+            assert await site.misdeeds(await world.everything()) == []
         finally:
             with suppress(ApiException):  # the scenario may have deleted it
                 await core.delete_namespace(namespace)

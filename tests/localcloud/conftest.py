@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from google.cloud import iam_admin_v1, storage
 from google.oauth2.credentials import Credentials
+from storage_support import EMAIL, blocking, client
 
 from localcloud.localcloud import LocalCloud, Options
 
@@ -55,8 +57,8 @@ class Clients:
         return made
 
     async def close(self) -> None:
-        for client in self._made:
-            await client.transport.close()
+        for made in self._made:
+            await made.transport.close()
 
 
 @pytest.fixture
@@ -65,6 +67,22 @@ async def clients() -> AsyncIterator[Clients]:
     made = Clients()
     yield made
     await made.close()
+
+
+@pytest.fixture
+async def bucket(simulated: LocalCloud) -> storage.Bucket:
+    """A uniform bucket, seen by the project's owner."""
+    made = client().bucket("demo-media")
+    made.iam_configuration.uniform_bucket_level_access_enabled = True
+    return await blocking(client().create_bucket, made, location="europe-west1")
+
+
+@pytest.fixture
+async def app_token(simulated: LocalCloud, clients: Clients) -> str:
+    """Of an account that may do nothing yet."""
+    api = clients(iam_admin_v1.IAMAsyncClient)
+    await api.create_service_account(request={"name": "projects/demo", "account_id": "web-app"})
+    return simulated.core.tokens.issue(EMAIL)
 
 
 @pytest.fixture(autouse=True)

@@ -2,50 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
-import functools
 import io
 
 import aiohttp
 import pytest
 from google.api_core import exceptions
-from google.cloud import iam_admin_v1, storage
 from google.iam.v1 import policy_pb2
-from google.oauth2.credentials import Credentials
-
-EMAIL = "web-app@demo.iam.gserviceaccount.com"
-MEMBER = f"serviceAccount:{EMAIL}"
-
-
-def client(token=None):
-    return storage.Client("demo", Credentials(token or "of the owner"))
-
-
-async def blocking(work, *arguments, **named):
-    """Google's storage client is synchronous."""
-    return await asyncio.to_thread(functools.partial(work, *arguments, **named))
-
-
-@pytest.fixture
-async def bucket(simulated):
-    """A uniform bucket, seen by the project's owner."""
-    made = client().bucket("demo-media")
-    made.iam_configuration.uniform_bucket_level_access_enabled = True
-    return await blocking(client().create_bucket, made, location="europe-west1")
-
-
-@pytest.fixture
-async def account(simulated, clients):
-    api = clients(iam_admin_v1.IAMAsyncClient)
-    await api.create_service_account(request={"name": "projects/demo", "account_id": "web-app"})
-    return simulated.core.tokens.issue(EMAIL)
-
-
-async def grant(bucket, *roles):
-    policy = await blocking(bucket.get_iam_policy, requested_policy_version=3)
-    policy.bindings.extend({"role": role, "members": {MEMBER}} for role in roles)
-    await blocking(bucket.set_iam_policy, policy)
+from storage_support import EMAIL, MEMBER, blocking, client, grant
 
 
 def folder(simulated):
@@ -135,9 +99,9 @@ async def test_a_stale_policy_is_refused(bucket):
         await blocking(bucket.set_iam_policy, second, retry=None)
 
 
-async def test_roles_on_the_bucket_decide_what_an_account_may_do(bucket, account):
+async def test_roles_on_the_bucket_decide_what_an_account_may_do(bucket, app_token):
     """Nothing; then what objectAdmin and legacyBucketReader hold."""
-    mine = client(account).bucket("demo-media")
+    mine = client(app_token).bucket("demo-media")
     with pytest.raises(exceptions.Forbidden, match=f"{EMAIL} does not have storage.objects.create access"):
         await blocking(mine.blob("x").upload_from_string, "x")
     await grant(bucket, "roles/storage.objectAdmin")
@@ -150,12 +114,12 @@ async def test_roles_on_the_bucket_decide_what_an_account_may_do(bucket, account
     assert await blocking(mine.test_iam_permissions, wanted) == [wanted[0], wanted[2]]
 
 
-async def test_a_role_on_the_project_holds_for_its_buckets(simulated, bucket, account):
+async def test_a_role_on_the_project_holds_for_its_buckets(simulated, bucket, app_token):
     """Policies are inherited."""
     policy = policy_pb2.Policy(bindings=[policy_pb2.Binding(role="roles/storage.objectViewer", members=[MEMBER])])
     simulated.core.policies.set("projects/demo", policy)
     await blocking(bucket.blob("x").upload_from_string, "x")
-    assert await blocking(client(account).bucket("demo-media").blob("x").download_as_bytes) == b"x"
+    assert await blocking(client(app_token).bucket("demo-media").blob("x").download_as_bytes) == b"x"
 
 
 # objects

@@ -2,51 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
-import functools
 
 import google.auth.transport.requests
 import pytest
 import requests
 from google.auth import iam
-from google.cloud import iam_admin_v1, storage
+from google.cloud import storage
 from google.iam.v1 import policy_pb2
 from google.oauth2 import service_account
 from google.oauth2.credentials import Credentials
-
-EMAIL = "web-app@demo.iam.gserviceaccount.com"
-MEMBER = f"serviceAccount:{EMAIL}"
-
-
-def client(token=None):
-    return storage.Client("demo", Credentials(token or "of the owner"))
-
-
-async def blocking(work, *arguments, **named):
-    """Google's storage client is synchronous."""
-    return await asyncio.to_thread(functools.partial(work, *arguments, **named))
-
-
-@pytest.fixture
-async def bucket(simulated):
-    """A uniform bucket, seen by the project's owner."""
-    made = client().bucket("demo-media")
-    made.iam_configuration.uniform_bucket_level_access_enabled = True
-    return await blocking(client().create_bucket, made, location="europe-west1")
-
-
-@pytest.fixture
-async def account(simulated, clients):
-    api = clients(iam_admin_v1.IAMAsyncClient)
-    await api.create_service_account(request={"name": "projects/demo", "account_id": "web-app"})
-    return simulated.core.tokens.issue(EMAIL)
-
-
-async def grant(bucket, *roles):
-    policy = await blocking(bucket.get_iam_policy, requested_policy_version=3)
-    policy.bindings.extend({"role": role, "members": {MEMBER}} for role in roles)
-    await blocking(bucket.set_iam_policy, policy)
+from storage_support import EMAIL, MEMBER, blocking, grant
 
 
 def signed(token, name, **options):
@@ -58,13 +24,13 @@ def signed(token, name, **options):
 
 
 @pytest.fixture
-async def signing(simulated, bucket, account):
+async def signing(simulated, bucket, app_token):
     """The account may sign for itself and read and write objects."""
     token_creator = policy_pb2.Binding(role="roles/iam.serviceAccountTokenCreator", members=[MEMBER])
     name = f"projects/demo/serviceAccounts/{EMAIL}"
     simulated.core.policies.set(name, policy_pb2.Policy(bindings=[token_creator]))
     await grant(bucket, "roles/storage.objectAdmin")
-    return account
+    return app_token
 
 
 async def test_a_signed_url_gives_the_object_to_anybody(signing, bucket):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from nuages.reconcile.plan import Action, Plan, Verb, make_plan, versions_of
 from nuages.reconcile.provision import image_of, look_at_service, see
 from nuages.reconcile.reconciler import Pass
 from nuages.reconcile.release.release import bind, identity
+from nuages.reconcile.rotation import rotating_secrets, with_rotation
 from nuages.reconcile.settings import Settings
 from nuages.reconcile.trouble import Trouble, of_refusal
 
@@ -113,6 +115,8 @@ async def whole_plan(work: Pass) -> Plan:
     live = await look_at_service(work)
     image = await image_of(work, live)
     facts = await gather(work.app, work.tenant, work.cluster, work.cloud, work.settings.operator_image, image, 0.0)
+    facts = replace(facts, hash_url=live.outputs.get("uri", "") if live is not None else "")
+    facts = with_rotation(facts, work, await see(work, rotating_secrets(work)), live)
     blueprint = compose(work.app, work.tenant, facts)
     if blueprint.problems:
         raise Trouble(blueprint.problems[0].reason, blueprint.problems[0].message)
