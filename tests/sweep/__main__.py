@@ -33,12 +33,12 @@ async def sweep(arguments: argparse.Namespace) -> int:
     number, shards = (int(part) for part in arguments.shard.split("/"))
     arguments.results.mkdir(parents=True, exist_ok=True)
     ends = time.monotonic() + 60 * arguments.minutes
-    results = arguments.results / f"{arguments.sweep}-{number}-of-{shards}.jsonl"
+    results = arguments.results / f"{name_of(arguments)}-{number}-of-{shards}.jsonl"
     with tempfile.TemporaryDirectory(prefix="sw-") as folder:
-        async with site(Path(folder)) as place:
+        async with site(Path(folder), arguments.real) as place:
             lives = {life.name: life for life in await live_all(place)}
             todo = [point for point in points(arguments, lives) if int(point.order, 16) % shards == number - 1]
-            done = read(arguments.results, arguments.sweep)
+            done = read(arguments.results, name_of(arguments))
             left = [point for point in todo if point.id not in done]
             for count, point in enumerate(left):
                 if time.monotonic() > ends:
@@ -49,13 +49,18 @@ async def sweep(arguments: argparse.Namespace) -> int:
                     file.write(json.dumps(result.json()) + "\n")
                 what = f"{result.outcome} {result.seconds:.1f} s {point.id} {result.problems or ''}"
                 say(f"{count + 1}/{len(left)} {what}")
-    return summary(arguments.results, arguments.sweep)
+    return summary(arguments.results, name_of(arguments))
+
+
+def name_of(arguments: argparse.Namespace) -> str:
+    """Of its results."""
+    return f"real-{arguments.sweep}" if arguments.real else str(arguments.sweep)
 
 
 def points(arguments: argparse.Namespace, lives: dict[str, Life]) -> list[Point]:
     """In an order that leaves no part of a life for the end."""
     found = [point for name in arguments.lives for point in POINTS[arguments.sweep](lives[name])]
-    found = [point for point in found if arguments.only in point.id]
+    found = [point for point in found if arguments.only in point.id and (point.is_real or not arguments.real)]
     return sorted(found, key=lambda point: point.order)
 
 
@@ -95,9 +100,10 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=30.0, help="no point begins later than that")
     parser.add_argument("--lives", nargs="+", choices=LIVES, default=list(LIVES))
     parser.add_argument("--only", default="", help="only points whose id holds this")
+    parser.add_argument("--real", action="store_true", help="with real processes, only the points that touch them")
     parser.add_argument("--summary", action="store_true", help="run nothing, show what there is")
     arguments = parser.parse_args()
-    return summary(arguments.results, arguments.sweep) if arguments.summary else asyncio.run(sweep(arguments))
+    return summary(arguments.results, name_of(arguments)) if arguments.summary else asyncio.run(sweep(arguments))
 
 
 if __name__ == "__main__":

@@ -107,9 +107,10 @@ def _said(app: Mapping[str, Any] | None) -> str:
 
 async def _deploy(site: Site) -> None:
     # Nothing answers in a simulation, so the service is internal, where the startup probe is all there is to see.
+    web = {} if site.real else {"web": {"ingress": "Internal"}}
     spec = {
+        **web,
         "image": site.images["v1"],
-        "web": {"ingress": "Internal"},
         "superuser": {"username": "admin", "email": "admin@example.com"},
         "deletionPolicy": "Delete",
     }

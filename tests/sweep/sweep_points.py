@@ -20,6 +20,12 @@ BY_CHANCE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?<=-)[0-9a-f
 POLLS = ("GetOperation", "GetExecution", "SqlOperationsService.Get")
 
 
+# What real processes stand behind: db-init and the other jobs, users of the database, revisions and their traffic.
+REAL = re.compile(
+    r"Services\.(Create|Update|Delete)Service|/Jobs\.(Create|Update|Delete|Run)Job|Execution|SqlUsers|Insert"
+)
+
+
 @dataclass(frozen=True)
 class GoogleCall:
     """One call: `method` "run.googleapis.com/Services.CreateService", `resource` with * where an id is by chance."""
@@ -56,6 +62,11 @@ class Point:
         what = self.fault or ("after" if self.after else "before")
         wiped = " wiped" if self.wiped else ""
         return f"{self.life} {what}{wiped} {self.method} {self.resource} #{self.nth}"
+
+    @property
+    def is_real(self) -> bool:
+        """Whether a simulation alone proves nothing about it."""
+        return REAL.search(self.method) is not None or self.method == "PUT djangoapps/status"
 
     @property
     def order(self) -> str:

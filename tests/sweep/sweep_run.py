@@ -99,12 +99,14 @@ async def _kill(site: Site, life: Life, point: Point, result: Result) -> bool:
 
 
 async def _died(site: Site, life: Life) -> bool:
-    """Whether the operator was killed before the life was over."""
+    """Whether the operator was killed before the life was over. Raises NotOver."""
     assert site.operator is not None
     dying = asyncio.create_task(site.operator.ended.wait())
     living = asyncio.create_task(_through(site, life))
     try:
         await asyncio.wait({dying, living}, return_when=asyncio.FIRST_COMPLETED)
+        if not site.operator.ended.is_set():
+            living.result()
         return site.operator.ended.is_set()
     finally:
         for task in (dying, living):

@@ -1,7 +1,8 @@
-"""One simulated cloud, one API server and one operator at a time; all of it can be put back as it was, in an instant.
+"""One cloud, one API server and one operator at a time; all of it can be put back as it was, in an instant.
 
 The API server runs from beginning to end. The cloud is started anew for each life, from a saved state, which takes a
-twentieth of a second; the objects in Kubernetes are put back in etcd; operators are forked from a warm process.
+twentieth of a second where it is simulated; the objects in Kubernetes are put back in etcd; operators are forked from a
+warm process. With real processes the state is a copy of the cloud's folder, PostgreSQL's files among it.
 """
 
 from __future__ import annotations
@@ -29,20 +30,22 @@ from localcloud.admin_token import TOKEN_HEADER
 from localcloud.controlplane.plane import ControlPlane
 from localcloud.localcloud import LocalCloud, Options
 from localcloud.runtime.builder import build
+from localcloud.runtime.environments import run
 from localcloud.runtime.metadata import instance_id
 from localcloud.runtime.processes import Processes
 
 PROJECT, NAMESPACE, APP = "nuages-sweep", "sweep", "shop"
-SPEED = 1000.0
+SPEED, REAL_SPEED = 1000.0, 120.0
 CALL_TIMEOUT_S = 2.0  # so that a call that never answers does not take a minute
 SAMPLES = operator.ROOT / "samples"
 KEPT = (OBJECTS, LEASES)
+SHARED = ("images", "tls", "lock", "address.json", "ports.json")  # of the cloud's folder: no state of a life's
 EVENTS = f"/registry/events/{NAMESPACE}/"
 
 
 @dataclass(frozen=True)
 class State:
-    """The cloud (a file of its store) and the objects in Kubernetes, at one moment without an operator."""
+    """At one moment without an operator: the cloud (a file of its store; of a real one its folder), the objects."""
 
     cloud: Path
     objects: Saved
@@ -51,10 +54,11 @@ class State:
 class Site:
     """`site()` makes one."""
 
-    def __init__(self, folder: Path, plane: ControlPlane, store: Etcd, way: Gate, zygote: Warm) -> None:
-        self.folder, self.etcd, self.gate = folder, store, way
+    def __init__(self, folder: Path, plane: ControlPlane, store: Etcd, way: Gate, zygote: Warm, real: bool) -> None:
+        self.folder, self.etcd, self.gate, self.real = folder, store, way, real
         self._plane, self._warm = plane, zygote
-        self._options = Options(dir=folder / "cloud", speed=SPEED, simulate=True, project=PROJECT)
+        speed = REAL_SPEED if real else SPEED
+        self._options = Options(dir=folder / "cloud", speed=speed, simulate=not real, project=PROJECT)
         self.cloud = LocalCloud(self._options)
         self.installation = operator.Installation(Path(), "", "", "")
         self.operator: Operator | None = None
@@ -73,10 +77,14 @@ class Site:
             self.images[version] = await self._image(version, layers)
 
     async def save(self, name: str) -> State:
-        """Things as they are now; nothing may be under way."""
-        path = self.folder / f"{name}.db"
-        path.unlink(missing_ok=True)
-        self.cloud.core.store.copy_to(path)
+        """Things as they are now; nothing may be under way. A real cloud is down afterwards, until `restore`."""
+        path = self.folder / f"{name}.saved"
+        if self.real:
+            await self.cloud.stop()
+            path.mkdir()
+            await self._copy(self._options.dir, path)
+        else:
+            self.cloud.core.store.copy_to(path)
         return State(path, await self.etcd.saved(KEPT))
 
     async def restore(self, state: State) -> None:
@@ -84,7 +92,11 @@ class Site:
         await self.kill_operator()
         await self.cloud.stop()
         self.gate.clear()
-        await asyncio.gather(self._start(state.cloud), self.etcd.restore(state.objects, (*KEPT, EVENTS)))
+        if self.real:
+            await self._copy(state.cloud, self._options.dir)
+        await asyncio.gather(
+            self._start(None if self.real else state.cloud), self.etcd.restore(state.objects, (*KEPT, EVENTS))
+        )
 
     async def start_operator(self, hold: bool = False) -> None:
         """A new process with the name of the pod before it; `hold`: stopped until `let_go`."""
@@ -100,7 +112,7 @@ class Site:
 
     def let_go(self) -> None:
         """The operator that was held begins."""
-        os.kill(self.pid, signal.SIGCONT)
+        os.kill(self.pid, signal.SIGUSR1)
 
     async def kill_operator(self) -> None:
         if self.operator is not None:
@@ -150,6 +162,15 @@ class Site:
             )
             self.installation = dataclasses.replace(self.installation, metadata=metadata)
 
+    async def _copy(self, source: Path, target: Path) -> None:
+        """The state of a cloud that is down, in place of what is there; with owners, which PostgreSQL asks for."""
+        commands = [
+            *(["rm", "-rf", str(target / name)] for name in await _state_in(target)),
+            *(["cp", "-a", str(source / name), str(target)] for name in await _state_in(source)),
+        ]
+        for command in commands:
+            await run(command, cwd=self.folder, env={"PATH": os.defpath})
+
     async def _image(self, version: str, layers: tuple[str, ...]) -> str:
         context = self.folder / f"image-{version}"
         for layer in layers:
@@ -159,9 +180,13 @@ class Site:
         return reference
 
 
+async def _state_in(folder: Path) -> list[str]:
+    return [name for name in await asyncio.to_thread(os.listdir, folder) if name not in SHARED]
+
+
 @contextlib.asynccontextmanager
-async def site(folder: Path) -> AsyncIterator[Site]:
-    """With the operator installed, and not running."""
+async def site(folder: Path, real: bool = False) -> AsyncIterator[Site]:
+    """With the operator installed, and not running. `real`: with PostgreSQL, Django and everything else that runs."""
     processes = Processes()
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(processes.close)
@@ -169,7 +194,7 @@ async def site(folder: Path) -> AsyncIterator[Site]:
         plane = await ControlPlane.start(processes, folder / "kubernetes")
         store = await stack.enter_async_context(etcd(plane.folder))
         way = await stack.enter_async_context(gate(plane.url, plane.folder / "credentials"))
-        made = Site(folder, plane, store, way, zygote)
+        made = Site(folder, plane, store, way, zygote, real)
         stack.push_async_callback(made.stop)
         await made.install()
         yield made

@@ -7,7 +7,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+import aiohttp
 from google.cloud import iam_admin_v1, secretmanager_v1
 from google.iam.v1 import policy_pb2
 from google.protobuf.json_format import MessageToDict
@@ -72,8 +74,30 @@ async def snapshot(site: Site) -> Snapshot:
             shown = _shown(kind, body)
             if shown is not None:
                 google[f"{kind} {name}"] = shown
+    if site.real:
+        google |= await _inside(site)
     migrations = sum(name.startswith("run.executions ") and "-migrate-" in name for name in google)
     return Snapshot(google, _of_app(await site.app()), migrations)
+
+
+async def _inside(site: Site) -> dict[str, Any]:
+    """Of the running databases: roles and databases. Of the app: what its page answers, with rows from the database."""
+    google: dict[str, Any] = {}
+    cloud = site.cloud
+    for name in cloud.core.store.collection("sql.instances", sql.DatabaseInstance, KeyError):
+        server = cloud.runtime.databases.find(
+            name.replace("projects/", "").replace("/instances/", f":{cloud.options.region}:")
+        )
+        if server is not None and server.is_running:
+            google[f"roles of {name}"] = sorted(await server.list_users())
+            google[f"databases of {name}"] = sorted(found.name for found in await server.list_databases())
+    url = ((await site.app() or {}).get("status") or {}).get("url")
+    if url:
+        headers = {"Host": f"{urlsplit(url).netloc.partition('.')[0]}.localhost:{cloud.front_port}"}
+        page = f"http://127.0.0.1:{cloud.front_port}/"
+        async with aiohttp.ClientSession(headers=headers) as session, session.get(page) as answer:
+            google["the page"] = answer.status
+    return google
 
 
 def _shown(kind: str, body: bytes) -> Any:

@@ -40,7 +40,7 @@ class Warm:
         self.ready = asyncio.Event()
 
     async def start(self, env: Mapping[str, str], log: Path, hold: bool) -> Operator:
-        """An operator with exactly this environment; its output is appended to the file. `hold`: till SIGCONT."""
+        """An operator with exactly this environment; its output is appended to the file. `hold`: till SIGUSR1."""
         assert self._process.stdin is not None
         await asyncio.wait_for(self.ready.wait(), ANSWER_S)
         self._process.stdin.write(json.dumps({"env": dict(env), "log": str(log), "hold": hold}).encode() + b"\n")

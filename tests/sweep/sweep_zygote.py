@@ -1,6 +1,6 @@
 """A warm process that has imported the operator, and forks one `nuages run` for each order on its standard input.
 
-An order is a line of JSON, {"env": {...}, "log": path, "hold": whether to wait for SIGCONT}; told on standard output
+An order is a line of JSON, {"env": {...}, "log": path, "hold": whether to wait for SIGUSR1}; told on standard output
 are {"pid": n} and, when one has ended, {"ended": n}. Nothing here has made a channel, a thread or an event loop when it
 forks: gRPC does not survive that. At the end of the input all children are killed.
 """
@@ -33,6 +33,7 @@ def serve() -> None:
     signals, wake = os.pipe()
     for end in (signals, wake):
         os.set_blocking(end, False)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})  # one that comes before it is waited for is kept
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake)
     running: set[int] = set()
@@ -67,7 +68,7 @@ def fork(order: dict[str, Any]) -> int:
     if pid == 0:
         try:
             if order["hold"]:
-                os.kill(os.getpid(), signal.SIGSTOP)
+                signal.sigwait({signal.SIGUSR1})
             become(order["env"], order["log"])
         finally:
             os._exit(1)
@@ -79,6 +80,7 @@ def become(env: dict[str, str], log: str) -> None:
     """An operator, as its entry point would be in a fresh process with this environment."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
     os.setsid()
     nothing = os.open(os.devnull, os.O_RDONLY)
     written = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
