@@ -28,6 +28,8 @@ from sweep_warm import Operator, Warm, warm
 from localcloud import operator
 from localcloud.admin_token import TOKEN_HEADER
 from localcloud.controlplane.plane import ControlPlane
+from localcloud.folder import Folder
+from localcloud.front.ca import CertificateAuthority
 from localcloud.localcloud import LocalCloud, Options
 from localcloud.runtime.builder import build
 from localcloud.runtime.environments import run
@@ -190,7 +192,9 @@ async def site(folder: Path, real: bool = False) -> AsyncIterator[Site]:
     processes = Processes()
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(processes.close)
-        zygote = await stack.enter_async_context(warm(folder / "cloud" / "operator.kubeconfig"))
+        home = folder / "cloud"
+        authority = CertificateAuthority(Folder(home).tls)
+        zygote = await stack.enter_async_context(warm(home / "operator.kubeconfig", authority.bundle))
         plane = await ControlPlane.start(processes, folder / "kubernetes")
         store = await stack.enter_async_context(etcd(plane.folder))
         way = await stack.enter_async_context(gate(plane.url, plane.folder / "credentials"))

@@ -61,12 +61,13 @@ class Warm:
 
 
 @contextlib.asynccontextmanager
-async def warm(kubeconfig: Path) -> AsyncIterator[Warm]:
+async def warm(kubeconfig: Path, authorities: Path) -> AsyncIterator[Warm]:
     """It ends with all that it started, also when this process is killed.
 
-    `kubeconfig`, that of all its operators, need not be there yet: the client looks for its name when it is imported.
+    Of all its operators: `kubeconfig`, whose name the client looks for when it is imported; it need not be there yet.
+    `authorities`: whom to trust, which aiohttp reads when it is imported.
     """
-    env = {"PATH": os.defpath, "LANG": "C.UTF-8", "KUBECONFIG": str(kubeconfig)}
+    env = {"PATH": os.defpath, "LANG": "C.UTF-8", "KUBECONFIG": str(kubeconfig), "SSL_CERT_FILE": str(authorities)}
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(sys.executable, str(ZYGOTE), stdin=pipe, stdout=pipe, env=env)
     made = Warm(process)
