@@ -40,16 +40,15 @@ CHANCE = re.compile(
     r"settings_version|log_uri|time_created|updated|timeCreated|.*Time|id|projectNumber|ip_addresses|server_ca_cert|"
     r"sequence|conditions|password|self_link|gce_zone|secondary_gce_zone|service_account_email_address"
 )
-STATUS = ("conditions", "url", "image", "revision", "traffic", "observedGeneration")
+STATUS = ("conditions", "url", "image", "revision", "traffic", "observedGeneration", "operations", "resources")
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """`google`: by kind and name; `kubernetes`: what the app says. `executions`: how many of migrations."""
+    """`google`: by kind and name, executions of jobs among it; `kubernetes`: what the app says."""
 
     google: Mapping[str, Any]
     kubernetes: Mapping[str, Any]
-    migrations: int
 
     def differences(self, now: Snapshot) -> list[str]:
         """In words, of what is there now; empty where it is the same."""
@@ -76,8 +75,7 @@ async def snapshot(site: Site) -> Snapshot:
                 google[f"{kind} {name}"] = shown
     if site.real:
         google |= await _inside(site)
-    migrations = sum(name.startswith("run.executions ") and "-migrate-" in name for name in google)
-    return Snapshot(google, _of_app(await site.app()), migrations)
+    return Snapshot(google, _of_app(await site.app()))
 
 
 async def _inside(site: Site) -> dict[str, Any]:
