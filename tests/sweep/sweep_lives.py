@@ -19,6 +19,7 @@ from sweep_snapshot import Snapshot, snapshot
 
 LIVES = ("deploy", "release", "rotation", "deletion")
 POLL_S = 0.02
+QUIET_S = 0.3
 UNDISTURBED_S = 120.0
 
 Act = Callable[[Site], Awaitable[None]]
@@ -34,7 +35,6 @@ class Life:
     writes: tuple[str, ...]  # to Kubernetes, in their order
     release: str  # the id of the release at its end
     end: Snapshot
-    seconds: float
 
 
 async def live_all(site: Site) -> list[Life]:
@@ -47,10 +47,8 @@ async def _live(site: Site, name: str) -> Life:
     start = await site.save(name)
     before = (await site.app() or {}).get("status") or {}
     await site.restore(start)
-    began = time.monotonic()
     await site.start_operator()
     app = await over(site, name, lambda app: _release(app.get("status") or {}) != _release(before), UNDISTURBED_S)
-    took = time.monotonic() - began
     await site.kill_operator()
     return Life(
         name=name,
@@ -59,7 +57,6 @@ async def _live(site: Site, name: str) -> Life:
         writes=tuple(write.what for write in site.gate.writes),
         release=_release((app or {}).get("status") or {}),
         end=await snapshot(site),
-        seconds=took,
     )
 
 
@@ -68,16 +65,26 @@ class NotOver(Exception):
 
 
 async def over(site: Site, name: str, is_new: Callable[[Mapping[str, Any]], bool], within_s: float) -> Any:
-    """The app once the life is over, None where it is deleted. Raises NotOver."""
+    """The app once the life is over and the operator at rest, None where it is deleted. Raises NotOver."""
     deadline = time.monotonic() + within_s
     while True:
         app = await site.app()
         if app is None if name == "deletion" else app is not None and _is_settled(app) and is_new(app):
+            await _quiet(site)
             return app
         if time.monotonic() > deadline:
             raise NotOver(_said(app))
         if site.operator is not None and site.operator.ended.is_set():
             raise NotOver("the operator ended by itself")
+        await asyncio.sleep(POLL_S)
+
+
+async def _quiet(site: Site) -> None:
+    """Until the operator has asked nothing of Google for a moment: a pass after the end is seen too."""
+    count, since = -1, time.monotonic()
+    while time.monotonic() - since < QUIET_S:
+        if len(site.google_calls()) != count:
+            count, since = len(site.google_calls()), time.monotonic()
         await asyncio.sleep(POLL_S)
 
 

@@ -17,8 +17,6 @@ from sweep_site import Site
 from sweep_snapshot import snapshot
 
 WITHIN_S = 75.0  # a release step that failed is tried again after half a minute
-QUIET_S = 0.3
-POLL_S = 0.01
 LEASE_WITHIN_S = 5.0  # a standby would wait for 15
 CALLS_FACTOR, CALLS_MORE = 2, 10  # of the undisturbed calls
 
@@ -92,7 +90,6 @@ async def _kill(site: Site, life: Life, point: Point, result: Result) -> bool:
     site.gate.on_write = lambda write: _note_lease(write, held)
     await site.start_operator()
     await over(site, life.name, has_release(life), WITHIN_S)
-    await _quiet(site)
     if held.done():
         result.lease_s = round(held.result() - began, 2)
     return True
@@ -102,7 +99,7 @@ async def _died(site: Site, life: Life) -> bool:
     """Whether the operator was killed before the life was over. Raises NotOver."""
     assert site.operator is not None
     dying = asyncio.create_task(site.operator.ended.wait())
-    living = asyncio.create_task(_through(site, life))
+    living = asyncio.create_task(over(site, life.name, has_release(life), WITHIN_S))
     try:
         await asyncio.wait({dying, living}, return_when=asyncio.FIRST_COMPLETED)
         if not site.operator.ended.is_set():
@@ -114,27 +111,13 @@ async def _died(site: Site, life: Life) -> bool:
         await asyncio.gather(dying, living, return_exceptions=True)
 
 
-async def _through(site: Site, life: Life) -> None:
-    await over(site, life.name, has_release(life), WITHIN_S)
-    await _quiet(site)
-
-
 async def _fail(site: Site, life: Life, point: Point) -> bool:
     """Whether the fault struck. Raises NotOver."""
     method, resource = _literally(point.method), _literally(point.resource)
     await site.fault(method=method, resource=resource, skip=point.nth, **FAULTS[point.fault])
     await site.start_operator()
-    await _through(site, life)
+    await over(site, life.name, has_release(life), WITHIN_S)
     return all(fault.times == 0 for fault in site.cloud.core.faults.all())
-
-
-async def _quiet(site: Site) -> None:
-    """Until the operator has asked nothing of Google for a moment: a pass after the end would be seen too."""
-    count, since = -1, time.monotonic()
-    while time.monotonic() - since < QUIET_S:
-        if len(site.google_calls()) != count:
-            count, since = len(site.google_calls()), time.monotonic()
-        await asyncio.sleep(POLL_S)
 
 
 def _note_lease(write: Write, held: asyncio.Future[float]) -> None:
