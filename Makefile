@@ -6,7 +6,7 @@ LOCALCLOUD_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/nuages
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup controlplane demo smoke test lint types layers soak lock crds clean
+.PHONY: help setup controlplane demo smoke test lint types layers soak sweeps sweeps lock crds clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,9 +47,20 @@ layers: setup
 test: lint types layers controlplane ## lint, types, layering and all tests
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
 
-soak: controlplane ## the long sweeps: a thousand apps at rest; results go to docs/quality.md
+soak: controlplane sweeps ## the long runs: all sweeps, any spec in any order, a thousand apps at rest; see docs/quality.md
 	$(BIN)/pytest tests/apiserver/test_state_machine.py --hypothesis-profile soak
 	$(BIN)/python benchmarks/steady.py --apps 1 10 100 1000 --projects 10
+
+# One shard takes at most SWEEP_MINUTES and leaves the rest for the next `make sweeps`: what has a result is not run
+# again. SHARD=3/8 runs that one alone.
+SHARD ?= $(foreach number,1 2 3 4 5 6 7 8,$(number)/8)
+SWEEP_MINUTES ?= 30
+SWEEP_RESULTS ?= .sweep
+sweeps: controlplane ## crash sweep and fault sweep, all points; SHARD=3/8: one part
+	@for shard in $(SHARD); do for sweep in crash fault "crash --real"; do \
+		$(BIN)/python tests/sweep $$sweep --shard $$shard --minutes $(SWEEP_MINUTES) \
+			--results $(SWEEP_RESULTS) || failed=1; \
+	done; done; exit $${failed:-0}
 
 crds: setup ## write crds/ and docs/reference.md from the models
 	$(BIN)/nuages crds --output crds

@@ -51,6 +51,7 @@ class Options:
     speed: float = 30.0  # operations take a thirtieth of Google's time
     durations: Mapping[str, float] = field(default_factory=dict)  # seconds of Google's that replace the usual ones
     simulate: bool = False
+    seed: Path | None = None  # a saved state (core/state.py) that a simulation, which keeps nothing, begins with
     control_plane: bool = False
     project: str = "demo"
     project_number: str = "187635794409"
@@ -132,7 +133,7 @@ class LocalCloud:
 
     async def _start_cloud(self) -> None:
         options = self.options
-        store = Store(None if options.simulate else self.folder.state)
+        store = Store(None if options.simulate else self.folder.state, options.seed)
         self._stack.callback(store.close)
         self.runtime = Runtime.make(self.folder.path, options.simulate)
         clock = Clock(options.speed, dict(options.durations))

@@ -91,7 +91,7 @@ async def start_operator(
     child = await processes.start(
         "operator",
         [str(PROGRAMS / "nuages"), "run"],
-        env={**_environment(cloud, installation), "POD_NAME": identity, **(settings or {})},
+        env={**environment(cloud, installation), "POD_NAME": identity, **(settings or {})},
         cwd=cloud.folder.path,
         log=log,
         on_line=read,
@@ -145,7 +145,7 @@ async def _keep(
                 break
 
 
-def _environment(cloud: LocalCloud, installation: Installation) -> dict[str, str]:
+def environment(cloud: LocalCloud, installation: Installation) -> dict[str, str]:
     """A developer's shell on this cloud, but for who one is; nothing of this machine's own environment."""
     options = cloud.options
     return {

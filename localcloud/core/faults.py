@@ -96,7 +96,11 @@ class Faults:
         if fault.kind is Kind.STALE:
             with reading_the_past():
                 return await work()
-        answer = await work()
+        try:
+            answer = await work()
+        except ApiError:  # an error is an answer too: it can be lost, and its receiver die of it
+            await _after(fault)
+            raise
         await _after(fault)
         return answer
 

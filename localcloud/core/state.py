@@ -5,6 +5,7 @@ Every change is on its way to the file before the call that made it answers, so 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -22,12 +23,16 @@ V = TypeVar("V")
 class Store:
     """One file of state; `path` None keeps everything in memory only (simulations that are thrown away)."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, seed: Path | None = None) -> None:
+        """`seed`: a state that `copy_to` wrote, to begin with where everything is kept in memory."""
         self._db = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=OFF")  # a power cut may lose it; a killed process does not
         self._collections: dict[str, Collection[Any]] = {}
         self._record_kinds: dict[str, Records] = {}
+        if path is None and seed is not None:
+            with contextlib.closing(sqlite3.connect(seed)) as source:
+                source.backup(self._db)
         self._db.execute("CREATE TABLE IF NOT EXISTS item (kind TEXT, name TEXT, body BLOB, PRIMARY KEY (kind, name))")
 
     def collection(self, kind: str, message: type[M], missing: Callable[[str], Exception]) -> Collection[M]:
@@ -45,6 +50,10 @@ class Store:
     def load(self, kind: str) -> Iterator[tuple[str, bytes]]:
         yield from self._db.execute("SELECT name, body FROM item WHERE kind = ? ORDER BY rowid", (kind,))
 
+    def kinds(self) -> list[str]:
+        """Of everything that is kept."""
+        return [kind for (kind,) in self._db.execute("SELECT DISTINCT kind FROM item ORDER BY kind")]
+
     def save(self, kind: str, name: str, body: bytes) -> None:
         self._db.execute(
             "INSERT INTO item VALUES (?, ?, ?) ON CONFLICT (kind, name) DO UPDATE SET body = excluded.body",
@@ -56,7 +65,7 @@ class Store:
 
     def copy_to(self, path: Path) -> None:
         """A consistent copy of the whole state (snapshots of a test's cloud)."""
-        with sqlite3.connect(path) as target:
+        with contextlib.closing(sqlite3.connect(path)) as target:
             self._db.backup(target)
 
     def close(self) -> None:

@@ -160,6 +160,15 @@ async def test_an_answer_is_lost_after_the_work(
         await _make(secrets)
 
 
+async def test_the_answer_that_something_is_missing_can_be_lost_too(simulated: LocalCloud, secrets: Secrets) -> None:
+    """What is lost is the answer, whatever it says."""
+    simulated.faults.add(Fault("*GetSecret", Kind.LOSE))
+    with pytest.raises(exceptions.ServiceUnavailable):
+        await secrets.get_secret(name=KEY, retry=None)
+    with pytest.raises(exceptions.NotFound):
+        await secrets.get_secret(name=KEY, retry=None)
+
+
 # stale reads
 
 

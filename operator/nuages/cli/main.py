@@ -49,6 +49,9 @@ def run(
     workers: Annotated[int, typer.Option(envvar="NUAGES_WORKERS", help="Apps that are worked on at once.")] = 16,
     probe_port: Annotated[int, typer.Option(envvar="NUAGES_PROBE_PORT", help="/healthz, /readyz, /metrics.")] = 8080,
     probe_host: Annotated[str, typer.Option(envvar="NUAGES_PROBE_HOST", help="Address to listen on.")] = "0.0.0.0",  # noqa: S104 - the kubelet calls from outside
+    call_timeout: Annotated[
+        float, typer.Option(envvar="NUAGES_CALL_TIMEOUT", min=1.0, help="Seconds that one Google call may take.")
+    ] = 60.0,
     log_format: Annotated[str, typer.Option(envvar="NUAGES_LOG_FORMAT", help="json or text.")] = "json",
 ) -> None:
     """Watch DjangoApps and keep Google Cloud as they say."""
@@ -62,6 +65,7 @@ def run(
         lease_namespace=lease_namespace,
         parallel=workers,
         probe_address=(probe_host, probe_port),
+        call_timeout=call_timeout,
     )
     raise typer.Exit(asyncio.run(run(options)))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from google.auth.credentials import Credentials
 
-from nuages.cloud.call import Call
+from nuages.cloud.call import CALL_TIMEOUT, Call
 from nuages.cloud.clients import Clients
 from nuages.cloud.credentials import Identity, application_default, impersonated
 from nuages.cloud.drivers import Drivers
@@ -55,9 +55,14 @@ class CloudAccess:
 class Clouds:
     """One CloudAccess per identity, shared by all tenants that name it."""
 
-    def __init__(self, copies: Copies, credentials: Credentials | None = None) -> None:
-        """`copies` reads the payload of a Kubernetes Secret; `credentials` default to the application's."""
-        self._copies, self._credentials = copies, credentials
+    def __init__(
+        self, copies: Copies, credentials: Credentials | None = None, call_timeout: float = CALL_TIMEOUT
+    ) -> None:
+        """`copies` reads the payload of a Kubernetes Secret; `credentials` default to the application's.
+
+        `call_timeout`: seconds that one call may take.
+        """
+        self._copies, self._credentials, self._call_timeout = copies, credentials, call_timeout
         self._made: dict[str, CloudAccess] = {}
         self._clients: list[Clients] = []
         self._lock = asyncio.Lock()
@@ -79,7 +84,7 @@ class Clouds:
         if self._credentials is None:
             self._credentials = await application_default()
         credentials = impersonated(self._credentials, impersonate) if impersonate else self._credentials
-        call = Call()
+        call = Call(deadline=self._call_timeout)
         identity = Identity(credentials, call)
         call.token = identity.metadata
         if impersonate:

@@ -16,6 +16,8 @@ from prometheus_client import Counter, Histogram
 
 from nuages.cloud.errors import CloudError, NotFound, Propagating, classify
 
+CALL_TIMEOUT = 60.0  # seconds
+
 T = TypeVar("T")
 Token = Callable[[], Awaitable[tuple[tuple[str, str], ...]]]
 
@@ -29,7 +31,7 @@ request_reason: contextvars.ContextVar[str] = contextvars.ContextVar("request_re
 class Call:
     """Callable for all drivers of one credential; `parallel` calls at once, each at most `deadline` seconds."""
 
-    def __init__(self, parallel: int = 32, deadline: float = 60.0, token: Token | None = None) -> None:
+    def __init__(self, parallel: int = 32, deadline: float = CALL_TIMEOUT, token: Token | None = None) -> None:
         """`token` is asked for the access token that each call bears."""
         self._slots = asyncio.Semaphore(parallel)
         self._deadline = deadline

@@ -35,6 +35,7 @@ class Options:
     lease_namespace: str  # "" runs without a Lease, for a developer's own cluster
     parallel: int
     probe_address: tuple[str, int]
+    call_timeout: float  # seconds that one call of Google's may take
 
 
 async def run(options: Options) -> int:
@@ -88,7 +89,7 @@ async def _led(api: client.ApiClient, options: Options, probes: Probes) -> None:
 
 async def _serve(api: client.ApiClient, options: Options) -> None:
     cluster = KubernetesCluster(api, options.identity)
-    clouds = Clouds(copies(cluster))
+    clouds = Clouds(copies(cluster), call_timeout=options.call_timeout)
     reconciler = Reconciler(cluster, clouds, options.settings)
 
     async def work(key: str) -> Next:

@@ -29,7 +29,8 @@ def rotating_secrets(work: Pass) -> tuple[Secret, ...]:
 def with_rotation(facts: Facts, work: Pass, seen: Sight, live: Observed[RunService] | None) -> Facts:
     """The facts with the pairs, and the letter of the SECRET_KEY that signs.
 
-    A new one is made only while the service runs with the newest of both: a request that comes earlier waits.
+    A new one is made only while the service runs with the newest of both: a request that comes earlier waits. Where one
+    pair has answered the request already, that was so, and the other was left behind by an interrupted pass.
     """
     request = request_of(work.app.metadata.annotations.get(ROTATE, ""))
 
@@ -39,7 +40,8 @@ def with_rotation(facts: Facts, work: Pass, seen: Sight, live: Observed[RunServi
 
     keys = pair({letter: source(key_part(letter)) for letter in LETTERS}, request)
     logins = pair({letter: source(login_part(letter)) for letter in LETTERS}, request)
-    if live is None or _runs_with(keys, logins, live, work):
+    has_begun = bool(request) and (keys.answers(request) or logins.answers(request))
+    if live is None or has_begun or _runs_with(keys, logins, live, work):
         keys = keys if keys.answers(request) else keys.rotated(request)
         logins = logins if logins.answers(request) else logins.rotated(request)
     signing = _signing(keys, seen, live, work)

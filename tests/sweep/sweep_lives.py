@@ -1,0 +1,144 @@
+"""The four lives that are swept: how each begins, and what it looks like once it is over.
+
+Each begins without an operator, with what the user did already in the API server: so the app's uid, and with it every
+name and hash, is the same however often the life is lived.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from sweep_points import GoogleCall
+from sweep_site import APP, NAMESPACE, Site, State
+from sweep_snapshot import Snapshot, snapshot
+
+LIVES = ("deploy", "release", "rotation", "deletion")
+POLL_S = 0.02
+QUIET_S = 0.3
+UNDISTURBED_S = 120.0
+
+Act = Callable[[Site], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Life:
+    """A life as it goes undisturbed."""
+
+    name: str
+    start: State
+    calls: tuple[GoogleCall, ...]  # of Google, in the order of their answers
+    writes: tuple[str, ...]  # to Kubernetes, in their order
+    release: str  # the id of the release at its end
+    end: Snapshot
+
+
+async def live_all(site: Site) -> list[Life]:
+    """Each once, from nothing to deletion; every life begins where the one before it ended."""
+    return [await _live(site, name) for name in LIVES]
+
+
+async def _live(site: Site, name: str) -> Life:
+    await ACTS[name](site)
+    start = await site.save(name)
+    before = (await site.app() or {}).get("status") or {}
+    await site.restore(start)
+    await site.start_operator()
+    app = await over(site, name, lambda app: _release(app.get("status") or {}) != _release(before), UNDISTURBED_S)
+    await site.kill_operator()
+    return Life(
+        name=name,
+        start=start,
+        calls=site.google_calls(),
+        writes=tuple(write.what for write in site.gate.writes),
+        release=_release((app or {}).get("status") or {}),
+        end=await snapshot(site),
+    )
+
+
+class NotOver(Exception):
+    """The life did not come to its end in time; the message is what the status says."""
+
+
+async def over(site: Site, name: str, is_new: Callable[[Mapping[str, Any]], bool], within_s: float) -> Any:
+    """The app once the life is over and the operator at rest, None where it is deleted. Raises NotOver."""
+    deadline = time.monotonic() + within_s
+    while True:
+        app = await site.app()
+        if app is None if name == "deletion" else app is not None and _is_settled(app) and is_new(app):
+            await _quiet(site)
+            return app
+        if time.monotonic() > deadline:
+            raise NotOver(_said(app))
+        if site.operator is not None and site.operator.ended.is_set():
+            raise NotOver("the operator ended by itself")
+        await asyncio.sleep(POLL_S)
+
+
+async def _quiet(site: Site) -> None:
+    """Until the operator has asked nothing of Google for a moment: a pass after the end is seen too."""
+    count, since = -1, time.monotonic()
+    while time.monotonic() - since < QUIET_S:
+        if len(site.google_calls()) != count:
+            count, since = len(site.google_calls()), time.monotonic()
+        await asyncio.sleep(POLL_S)
+
+
+def has_release(life: Life) -> Callable[[Mapping[str, Any]], bool]:
+    """Whether an app has come to the release at which the undisturbed life ended."""
+    return lambda app: _release(app.get("status") or {}) == life.release
+
+
+def _is_settled(app: Mapping[str, Any]) -> bool:
+    status = app.get("status") or {}
+    true = {item["type"] for item in status.get("conditions") or [] if item["status"] == "True"}
+    current = status.get("observedGeneration") == app["metadata"]["generation"]
+    return current and "Ready" in true and not true & {"Reconciling", "Stalled"}
+
+
+def _release(status: Mapping[str, Any]) -> str:
+    return str((status.get("release") or {}).get("id", ""))
+
+
+def _said(app: Mapping[str, Any] | None) -> str:
+    if app is None:
+        return "there is no app"
+    found = (app.get("status") or {}).get("conditions") or []
+    said = [f"{item['type']}={item['status']} {item['reason']}: {item['message']}" for item in found]
+    return " / ".join([*said, f"release {_release(app.get('status') or {})}"])
+
+
+async def _deploy(site: Site) -> None:
+    # Nothing answers in a simulation, so the service is internal, where the startup probe is all there is to see.
+    web = {} if site.real else {"web": {"ingress": "Internal"}}
+    spec = {
+        **web,
+        "image": site.images["v1"],
+        "superuser": {"username": "admin", "email": "admin@example.com"},
+        "deletionPolicy": "Delete",
+    }
+    metadata = {"name": APP, "namespace": NAMESPACE}
+    manifest = {"apiVersion": "nuages.dev/v1alpha1", "kind": "DjangoApp", "metadata": metadata, "spec": spec}
+    path = site.folder / "app.yaml"
+    path.write_text(yaml.safe_dump(manifest))
+    await site.kubectl("apply", "--server-side", "-f", str(path))
+
+
+async def _change(site: Site) -> None:
+    patch = f'{{"spec": {{"image": "{site.images["v2"]}"}}}}'
+    await site.kubectl("patch", "djangoapp", APP, "-n", NAMESPACE, "--type=merge", "-p", patch)
+
+
+async def _rotate(site: Site) -> None:
+    await site.kubectl("annotate", "djangoapp", APP, "-n", NAMESPACE, "nuages.dev/rotate=2026-11")
+
+
+async def _delete(site: Site) -> None:
+    await site.kubectl("delete", "djangoapp", APP, "-n", NAMESPACE, "--wait=false")
+
+
+ACTS: Mapping[str, Act] = {"deploy": _deploy, "release": _change, "rotation": _rotate, "deletion": _delete}

@@ -1,0 +1,135 @@
+"""One disturbed life: the operator killed at a point, or a call failed there; and what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from sweep_gate import Snare, Write
+from sweep_lives import Life, NotOver, has_release, over
+from sweep_points import FAULTS, Point
+from sweep_site import Site
+from sweep_snapshot import snapshot
+
+WITHIN_S = 75.0  # a release step that failed is tried again after half a minute
+LEASE_WITHIN_S = 5.0  # a standby would wait for 15
+CALLS_FACTOR, CALLS_MORE = 2, 10  # of the undisturbed calls
+
+
+@dataclass
+class Result:
+    """`outcome`: "passed", "failed", "unreached" (the point did not come; the end was right all the same)."""
+
+    point: Point
+    outcome: str = "passed"
+    problems: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    lease_s: float | None = None  # from the start of the process to the Lease in its hands
+    calls: int = 0
+
+    def json(self) -> dict[str, Any]:
+        return {
+            "id": self.point.id,
+            "outcome": self.outcome,
+            "problems": self.problems,
+            "seconds": round(self.seconds, 2),
+            "lease_s": self.lease_s,
+            "calls": self.calls,
+            "point": self.point.json(),
+        }
+
+
+async def run(site: Site, life: Life, point: Point) -> Result:
+    """Restore, disturb, wait for the end, compare."""
+    began, result = time.monotonic(), Result(point)
+    await site.restore(life.start)
+    try:
+        reached = await (_fail(site, life, point) if point.fault else _kill(site, life, point, result))
+        result.problems += life.end.differences(await snapshot(site))
+    except NotOver as error:
+        reached = True
+        result.problems.append(f"did not converge: {error}")
+        result.problems += life.end.differences(await snapshot(site))[:5]
+    result.calls = len(site.google_calls())
+    if point.fault and result.calls > CALLS_FACTOR * len(life.calls) + CALLS_MORE:
+        result.problems.append(f"{result.calls} calls, undisturbed {len(life.calls)}")
+    if result.lease_s is not None and result.lease_s > LEASE_WITHIN_S:
+        result.problems.append(f"the Lease was retaken after {result.lease_s:.1f} s")
+    await site.kill_operator()
+    result.outcome = "failed" if result.problems else "passed" if reached else "unreached"
+    result.seconds = time.monotonic() - began
+    return result
+
+
+async def _kill(site: Site, life: Life, point: Point, result: Result) -> bool:
+    """Whether the point came. Raises NotOver."""
+    await site.start_operator(hold=True)
+    pid = site.pid
+    if point.side == "google":
+        await site.fault(
+            method=_literally(point.method),
+            resource=_literally(point.resource),
+            kind="kill",
+            pid=pid,
+            after=point.after,
+            skip=point.nth,
+        )
+    else:
+        site.gate.snare = Snare(point.method, point.nth, point.after, lambda: _sigkill(pid))
+    site.let_go()
+    if not await _died(site, life):
+        return False
+    if point.wiped:
+        await site.wipe_status()
+    began, held = time.monotonic(), asyncio.get_running_loop().create_future()
+    site.gate.on_write = lambda write: _note_lease(write, held)
+    await site.start_operator()
+    await over(site, life.name, has_release(life), WITHIN_S)
+    if held.done():
+        result.lease_s = round(held.result() - began, 2)
+    return True
+
+
+async def _died(site: Site, life: Life) -> bool:
+    """Whether the operator was killed before the life was over. Raises NotOver."""
+    assert site.operator is not None
+    dying = asyncio.create_task(site.operator.ended.wait())
+    living = asyncio.create_task(over(site, life.name, has_release(life), WITHIN_S))
+    try:
+        await asyncio.wait({dying, living}, return_when=asyncio.FIRST_COMPLETED)
+        if not site.operator.ended.is_set():
+            living.result()
+        return site.operator.ended.is_set()
+    finally:
+        for task in (dying, living):
+            task.cancel()
+        await asyncio.gather(dying, living, return_exceptions=True)
+
+
+async def _fail(site: Site, life: Life, point: Point) -> bool:
+    """Whether the fault struck. Raises NotOver."""
+    method, resource = _literally(point.method), _literally(point.resource)
+    await site.fault(method=method, resource=resource, skip=point.nth, **FAULTS[point.fault])
+    await site.start_operator()
+    await over(site, life.name, has_release(life), WITHIN_S)
+    return all(fault.times == 0 for fault in site.cloud.core.faults.all())
+
+
+def _note_lease(write: Write, held: asyncio.Future[float]) -> None:
+    if write.what.endswith(" leases") and not held.done():
+        held.set_result(time.monotonic())
+
+
+def _literally(name: str) -> str:
+    """As a glob; the * of an id that is made by chance stays one."""
+    return name.replace("[", "[[]").replace("?", "[?]")
+
+
+def _sigkill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)

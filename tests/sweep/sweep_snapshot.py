@@ -1,0 +1,138 @@
+"""The state of everything at the end of a life, as it has to be each time: without times, etags and chance."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import aiohttp
+from google.cloud import iam_admin_v1, secretmanager_v1
+from google.iam.v1 import policy_pb2
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+
+from localcloud.api.messages import run, sql
+
+if TYPE_CHECKING:
+    from sweep_site import Site
+
+MESSAGES: Mapping[str, Any] = {
+    "run.services": run.Service,
+    "run.revisions": run.Revision,
+    "run.jobs": run.Job,
+    "run.executions": run.Execution,
+    "sql.instances": sql.DatabaseInstance,
+    "sql.users": sql.User,
+    "sql.backups": sql.BackupRun,
+    "secretmanager.secrets": secretmanager_v1.Secret.pb(),
+    "secretmanager.versions": secretmanager_v1.SecretVersion.pb(),
+    "iam.accounts": iam_admin_v1.ServiceAccount.pb(),
+    "policies": policy_pb2.Policy,
+}
+RECORDS = ("storage.buckets", "storage.objects")
+SIMULATED = "sql.simulated."  # databases inside of instances
+CHANCE = re.compile(
+    r"(.*_)?time|etag|uid|unique_id|oauth2_client_id|generation|observed_generation|metageneration|last_modifier|"
+    r"settings_version|log_uri|time_created|updated|timeCreated|.*Time|id|projectNumber|ip_addresses|server_ca_cert|"
+    r"sequence|conditions|password|self_link|gce_zone|secondary_gce_zone|service_account_email_address"
+)
+STATUS = ("conditions", "url", "image", "revision", "traffic", "observedGeneration", "operations", "resources")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """`google`: by kind and name, executions of jobs among it; `kubernetes`: what the app says."""
+
+    google: Mapping[str, Any]
+    kubernetes: Mapping[str, Any]
+
+    def differences(self, now: Snapshot) -> list[str]:
+        """In words, of what is there now; empty where it is the same."""
+        found = []
+        for mine, other in ((self.google, now.google), (self.kubernetes, now.kubernetes)):
+            for name in sorted(mine.keys() | other.keys()):
+                if name not in other:
+                    found.append(f"missing: {name}")
+                elif name not in mine:
+                    found.append(f"too much: {name}")
+                elif mine[name] != other[name]:
+                    found.append(f"differs: {name}: {_first_difference(mine[name], other[name])}")
+        return found
+
+
+async def snapshot(site: Site) -> Snapshot:
+    """Of the cloud and of the app, now."""
+    store = site.cloud.core.store
+    google: dict[str, Any] = {}
+    for kind in store.kinds():
+        for name, body in store.load(kind):
+            shown = _shown(kind, body)
+            if shown is not None:
+                google[f"{kind} {name}"] = shown
+    if site.real:
+        google |= await _inside(site)
+    return Snapshot(google, _of_app(await site.app()))
+
+
+async def _inside(site: Site) -> dict[str, Any]:
+    """Of the running databases: roles and databases. Of the app: what its page answers, with rows from the database."""
+    google: dict[str, Any] = {}
+    cloud = site.cloud
+    for name in cloud.core.store.collection("sql.instances", sql.DatabaseInstance, KeyError):
+        server = cloud.runtime.databases.find(
+            name.replace("projects/", "").replace("/instances/", f":{cloud.options.region}:")
+        )
+        if server is not None and server.is_running:
+            google[f"roles of {name}"] = sorted(await server.list_users())
+            google[f"databases of {name}"] = sorted(found.name for found in await server.list_databases())
+    url = ((await site.app() or {}).get("status") or {}).get("url")
+    if url:
+        headers = {"Host": f"{urlsplit(url).netloc.partition('.')[0]}.localhost:{cloud.front_port}"}
+        page = f"http://127.0.0.1:{cloud.front_port}/"
+        async with aiohttp.ClientSession(headers=headers) as session, session.get(page) as answer:
+            google["the page"] = answer.status
+    return google
+
+
+def _shown(kind: str, body: bytes) -> Any:
+    if kind in MESSAGES:
+        message: Message = MESSAGES[kind].FromString(body)
+        return _settled(MessageToDict(message, preserving_proto_field_name=True))
+    if kind in RECORDS or kind.startswith(SIMULATED):
+        return _settled(json.loads(body))
+    return None
+
+
+def _of_app(app: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    if app is None:
+        return {"app": None}
+    status = app.get("status") or {}
+    said = [
+        {key: value for key, value in item.items() if key != "lastTransitionTime"}
+        for item in status.get("conditions") or []
+    ]
+    return {
+        "finalizers": app["metadata"].get("finalizers"),
+        **{f"status.{key}": status.get(key) for key in STATUS},
+        "status.conditions": sorted(said, key=lambda item: str(item["type"])),
+    }
+
+
+def _settled(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _settled(inner) for key, inner in value.items() if not CHANCE.fullmatch(key)}
+    if isinstance(value, list):
+        return sorted((_settled(item) for item in value), key=lambda item: json.dumps(item, sort_keys=True))
+    return value
+
+
+def _first_difference(mine: Any, other: Any, path: str = "") -> str:
+    if isinstance(mine, dict) and isinstance(other, dict):
+        for key in sorted(mine.keys() | other.keys()):
+            if mine.get(key) != other.get(key):
+                return _first_difference(mine.get(key), other.get(key), f"{path}.{key}")
+    return f"{path} was to be {json.dumps(mine)[:300]}, is {json.dumps(other)[:300]}"

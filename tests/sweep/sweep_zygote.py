@@ -1,0 +1,101 @@
+"""A warm process that has imported the operator, and forks one `nuages run` for each order on its standard input.
+
+An order is a line of JSON, {"env": {...}, "log": path, "hold": whether to wait for SIGUSR1}; told on standard output
+are {"pid": n} and, when one has ended, {"ended": n}. Nothing here has made a channel, a thread or an event loop when it
+forks: gRPC does not survive that. At the end of the input all children are killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import select
+import signal
+import sys
+from typing import Any
+
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+
+from google.auth.compute_engine import _metadata
+
+import nuages.kube.operator
+from nuages.cli.main import app
+from nuages.reconcile import reconciler
+
+# The cloud's operations take a thousandth of their time here, and thousands of lives wait for a dozen polls each.
+reconciler.POLL_FIRST = 0.05
+
+
+def serve() -> None:
+    """Until the input ends."""
+    signals, wake = os.pipe()
+    for end in (signals, wake):
+        os.set_blocking(end, False)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})  # one that comes before it is waited for is kept
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake)
+    running: set[int] = set()
+    waiting = b""
+    tell({"ready": nuages.kube.operator.__name__})
+    while True:
+        readable, _, _ = select.select([0, signals], [], [])
+        if signals in readable:
+            reap(signals, running)
+        if 0 in readable:
+            read = os.read(0, 1 << 16)
+            if not read:
+                break
+            *orders, waiting = (waiting + read).split(b"\n")
+            for order in orders:
+                running.add(fork(json.loads(order)))
+    for pid in running:
+        os.kill(pid, signal.SIGKILL)
+
+
+def reap(signals: int, running: set[int]) -> None:
+    with contextlib.suppress(BlockingIOError):
+        os.read(signals, 4096)
+    with contextlib.suppress(ChildProcessError):
+        while (ended := os.waitpid(-1, os.WNOHANG)[0]) != 0:
+            running.discard(ended)
+            tell({"ended": ended})
+
+
+def fork(order: dict[str, Any]) -> int:
+    pid = os.fork()
+    if pid == 0:
+        try:
+            if order["hold"]:
+                signal.sigwait({signal.SIGUSR1})
+            become(order["env"], order["log"])
+        finally:
+            os._exit(1)
+    tell({"pid": pid})
+    return pid
+
+
+def become(env: dict[str, str], log: str) -> None:
+    """An operator, as its entry point would be in a fresh process with this environment."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
+    os.setsid()
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    written = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for stream, source in ((0, nothing), (1, written), (2, written)):
+        os.dup2(source, stream)
+    os.environ.clear()
+    os.environ.update(env)
+    importlib.reload(_metadata)  # it reads the metadata server's address when it is imported
+    app(["run"])
+
+
+def tell(what: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    serve()
