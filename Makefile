@@ -6,7 +6,7 @@ LOCALCLOUD_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/nuages
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup controlplane demo smoke test lint types layers soak sweeps sweeps lock crds clean
+.PHONY: help setup controlplane demo smoke test lint types layers soak sweeps lock crds clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

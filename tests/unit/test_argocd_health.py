@@ -16,6 +16,7 @@ from tests.argocd_lua import CUSTOMIZATION, act, discover, health, run
 ACTIONS = CUSTOMIZATION / "actions"
 SETTINGS = Path(__file__).parents[2] / "deploy/argocd/argocd-cm.yaml"
 HEALTH = (CUSTOMIZATION / "health.lua").read_text()
+ANNOTATIONS = {f"nuages.dev/{name}" for name in ("reconcile-at", "retry-migration", "rotate")}
 ANY_TIME = "0001-01-01T00:00:00Z"  # what Argo CD's tests put for the time of an action
 
 
@@ -114,7 +115,7 @@ def test_offered_actions(case: dict[str, Any]) -> None:
 def test_actions(case: dict[str, Any]) -> None:
     """An action changes the pause or one annotation, and nothing else."""
     made = act((ACTIONS / case["action"] / "action.lua").read_text(), _yaml(ACTIONS / case["inputPath"]))
-    for name in made["metadata"]["annotations"].keys() & {"nuages.dev/reconcile-at", "nuages.dev/retry-migration"}:
+    for name in made["metadata"]["annotations"].keys() & ANNOTATIONS:
         made["metadata"]["annotations"][name] = ANY_TIME
     assert made == _yaml(ACTIONS / case["expectedOutputPath"])
 

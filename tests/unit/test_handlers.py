@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from nuages.kube.contents import Contents
 from nuages.kube.handlers import Watched, registry, settings
 
 
@@ -19,10 +20,14 @@ def woken() -> list[str]:
     return []
 
 
+def _watched(woken: list[str]) -> Watched:
+    return Watched(woken.append, Contents(woken.append))
+
+
 @pytest.fixture
 def watched(woken: list[str]) -> Watched:
     """An operator that has seen one app."""
-    made = Watched(woken.append)
+    made = _watched(woken)
     made.app(None, _body())
     woken.clear()
     return made
@@ -30,7 +35,7 @@ def watched(woken: list[str]) -> Watched:
 
 def test_a_listed_app_is_looked_at(woken: list[str]) -> None:
     """Also one that has not changed: the list comes with a start, or after a watch was lost."""
-    watched = Watched(woken.append)
+    watched = _watched(woken)
     watched.app(None, _body())
     watched.app(None, _body())
     assert woken == ["acme/shop", "acme/shop"]
@@ -104,7 +109,7 @@ def test_a_tenant_that_is_being_deleted_wakes_itself_too(watched: Watched, woken
 
 def test_kopf_is_told_to_keep_nothing_of_its_own() -> None:
     """Only event handlers; no posting, no scanning."""
-    made = registry(Watched(lambda key: None))
+    made = registry(_watched([]))
     assert len(made._watching.get_all_handlers()) == 2
     assert not any(kind.get_all_handlers() for kind in (made._changing, made._spawning, made._indexing, made._webhooks))
     assert not settings().posting.enabled

@@ -8,6 +8,7 @@ from typing import Any
 
 import kopf
 
+from nuages.kube.contents import Contents
 from nuages.kube.objects import APPS, GROUP, TENANTS, VERSION
 
 Enqueue = Callable[[str], None]
@@ -16,8 +17,8 @@ Enqueue = Callable[[str], None]
 class Watched:
     """Which apps there are, and what of them was seen last: our own status writes must not wake us."""
 
-    def __init__(self, enqueue: Enqueue) -> None:
-        self._enqueue = enqueue
+    def __init__(self, enqueue: Enqueue, contents: Contents) -> None:
+        self._enqueue, self._contents = enqueue, contents
         self._seen: dict[str, str] = {}
 
     def app(self, event_type: str | None, body: Mapping[str, Any]) -> None:
@@ -27,11 +28,13 @@ class Watched:
         if event_type == "DELETED":
             self._seen.pop(key, None)
             self._enqueue(f"{metadata['namespace']}/")  # it may have been the last one that its tenant was held for
+            self._contents.forget(key)
             return
         mark = _mark(metadata)
         if event_type is not None and self._seen.get(key) == mark:
             return
         self._seen[key] = mark
+        self._contents.heed(key, body)
         self._enqueue(key)
 
     def tenant(self, namespace: str, is_deleting: bool = False) -> None:

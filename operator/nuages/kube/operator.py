@@ -13,6 +13,7 @@ import structlog
 from kubernetes.aio import client, config
 
 from nuages.cloud.access import Clouds
+from nuages.kube.contents import Contents
 from nuages.kube.handlers import Watched, registry, settings
 from nuages.kube.lease import LeaseLost, give_up, lead
 from nuages.kube.objects import KubernetesCluster
@@ -96,7 +97,8 @@ async def _serve(api: client.ApiClient, options: Options) -> None:
         return await reconciler.reconcile(key, lambda: queue.interrupted(key))
 
     queue = Queue(work, options.parallel)
-    watched = Watched(queue.add)
+    contents = Contents(queue.add)
+    watched = Watched(queue.add, contents)
     shell = kopf.operator(
         registry=_with_login(registry(watched)),
         settings=settings(),
@@ -104,7 +106,11 @@ async def _serve(api: client.ApiClient, options: Options) -> None:
         clusterwide=not options.namespaces,
         namespaces=options.namespaces,
     )
-    tasks = [asyncio.create_task(queue.run(), name="queue"), asyncio.create_task(shell, name="kopf")]
+    tasks = [
+        asyncio.create_task(queue.run(), name="queue"),
+        asyncio.create_task(contents.watch(client.Configuration.get_default_copy()), name="contents"),
+        asyncio.create_task(shell, name="kopf"),
+    ]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:

@@ -27,4 +27,11 @@ actions["retry-migration"] = {
   ["iconClass"] = "fa fa-fw fa-database"
 }
 
+-- Another SECRET_KEY and another database password, in two releases; while one is under way, a request waits.
+actions["rotate"] = {
+  ["disabled"] = paused,
+  ["displayName"] = "Rotate secrets",
+  ["iconClass"] = "fa fa-fw fa-key"
+}
+
 return actions
