@@ -119,3 +119,12 @@ def test_a_deletion_ends_by_telling_what_was_kept() -> None:
         Event("Normal", "Retained", "Kept, as spec.deletionPolicy says: Secret key"),
     ]
     assert news(replace(report, kept=()), BEFORE, {}) == []
+
+
+def test_what_heals_is_told_once_with_a_warning() -> None:
+    """When it begins to be waited for; that it stalls unmended is no other news."""
+    report = Report(3, trouble=Trouble("PermissionDenied", "no", heals=True))
+    first = status(report, {}, NOW)
+    assert [(event.kind, event.message) for event in news(report, {}, first)] == [("Warning", "no")]
+    waited = replace(report, is_waited_for=True)
+    assert news(waited, first, status(waited, first, LATER)) == []

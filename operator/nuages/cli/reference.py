@@ -97,6 +97,9 @@ AFTER_ENVIRONMENT = """\
 The superuser's job alone finds `DJANGO_SUPERUSER_USERNAME`, `DJANGO_SUPERUSER_EMAIL` and `DJANGO_SUPERUSER_PASSWORD`;
 the migration's job `NUAGES_LOCK_TIMEOUT`, `NUAGES_STATEMENT_TIMEOUT` and `NUAGES_MANAGE`. Cloud Run itself sets `PORT`
 and `K_*`.
+
+That job runs as the app's service account, like the others. The account may read the superuser's password while the job
+runs: the release grants that before the job starts, and withdraws it afterwards, which takes Google some minutes.
 """
 
 CONDITION_RULES = """\

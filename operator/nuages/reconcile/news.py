@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nuages.reconcile import reasons
+from nuages.reconcile.conditions import trouble_of
 from nuages.reconcile.plan import Verb
 from nuages.reconcile.report import Report
 
@@ -54,18 +55,19 @@ def _writes(report: Report) -> list[tuple[str, str]]:
 def _verdict(report: Report, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Event]:
     """The head of the conditions, when it became another."""
     old, new = before.get(reasons.READY, {}), after.get(reasons.READY, {})
-    stalled = reasons.STALLED in after
-    same = stalled == (reasons.STALLED in before) and (old.get("reason"), old.get("message"), old.get("status")) == (
+    same = (old.get("reason"), old.get("message"), old.get("status")) == (
         new.get("reason"),
         new.get("message"),
         new.get("status"),
     )
     if same or not new:
         return []
+    trouble = trouble_of(report)
+    warns = reasons.STALLED in after or (trouble is not None and trouble.heals)  # told once: it may stall unmended
     text = str(new.get("message") or new.get("reason"))
     if report.is_ready and report.release is not None:
         text = f"{report.release.revision} serves all traffic"
-    events = [Event("Warning" if stalled else "Normal", str(new.get("reason")), text)]
+    events = [Event("Warning" if warns else "Normal", str(new.get("reason")), text)]
     failure = report.failure
     if failure is not None and failure.lines:
         tail = "\n".join(failure.lines)[-900:]  # an event's message holds 1,024 bytes

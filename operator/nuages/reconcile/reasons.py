@@ -78,7 +78,12 @@ CONDITIONS = (
 _UNDER_WAY = (
     Reason(PROVISIONING, Kind.UNDER_WAY, "Google resources are being made."),
     Reason(CREATING_INSTANCE, Kind.UNDER_WAY, "Google is making the Cloud SQL instance: 4 to 10 minutes."),
-    Reason(WAITING, Kind.UNDER_WAY, "A new identity or grant is not known everywhere at Google yet: minutes."),
+    Reason(
+        WAITING,
+        Kind.UNDER_WAY,
+        "A new identity or grant is not known everywhere at Google yet: minutes. Stalled after seven of them.",
+        "Nothing at first. Where it is Stalled, see that what Google's words name is there.",
+    ),
     Reason(
         GOOGLE_UNAVAILABLE,
         Kind.UNDER_WAY,
