@@ -18,10 +18,12 @@ $(VENV)/.installed: requirements-dev.txt pyproject.toml localcloud/pyproject.tom
 		{ echo "Python 3.11 or later is needed: run with PYTHON=python3.12, say."; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
 		{ echo "Python has no venv module: run 'sudo apt-get install python3-venv'."; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/python || { echo "making $(VENV) with $(PYTHON)"; $(PYTHON) -m venv $(VENV); }
 	@grep -A 40 '^uv==' requirements-dev.txt | awk 'NR > 1 && /^[a-z]/ { exit } { print }' > $(VENV)/uv.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt
+	@echo "installing the packages of requirements-dev.txt (about a minute the first time)"
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.txt
+	@echo "installing nuages and localcloud"
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e . -e ./localcloud
 	@touch $@
 
@@ -73,4 +75,6 @@ lock: setup ## pin the requirements again
 		--no-emit-index-url --no-header -c requirements.txt -q -o requirements-dev.txt
 
 clean: ## remove the environment and every local cloud of this folder
+	@! $(BIN)/localcloud status >/dev/null 2>&1 || \
+		{ echo "A localcloud runs in .localcloud: run '$(BIN)/localcloud down' first."; exit 1; }
 	rm -rf $(VENV) .localcloud build dist

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fnmatch
 import hmac
 import json
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,8 @@ from localcloud.core.faults import Fault, Hook, Kind
 class Admin:
     """Serves only who can read the folder, by the token that is kept there."""
 
-    def __init__(self, cloud: Cloud, token: str) -> None:
-        self._cloud, self._token = cloud, token
+    def __init__(self, cloud: Cloud, token: str, methods: Collection[str]) -> None:
+        self._cloud, self._token, self._methods = cloud, token, methods
         self._routes: dict[tuple[str, str], Callable[[web.Request], Awaitable[web.StreamResponse]]] = {
             ("GET", "status"): self._status,
             ("POST", "build"): self._build,
@@ -69,6 +71,8 @@ class Admin:
         from localcloud.runtime.instructions import DockerfileError
 
         asked = await request.json()
+        if refusal := self._without_project(asked["tag"]):
+            return _answer({"error": refusal}, 404)
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         await response.prepare(request)
         lines: asyncio.Queue[dict[str, str]] = asyncio.Queue()
@@ -102,10 +106,21 @@ class Admin:
             task.cancel()
         return response
 
+    def _without_project(self, tag: str) -> str:
+        """Why Google's registry would not take an image of this name; "" where it would, or another's is meant."""
+        host, _, path = tag.partition("/")
+        project = path.partition("/")[0]
+        if not host.endswith((".pkg.dev", "gcr.io")) or self._cloud.projects.find(project) is not None:
+            return ""
+        known = ", ".join(item.id for item in self._cloud.projects.all())
+        return f"--tag {tag}: there is no project {project} here. Name one of {known}."
+
     async def _logs(self, request: web.Request) -> web.StreamResponse:
         """Entries as lines of JSON; with `follow`, new ones until the client goes."""
         query = dict(request.query)
         tail, follow = int(query.pop("tail", "200")), bool(query.pop("follow", ""))
+        if not follow and (unknown := self._without_entries(query)):
+            return _answer({"error": unknown}, 404)
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         await response.prepare(request)
         fresh: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -124,15 +139,38 @@ class Admin:
             stop()
         return response
 
+    def _without_entries(self, labels: dict[str, str]) -> str:
+        """Why nothing would be shown; "" where there is something, or nobody is named."""
+        entries = self._cloud.runtime.logs.entries()
+        if not labels or any(_is_of(entry, labels) for entry in entries):
+            return ""
+        label, asked = next(iter(labels.items()))
+        names = {str(entry.get("resource", {}).get("labels", {}).get(label, "")) for entry in entries} - {""}
+        kind, have = label.partition("_")[0], f"There are some of {', '.join(sorted(names))}."
+        return f"There are no log entries of the {kind} {asked}. {have if names else 'Nor of any other.'}"
+
     async def _list_faults(self, _: web.Request) -> web.StreamResponse:
         return _answer([_shown(fault) for fault in self._cloud.faults.all()])
 
     async def _add_fault(self, request: web.Request) -> web.StreamResponse:
         try:
             fault = _fault(await request.json())
+            self._require_served(fault.method)
         except (KeyError, ValueError) as error:
             return _answer({"error": f"Not a fault: {error}."}, 400)
         return _answer(_shown(self._cloud.faults.add(fault)))
+
+    def _require_served(self, pattern: str) -> None:
+        """Raises ValueError where a fault would never strike."""
+        if fnmatch.filter(self._methods, pattern):
+            return
+        by_name = {name.rpartition(".")[2].casefold(): name for name in sorted(self._methods)}
+        wanted = pattern.strip("*").rpartition(".")[2].casefold()
+        near = get_close_matches(pattern, self._methods, 1) or [
+            by_name[name] for name in get_close_matches(wanted, by_name, 1)
+        ]
+        meant = f"; is {near[0]} meant" if near else ""
+        raise ValueError(f"no method here fits {pattern}{meant}")
 
     async def _clear_faults(self, _: web.Request) -> web.StreamResponse:
         self._cloud.faults.clear()

@@ -23,7 +23,7 @@ def logs(
     tail: Annotated[int, typer.Option(help="How many entries of the past to show.", min=0)] = 200,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new entries.")] = False,
 ) -> None:
-    """Print log entries, oldest first."""
+    """Print log entries, oldest first. Without --follow, a name of which there is none is refused."""
     chosen = {"service_name": service, "job_name": job, "database_id": instance}
     query = {name: value for name, value in chosen.items() if value}
     query |= {"tail": str(tail), "follow": "1" if follow else ""}

@@ -68,7 +68,8 @@ def _announce(cloud: LocalCloud, seconds: float) -> None:
     typer.echo(f"localcloud is ready after {seconds:.1f} s; operations end {cloud.options.speed:g} times faster.")
     typer.echo(f'  in a shell:  eval "$(localcloud env{where})"')
     typer.echo(f"  plain REST:  {cloud.rest}")
-    typer.echo(f"  to end it:   Ctrl-C, or localcloud down{where}", nl=True)
+    keys = "Ctrl-C, or " if sys.stdin.isatty() else ""  # nobody's terminal: started by --detach or a service
+    typer.echo(f"  to end it:   {keys}localcloud down{where}")
     sys.stdout.flush()
 
 

@@ -183,6 +183,6 @@ def _tell(cloud: LocalCloud, password: str, folder: Path) -> None:
         f"    gcloud run services list --region {region}\n"
         f"    gcloud sql instances list\n"
         f"    gcloud secrets list\n"
-        f"\n  Ctrl-C ends all of it.\n"
+        f"\n  Ctrl-C ends all of it; the state stays in {folder}, until 'localcloud reset{where}'.\n"
     )
     sys.stdout.flush()

@@ -35,7 +35,7 @@ from localcloud.gateway.longrunning import for_services
 from localcloud.gateway.rest import RestGateway
 from localcloud.gateway.router import Router
 from localcloud.runtime.runtime import Runtime
-from localcloud.services import services
+from localcloud.services import method_names, services
 
 if TYPE_CHECKING:
     from localcloud.controlplane.plane import ControlPlane
@@ -161,9 +161,8 @@ class LocalCloud:
         grpc = GrpcGateway(self.core, [*declared, *running])
         grpc_port = await grpc.start()
         self._stack.push_async_callback(grpc.stop)
-        gateway = RestGateway(
-            self.core, router, FrontDoor(self.core), self._is_front, Admin(self.core, self.token).handle
-        )
+        admin = Admin(self.core, self.token, method_names([*self.services, *running]))
+        gateway = RestGateway(self.core, router, FrontDoor(self.core), self._is_front, admin.handle)
         runner = web.AppRunner(
             gateway.application(), access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S
         )

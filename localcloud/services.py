@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from localcloud.api.iam import Iam
 from localcloud.api.iamcredentials import IamCredentials
@@ -70,6 +70,17 @@ KINDS: tuple[Callable[[Cloud], Made], ...] = (
     KnativeServices,
     KnativeJobs,
 )
+
+
+def method_names(made: Iterable[Made]) -> frozenset[str]:
+    """What faults are aimed at: "run.googleapis.com/Services.GetService", "storage.googleapis.com/GET /storage/…"."""
+    names = set()
+    for service in made:
+        if isinstance(service, Service):
+            names |= {service.name_of(method) for method in service.methods()}
+        else:
+            names |= {service.name_of(route) for route in service.routes()}
+    return frozenset(names)
 
 
 def services(cloud: Cloud) -> list[Made]:

@@ -64,7 +64,7 @@ async def invoke(
     resource = method.resource(request)
     return await guarded(
         cloud,
-        name=f"{service.host}/{service.grpc.rsplit('.', 1)[-1]}.{method.name}",
+        name=service.name_of(method),
         resource=resource,
         permission=method.permission,
         api=(service.host, service.title),

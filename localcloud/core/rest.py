@@ -105,6 +105,10 @@ class RestService:
                 found += [Route(verb, path, permission, resource, open_, function) for verb, path in split]
         return sorted(found, key=lambda r: (r.path.count("**"), -r.path.count("/"), r.path.count("{")))
 
+    def name_of(self, route: Route) -> str:
+        """As faults and logs name it: "storage.googleapis.com/GET /storage/v1/b/{bucket}"."""
+        return f"{self.host}/{route.verb} {route.path}"
+
     async def resume(self) -> None:
         """Called once after the state was loaded."""
 

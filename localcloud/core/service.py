@@ -103,6 +103,10 @@ class Service:
                 found.append(Method(mark[0], mark[1], hints["request"], hints["return"], mark[2], function))
         return found
 
+    def name_of(self, method: Method) -> str:
+        """As faults and logs name it: "run.googleapis.com/Services.GetService"."""
+        return f"{self.host}/{self.grpc.rsplit('.', 1)[-1]}.{method.name}"
+
     async def resume(self) -> None:
         """Called once after the state was loaded: pick up what a stop interrupted."""
 

@@ -108,7 +108,7 @@ class RestGateway:
         decoded = RestRequest(request.method, host, path, match.variables, request.query, request.headers, body)
         answer = await guarded(
             self._cloud,
-            name=f"{service.host}/{route.verb} {route.path}",
+            name=service.name_of(route),
             resource=route.resource.format_map(match.variables),
             permission=route.permission,
             api=(service.host, service.title),

@@ -39,6 +39,9 @@ class Server(Protocol):
 
     async def stop(self) -> None: ...
 
+    async def close(self) -> None:
+        """At the end of localcloud: stopped, and nothing left outside of its folder."""
+
     async def set_flags(self, flags: Mapping[str, str]) -> None: ...
 
     async def create_user(self, name: str, password: str) -> None:
@@ -107,7 +110,7 @@ class Servers(abc.ABC):
         """Stop all of them; they are found again by `add`."""
         for ending in self.on_close:
             await ending()
-        await asyncio.gather(*(server.stop() for server in self._servers.values()))
+        await asyncio.gather(*(server.close() for server in self._servers.values()))
 
     @abc.abstractmethod
     def say_stand_in(self, connection_name: str) -> None:
@@ -182,6 +185,9 @@ class SimulatedServer:
 
     async def stop(self) -> None:
         self.is_running = False
+
+    async def close(self) -> None:
+        await self.stop()
 
     async def set_flags(self, flags: Mapping[str, str]) -> None:
         """Flags have no effect where nothing runs."""

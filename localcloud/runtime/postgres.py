@@ -95,6 +95,11 @@ class PostgresServer:
         async with self._lock:
             await self._stop()
 
+    async def close(self) -> None:
+        """Stops it and leaves nothing outside of its folder; a server made anew finds the rest."""
+        await self.stop()
+        await asyncio.to_thread(shutil.rmtree, self.socket_dir, ignore_errors=True)
+
     async def set_flags(self, flags: Mapping[str, str]) -> None:
         """Replaces the database flags; a running server restarts. Raises PostgresStartError, on the old flags again."""
         async with self._lock:
@@ -282,9 +287,8 @@ class PostgresServer:
 
     async def delete(self) -> None:
         """Stops it and removes all that it kept."""
-        await self.stop()
-        for folder in (self.socket_dir, self._folder):
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        await self.close()
+        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
 
 def _private_folder(folder: Path) -> None:

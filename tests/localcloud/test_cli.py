@@ -168,6 +168,40 @@ async def test_faults_are_added_listed_and_cleared(shell: Shell) -> None:
     assert "Not a fault" in await shell("faults", "add", "x", "--kind", "explode", status=1)
 
 
+async def test_a_fault_that_could_never_strike_is_refused(shell: Shell) -> None:
+    """With the method that is near."""
+    await shell(*UP)
+    near = "secretmanager.googleapis.com/SecretManagerService.CreateSecret"
+    for asked in (near.replace("CreateSecret", "CreateSecrets"), "*.CreateSecrt"):
+        assert f"no method here fits {asked}; is {near} meant" in await shell("faults", "add", asked, status=1)
+    await shell("faults", "add", "storage.googleapis.com/POST *")
+    assert await shell("faults", "list") != ""
+
+
+async def test_logs_of_a_name_without_any_say_so(shell: Shell) -> None:
+    """A misspelt name is no empty log."""
+    await shell(*UP)
+    said = await shell("logs", "--service", "shpo", status=1)
+    assert said.startswith("There are no log entries of the service shpo.")
+    assert await shell("logs") == ""
+
+
+async def test_the_background_is_not_ended_by_a_key(shell: Shell) -> None:
+    """Nobody's terminal is there to press Ctrl-C in."""
+    said = await shell(*UP)
+    assert "localcloud down" in said
+    assert "Ctrl-C" not in said
+
+
+async def test_an_image_of_a_project_that_is_not_there_is_refused(shell: Shell) -> None:
+    """As Google's registry refuses it; nothing is built first."""
+    await shell(*UP)
+    (shell.folder / "app").mkdir()
+    tag = "europe-west1-docker.pkg.dev/dmeo/apps/hello:v1"
+    said = await shell("build", "app", "--tag", tag, status=1)
+    assert said.strip() == f"--tag {tag}: there is no project dmeo here. Name one of demo."
+
+
 async def test_build_pushes_an_image_and_names_its_digest(shell: Shell) -> None:
     """What cannot be built is refused with its line."""
     await shell(*UP)

@@ -176,6 +176,14 @@ async def test_state_and_port_survive_a_stop(server):
     assert "kept" in {database.name for database in await server.list_databases()}
 
 
+async def test_the_end_of_localcloud_leaves_no_socket_folder(server):
+    """It lies outside of the cloud's own folder; the next start makes it again."""
+    await server.close()
+    assert not server.socket_dir.exists()
+    await server.start()
+    assert await server.list_databases()
+
+
 async def test_the_socket_folder_stays_the_same(server):
     """Apps that run have it mounted, and meet the server there again after its restart."""
     before = server.socket_dir.stat().st_ino

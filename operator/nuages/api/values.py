@@ -32,19 +32,19 @@ LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 LABEL_VALUE = re.compile(r"[a-z0-9_-]*")
 FLAG_NAME = re.compile(r"[a-z][a-z0-9_.]*")
 SYSTEM_DATABASES = ("postgres", "template0", "template1", "cloudsqladmin")
-TAG_OR_DIGEST = re.compile(r".*/[^/]*(:\w[\w.-]*|@sha256:[a-f0-9]{64})", re.ASCII)
+TAG_OR_DIGEST = re.compile(r"[:@][^/]*$")
 
 Image = Annotated[
     str,
     Field(min_length=1, max_length=512),
     matching(
-        r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+(:[A-Za-z0-9_.-]+)?(@[a-z0-9]+:[a-f0-9]+)?",
+        r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?(@sha256:[a-f0-9]{64})?",
         "Is no image reference. Write registry/path/name:tag or registry/path/name@sha256:digest.",
     ),
     Rule(
-        cel=r"self.matches('.*/[^/]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*|@sha256:[a-f0-9]{64})$')",
+        cel="!self.contains('/') || self.matches('[:@][^/]*$')",  # the rest is the rule above's
         message="Names neither a tag nor a digest. Add one, such as :v4; a tag is resolved and pinned to its digest.",
-        check=lambda value: TAG_OR_DIGEST.fullmatch(value) is not None,
+        check=lambda value: "/" not in value or TAG_OR_DIGEST.search(value) is not None,
     ),
 ]
 
