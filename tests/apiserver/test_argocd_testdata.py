@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from argocd_scenes import Scenes, written
+from gitops_support import REPOSITORY, Git, kubectl, operator_of, reconciled
 
 from localcloud.controlplane.plane import ControlPlane
 from nuages.kube.objects import KubernetesCluster
 from nuages.reconcile.report import Report
-from tests.apiserver.argocd_scenes import Scenes, written
-from tests.apiserver.gitops_support import REPOSITORY, Git, kubectl, operator_of, reconciled
 from tests.argocd_lua import CUSTOMIZATION
 
 if TYPE_CHECKING:

@@ -8,12 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from kubernetes import client
-
-from localcloud.controlplane.plane import ControlPlane
-from nuages.api.group import API_VERSION
-from nuages.kube.objects import KubernetesCluster
-from tests.apiserver.gitops_support import (
+from gitops_support import (
     ARGO_CD,
     FINALIZER,
     REPOSITORY,
@@ -23,6 +18,11 @@ from tests.apiserver.gitops_support import (
     operator_of,
     reconciled,
 )
+from kubernetes import client
+
+from localcloud.controlplane.plane import ControlPlane
+from nuages.api.group import API_VERSION
+from nuages.kube.objects import KubernetesCluster
 from tests.argocd_lua import CUSTOMIZATION, act, health
 
 if TYPE_CHECKING:

@@ -122,7 +122,7 @@ class World:
         core = client.CoreV1Api(self._api)
         await core.delete_namespace(self.namespace)
         deadline = time.monotonic() + timeout
-        while self.namespace in {item.metadata.name for item in (await core.list_namespace()).items}:
+        while self.namespace in {item.metadata.name for item in (await core.list_namespace()).items if item.metadata}:
             assert time.monotonic() < deadline, f"namespace {self.namespace} is still there: {self.dump()['objects']}"
             await asyncio.sleep(POLL_S)
 

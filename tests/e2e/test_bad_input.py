@@ -153,7 +153,8 @@ def filled(template: Any, values: Mapping[str, str]) -> Any:
 async def make_project(world: World, project: str, member: str, roles: list[str]) -> str:
     """The number of a new project, in which the member has the roles."""
     projects = world.google(ProjectsAsyncClient)
-    made = await (await projects.create_project(request={"project": {"project_id": project}})).result()
+    creation = await projects.create_project(request={"project": {"project_id": project}})
+    made = await creation.result()  # type: ignore[no-untyped-call]
     policy = await projects.get_iam_policy(request={"resource": f"projects/{project}"})
     policy.bindings.extend(policy_pb2.Binding(role=role, members=[member]) for role in roles)
     await projects.set_iam_policy(request={"resource": f"projects/{project}", "policy": policy})

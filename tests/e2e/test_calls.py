@@ -43,7 +43,11 @@ async def passes(local: LocalSite, world: World, number: int) -> None:
     for value in range(number + 1):
         before = app_reads(local, world)
         await world.annotate(APP, "nuages.dev/note", str(value))
-        await world.until(lambda _, before=before: app_reads(local, world) > before, APP)
+
+        def has_looked(_: dict[str, Any], before: int = before) -> bool:
+            return app_reads(local, world) > before
+
+        await world.until(has_looked, APP)
 
 
 async def test_first_deploy_asks_little_and_rest_asks_nothing(world: World, local: LocalSite) -> None:

@@ -16,7 +16,8 @@ async def make_service(world: World, name: str, image: str) -> str:
     parent = f"projects/{world.site.project}/locations/{world.site.region}"
     env = [{"name": "SECRET_KEY", "value": "theirs"}, {"name": "ALLOWED_HOSTS", "value": "*"}]
     body = {"template": {"containers": [{"image": image, "env": env}]}, "labels": {"team": "data"}}
-    await (await services.create_service(request={"parent": parent, "service_id": name, "service": body})).result()
+    creation = await services.create_service(request={"parent": parent, "service_id": name, "service": body})
+    await creation.result()  # type: ignore[no-untyped-call]
     return f"{parent}/services/{name}"
 
 

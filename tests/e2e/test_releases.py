@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -212,7 +213,7 @@ async def test_a_new_spec_during_a_migration_waits_for_its_end(place: World, loc
     assert served(app["status"]) == {app["status"]["revision"]: 100}
     runs = await shop.executions()
     assert [run.succeeded_count for run in runs] == [1, 1, 1]
-    assert runs[1].completion_time <= runs[2].create_time
+    assert runs[1].completion_time.timestamp() <= runs[2].create_time.timestamp()  # type: ignore[attr-defined]
 
 
 async def test_paused_nothing_is_written(place: World, local: Any) -> None:
@@ -283,7 +284,7 @@ async def test_killed_in_the_middle_it_goes_on_where_it_was(place: World, local:
     shop = await deployed(place, "killed")
     await shop.apply(image=await shop.image("v2"))
     for stage in ("Migrate", "Candidate", "Traffic"):
-        await place.until(lambda app, stage=stage: _has_come_to(app, stage), "killed")
+        await place.until(partial(_has_come_to, stage=stage), "killed")
         await local.kill_operator()
         await local.start_operator()
     app = await place.wait("killed")

@@ -17,7 +17,7 @@ async def rotated(shop: Deployment, request: str, key: str) -> dict[str, Any]:
     name = shop.world.google_id(shop.name, key)
 
     def is_through(app: dict[str, Any]) -> bool:
-        return condition(app, "Ready")["status"] == "True" and app["status"]["release"]["id"] != before
+        return bool(condition(app, "Ready")["status"] == "True" and app["status"]["release"]["id"] != before)
 
     before = (await shop.status())["release"]["id"]
     app = await shop.world.until(is_through, shop.name)

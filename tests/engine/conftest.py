@@ -66,7 +66,7 @@ class Scene:
         return await self.as_bearer(self.cloud.core.tokens.issue(email))
 
     async def as_bearer(self, token: str) -> CloudAccess:
-        clouds = Clouds(_no_copies, Credentials(token))  # type: ignore[no-untyped-call]
+        clouds = Clouds(_no_copies, Credentials(token))
         self._clouds.append(clouds)
         return await clouds.for_tenant("")
 
@@ -93,7 +93,7 @@ async def _scenes(options: Options, authority: Path, patch: pytest.MonkeyPatch) 
         for name, value in cloud.environment().items():
             if name != "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH":
                 patch.setenv(name, value)
-        clouds = Clouds(copies, Credentials("any"))  # type: ignore[no-untyped-call]
+        clouds = Clouds(copies, Credentials("any"))
         made = Scene(cloud, clouds, await clouds.for_tenant(""), payloads)
         yield made
         await made.close()

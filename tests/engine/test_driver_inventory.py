@@ -99,9 +99,8 @@ async def test_a_change_that_the_list_shows_ends_the_deep_look(scene, inventory,
     name = secret(0).name
     await inventory.get(Secret, name, LONG, LONG)
     client = secretmanager_v1.SecretManagerServiceAsyncClient(credentials=Credentials("any"))
-    await client.update_secret(
-        secret={"name": name, "annotations": {}}, update_mask={"paths": ["annotations"]}, retry=None
-    )
+    changed = {"secret": {"name": name, "annotations": {}}, "update_mask": {"paths": ["annotations"]}}
+    await client.update_secret(request=changed, retry=None)
     await client.transport.close()
     found = await inventory.get(Secret, name, 0.0001, LONG)
     assert differences(secret(0), found, secrets.owned) == ("source",)

@@ -44,7 +44,7 @@ async def ended(scene: Scene, wanted: Run) -> Outcome:
 
 
 async def executions() -> list[str]:
-    client = run.ExecutionsAsyncClient(credentials=Credentials("any"))  # type: ignore[no-untyped-call]
+    client = run.ExecutionsAsyncClient(credentials=Credentials("any"))
     found = [item.name.rpartition("/")[2] async for item in await client.list_executions(parent=JOB.name)]
     await client.transport.close()
     return sorted(found)
@@ -77,9 +77,9 @@ async def test_only_versions_that_nothing_needs_are_disabled(scene: Scene) -> No
     """Neither the current one, nor a later one, nor one that a kept revision refers to; and only once."""
     driver, name = scene.access.drivers.secrets(), "projects/demo/secrets/key"
     await driver.create(Secret(name=name, owner=OWNER, payload=Random(20)))
-    client = SecretManagerServiceAsyncClient(credentials=Credentials("any"))  # type: ignore[no-untyped-call]
+    client = SecretManagerServiceAsyncClient(credentials=Credentials("any"))
     for _ in range(3):
-        await client.add_secret_version(parent=name, payload={"data": b"another"})
+        await client.add_secret_version(request={"parent": name, "payload": {"data": b"another"}})
     assert await driver.retire(name, 3, {"1", "3"}) == 1
     assert await driver.retire(name, 3, {"1", "3"}) == 0
     found = {v.name[-1]: v.state async for v in await client.list_secret_versions(parent=name)}

@@ -58,7 +58,7 @@ def _release(spec: str) -> Release:
 
 def a_service(release: Release, revision: str, serving: str, **outputs: str) -> Observed[RunService]:
     """`revision` is the newest, which has no traffic where another one is `serving`."""
-    traffic = (TrafficTarget(serving, 100, "" if serving != revision else "candidate"),)
+    traffic: tuple[TrafficTarget, ...] = (TrafficTarget(serving, 100, "" if serving != revision else "candidate"),)
     if serving != revision:
         traffic = (*traffic, TrafficTarget(revision, 0, "candidate"))
     state = replace(release.service, revision=revision, traffic=traffic)
@@ -138,7 +138,7 @@ def reports(draw: st.DrawFn) -> Report:
     spec = draw(st.sampled_from([SUPERUSER, {"database": {"engine": "None"}}, {"migrations": {"policy": "Never"}}]))
     generation = draw(st.integers(1, 3))
     shape = draw(st.sampled_from(["trouble", "paused", "provisioning", "releasing", "deleting"]))
-    common = {"reconcile_at": draw(st.sampled_from(["", "now"])), "image": f"{REGISTRY}/shop:v4"}
+    common: dict[str, Any] = {"reconcile_at": draw(st.sampled_from(["", "now"])), "image": f"{REGISTRY}/shop:v4"}
     if shape == "trouble":
         return Report(generation, trouble=draw(TROUBLES), deleting=draw(st.booleans()), **common)
     if shape == "paused":

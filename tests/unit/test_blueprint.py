@@ -22,9 +22,9 @@ from nuages.desired.sql import ExistingSqlInstance, SqlUser
 
 ACCESSOR = "roles/secretmanager.secretAccessor"
 EXISTING_ACCOUNT = "shop@acme-prod.iam.gserviceaccount.com"
-COPIED = {"name": "TOKEN", "kubernetesSecret": {"name": "openai", "key": "token"}}
-NAMED = {"name": "STRIPE_KEY", "secret": {"name": "stripe-key", "version": "3"}}
-PLAIN = {"name": "LANGUAGE", "value": "fr"}
+COPIED: dict[str, Any] = {"name": "TOKEN", "kubernetesSecret": {"name": "openai", "key": "token"}}
+NAMED: dict[str, Any] = {"name": "STRIPE_KEY", "secret": {"name": "stripe-key", "version": "3"}}
+PLAIN: dict[str, Any] = {"name": "LANGUAGE", "value": "fr"}
 
 
 PAIRS = st.sampled_from([Pair(), Pair().rotated("one"), Pair().rotated("one").rotated("two")])
@@ -132,9 +132,9 @@ def test_what_a_workload_uses_is_in_the_graph(blueprint: Blueprint) -> None:
             assert not isinstance(value, SecretRef) or value.version or value.secret in there
         assert {mount.bucket for mount in item.template.buckets} <= ids
         assert {name.rsplit(":", 1)[-1] for name in item.template.cloud_sql} <= ids
-    for item in blueprint.resources:
-        if isinstance(item, Secret) and isinstance(item.payload, Composed):
-            assert {name for _, name in item.payload.parts} <= item.needs
+    for resource in blueprint.resources:
+        if isinstance(resource, Secret) and isinstance(resource.payload, Composed):
+            assert {name for _, name in resource.payload.parts} <= resource.needs
 
 
 @given(blueprints())

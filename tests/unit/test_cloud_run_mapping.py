@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from google.cloud import run_v2 as run
 
-from nuages.cloud import runmapping
+from nuages.cloud import runmapping, runtemplate
 from nuages.cloud.driver import Readiness, differences
 from nuages.cloud.executions import exit_code
 from nuages.cloud.labels import FoundLabels, besides_owner, merged
@@ -113,7 +113,7 @@ def use_google_words(found: run.Service) -> None:
     container = found.template.containers[0]
     container.resources.limits = {"cpu": "1000m", "memory": "512Mi"}
     container.ports[0].name = "http1"
-    found.template.execution_environment = runmapping.runtemplate.GEN2
+    found.template.execution_environment = runtemplate.GEN2
 
 
 def set_session_affinity(found: run.Service) -> None:

@@ -51,7 +51,7 @@ def schema() -> Any:
 
 def refused(node: Any, value: Any, path: str = "status") -> list[str]:
     """What the API server would prune or refuse of a value under a structural schema."""
-    kinds = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool}
+    kinds: dict[str, Any] = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool}
     if not isinstance(value, kinds[node["type"]]):
         return [f"{path}: no {node['type']}"]
     if "enum" in node and value not in node["enum"]:
