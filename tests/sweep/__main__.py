@@ -36,7 +36,8 @@ async def sweep(arguments: argparse.Namespace) -> int:
     results = arguments.results / f"{name_of(arguments)}-{number}-of-{shards}.jsonl"
     with tempfile.TemporaryDirectory(prefix="sw-") as folder:
         async with site(Path(folder), arguments.real) as place:
-            lives = {life.name: life for life in await live_all(place)}
+            last = max(arguments.lives, key=LIVES.index)
+            lives = {life.name: life for life in await live_all(place, last)}
             todo = [point for point in points(arguments, lives) if int(point.order, 16) % shards == number - 1]
             done = read(arguments.results, name_of(arguments))
             left = [point for point in todo if point.id not in done]

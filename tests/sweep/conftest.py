@@ -1,4 +1,4 @@
-"""One site for all sweeps of a worker, with its four lives lived once."""
+"""One site for all sweeps of a worker, with its lives lived once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The four lives that are swept: how each begins, and what it looks like once it is over.
+"""The lives that are swept: how each begins, and what it looks like once it is over.
 
 Each begins without an operator, with what the user did already in the API server: so the app's uid, and with it every
 name and hash, is the same however often the life is lived.
@@ -14,10 +14,12 @@ from typing import Any
 
 import yaml
 from sweep_points import GoogleCall
-from sweep_site import APP, NAMESPACE, Site, State
+from sweep_site import APP, NAMESPACE, PROJECT, Site, State
 from sweep_snapshot import Snapshot, snapshot
 
-LIVES = ("deploy", "release", "rotation", "deletion")
+LIVES = ("deploy", "release", "rotation", "deletion", "leaving")  # the last: a deletion whose instance stays
+DELETIONS = ("deletion", "leaving")
+INSTANCE = "shared-pg"
 POLL_S = 0.02
 QUIET_S = 0.3
 UNDISTURBED_S = 120.0
@@ -37,9 +39,9 @@ class Life:
     end: Snapshot
 
 
-async def live_all(site: Site) -> list[Life]:
-    """Each once, from nothing to deletion; every life begins where the one before it ended."""
-    return [await _live(site, name) for name in LIVES]
+async def live_all(site: Site, last: str = LIVES[-1]) -> list[Life]:
+    """Each once, up to the last; every life begins where the one before it ended."""
+    return [await _live(site, name) for name in LIVES[: LIVES.index(last) + 1]]
 
 
 async def _live(site: Site, name: str) -> Life:
@@ -69,7 +71,7 @@ async def over(site: Site, name: str, is_new: Callable[[Mapping[str, Any]], bool
     deadline = time.monotonic() + within_s
     while True:
         app = await site.app()
-        if app is None if name == "deletion" else app is not None and _is_settled(app) and is_new(app):
+        if app is None if name in DELETIONS else app is not None and _is_settled(app) and is_new(app):
             await _quiet(site)
             return app
         if time.monotonic() > deadline:
@@ -113,17 +115,20 @@ def _said(app: Mapping[str, Any] | None) -> str:
 
 
 async def _deploy(site: Site) -> None:
+    await _apply(site, "DjangoApp", APP, _shop(site))
+
+
+def _shop(site: Site) -> dict[str, Any]:
     # Nothing answers in a simulation, so the service is internal, where the startup probe is all there is to see.
     web = {} if site.real else {"web": {"ingress": "Internal"}}
-    spec = {
-        **web,
-        "image": site.images["v1"],
-        "superuser": {"username": "admin", "email": "admin@example.com"},
-        "deletionPolicy": "Delete",
-    }
-    metadata = {"name": APP, "namespace": NAMESPACE}
-    manifest = {"apiVersion": "nuages.dev/v1alpha1", "kind": "DjangoApp", "metadata": metadata, "spec": spec}
-    path = site.folder / "app.yaml"
+    superuser = {"username": "admin", "email": "admin@example.com"}
+    return {**web, "image": site.images["v1"], "superuser": superuser, "deletionPolicy": "Delete"}
+
+
+async def _apply(site: Site, kind: str, name: str, spec: Mapping[str, Any]) -> None:
+    metadata = {"name": name, "namespace": NAMESPACE}
+    manifest = {"apiVersion": "nuages.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": dict(spec)}
+    path = site.folder / f"{kind}.yaml"
     path.write_text(yaml.safe_dump(manifest))
     await site.kubectl("apply", "--server-side", "-f", str(path))
 
@@ -141,4 +146,22 @@ async def _delete(site: Site) -> None:
     await site.kubectl("delete", "djangoapp", APP, "-n", NAMESPACE, "--wait=false")
 
 
-ACTS: Mapping[str, Act] = {"deploy": _deploy, "release": _change, "rotation": _rotate, "deletion": _delete}
+async def _delete_on_shared_instance(site: Site) -> None:
+    """The app is deployed there first, undisturbed."""
+    await site.make_instance(INSTANCE)
+    spec = {"project": PROJECT, "region": site.cloud.options.region, "database": {"existing": INSTANCE}}
+    await _apply(site, "DjangoTenant", "default", spec)
+    await _apply(site, "DjangoApp", APP, _shop(site))
+    await site.start_operator()
+    await over(site, "deploy", lambda app: True, UNDISTURBED_S)
+    await site.kill_operator()
+    await _delete(site)
+
+
+ACTS: Mapping[str, Act] = {
+    "deploy": _deploy,
+    "release": _change,
+    "rotation": _rotate,
+    "deletion": _delete,
+    "leaving": _delete_on_shared_instance,
+}

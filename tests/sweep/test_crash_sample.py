@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from sweep_lives import LIVES
 from sweep_points import crash_points
 from sweep_sample import Sample
 
-POINTS = 3  # of each life
+POINTS = {"deploy": 3, "release": 2, "rotation": 3, "deletion": 2, "leaving": 2}
 
 
 @pytest.mark.xdist_group("sweep")
 @pytest.mark.asyncio(loop_scope="session")
-@pytest.mark.parametrize("life", LIVES)
-async def test_killed_operator_comes_to_the_same_end(sample: Sample, life: str) -> None:
+@pytest.mark.parametrize(("life", "points"), POINTS.items())
+async def test_killed_operator_comes_to_the_same_end(sample: Sample, life: str, points: int) -> None:
     """Killed before or after any call, with or without its status: nothing is missing, double or left behind."""
-    assert await sample.problems(life, crash_points, POINTS) == {}
+    assert await sample.problems(life, crash_points, points) == {}
