@@ -6,7 +6,7 @@ import asyncio
 import time
 
 import pytest
-from conftest import Scene
+from engine_scene import Scene
 from google.cloud import run_v2 as run
 from google.cloud.secretmanager_v1 import SecretManagerServiceAsyncClient, SecretVersion
 from google.oauth2.credentials import Credentials
