@@ -22,7 +22,7 @@ from nuages.desired.sql import SqlInstance, SqlUser
 from nuages.desired.storage import Bucket
 from nuages.reconcile import reasons
 from nuages.reconcile.execute import Result, State
-from nuages.reconcile.plan import Verb
+from nuages.reconcile.plan import Action, Plan, Verb
 from nuages.reconcile.release.outcome import DONE, Failed, Waiting
 from nuages.reconcile.release.release import Release, bind
 from nuages.reconcile.report import Report
@@ -108,6 +108,12 @@ class Scenes:
 
     def paused(self) -> Report:
         return Report(self.generation, paused=True)
+
+    def observed(self) -> Report:
+        """Nothing is there yet."""
+        blueprint = self._blueprint(1)
+        actions = tuple(Action(Verb.CREATE, item) for item in blueprint.resources)
+        return Report(self.generation, blueprint=blueprint, forecast=Plan(actions))
 
     def deleting(self) -> Report:
         """The service is gone, Cloud SQL is being deleted."""

@@ -25,14 +25,15 @@ from localcloud.localcloud import LocalCloud, Options
 from localcloud.runtime.images import ImageConfig
 from nuages.api.group import API_VERSION, GROUP, VERSION
 from nuages.api.validate import parse_app, parse_tenant
-from nuages.cli.plan import whole_plan
 from nuages.cloud.access import Clouds
 from nuages.kube.objects import KubernetesCluster
 from nuages.reconcile import reasons
+from nuages.reconcile.forecast import forecast
 from nuages.reconcile.gather import copies
 from nuages.reconcile.plan import Plan
 from nuages.reconcile.queue import Next
 from nuages.reconcile.reconciler import Pass, Reconciler
+from nuages.reconcile.report import Report
 from nuages.reconcile.settings import Settings
 
 SPEED = 5000.0  # an instance takes 72 ms
@@ -235,7 +236,8 @@ class MachineWorld:
         tenant = await cluster.tenant(life.namespace)
         assert tenant is not None
         access = await self._planner.clouds.for_tenant()
-        return await whole_plan(Pass(body, app, parse_tenant(tenant), cluster, access, SETTINGS, (), lambda: False))
+        work = Pass(body, app, parse_tenant(tenant), cluster, access, SETTINGS, (), lambda: False)
+        return (await forecast(work, Report(app.metadata.generation))).forecast or Plan(())
 
     def writes(self) -> int:
         """Of all callers, at Google, so far."""

@@ -46,6 +46,7 @@ LIVES: dict[str, tuple[Step, ...]] = {
     "google_unavailable": (Scenes.google_unavailable,),
     "tenant_missing": (Scenes.tenant_missing,),
     "paused": (Scenes.healthy, {"paused": True}, Scenes.paused),
+    "observed": ({"management": "Observe"}, Scenes.observed),
     "deletion_not_processed": (Scenes.healthy, "delete"),
     "deleting": (Scenes.healthy, "delete", Scenes.deleting),
     "deletion_denied": (Scenes.healthy, "delete", Scenes.deletion_denied),

@@ -32,9 +32,12 @@ class Deployment:
     async def apply(self, **changes: Any) -> dict[str, Any]:
         """The spec with these fields changed; None takes one away."""
         self.spec = {key: value for key, value in {**self.spec, **changes}.items() if value is not None}
+        return await self.world.apply(self.manifest)
+
+    @property
+    def manifest(self) -> dict[str, Any]:
         metadata = {"name": self.name}
-        body = {"apiVersion": GROUP_VERSION, "kind": "DjangoApp", "metadata": metadata, "spec": self.spec}
-        return await self.world.apply(body)
+        return {"apiVersion": GROUP_VERSION, "kind": "DjangoApp", "metadata": metadata, "spec": self.spec}
 
     async def release(self, **changes: Any) -> dict[str, Any]:
         """Apply and wait until the app is Ready for it."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from e2e_plan import plan
 from e2e_release import Deployment, eventually
 from e2e_world import World
 from google.cloud.run_v2 import ServicesAsyncClient
+
+if TYPE_CHECKING:
+    from e2e_local import LocalSite
 
 
 async def make_service(world: World, name: str, image: str) -> str:
@@ -43,6 +47,22 @@ async def test_a_service_of_others_is_neither_taken_nor_deleted(world: World) ->
     assert "resources" not in app["status"] or app["status"]["resources"] == []
     await world.delete("DjangoApp", "shop")
     assert await services.get_service(request={"name": name}) == before
+
+
+@pytest.mark.xdist_group("ownership")
+async def test_a_service_of_others_is_taken_over_on_request(world: World, local: LocalSite) -> None:
+    """`nuages plan` shows what the adoption would change; then that is changed, and what others put on it stays."""
+    name = await make_service(world, world.google_id("shop"), await world.site.image("shop", "v1"))
+    shop = Deployment(world, "shop")
+    await shop.stalled("NameConflict", image=await shop.image("v1"), database={"engine": "None"})
+    code, output = await plan(local, world, shop.manifest)
+    assert (code, "Adopted, it would change: template" in output) == (1, True), output
+    await world.annotate("shop", "nuages.dev/adopt", "true")
+    code, output = await plan(local, world, shop.manifest)
+    assert (code, "! adopt Service" in output) in {(2, True), (0, False)}, output  # 0: it was faster
+    await world.wait("shop")
+    service = await world.google(ServicesAsyncClient).get_service(name=name)
+    assert (service.labels["managed-by"], service.labels["team"]) == ("nuages", "data")
 
 
 @pytest.mark.xdist_group("ownership")

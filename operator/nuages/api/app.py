@@ -141,6 +141,10 @@ class DjangoAppSpec(Part):
 
     image: values.Image = Field(description="Image with a tag or digest; a tag is resolved once per release.")
     paused: bool = Field(False, description="Write nothing, whatever changes.")
+    management: Literal["Manage", "Observe"] = Field(
+        defaults.MANAGEMENT,
+        description="Observe writes nothing and says in status.plan what Manage would do. Default: Manage.",
+    )
     deletion_policy: Literal["Retain", "Delete"] = Field(
         defaults.DELETION_POLICY,
         description="Retain keeps the instance, its database, the bucket and the secrets. Default: Retain.",

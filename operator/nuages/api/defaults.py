@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+MANAGEMENT: Final = "Manage"
 DELETION_POLICY: Final = "Retain"
 RECONCILE_INTERVAL_SECONDS: Final = 600
 DEEP_CHECK_INTERVAL_SECONDS: Final = 3600

@@ -9,7 +9,9 @@ from pydantic.config import JsonDict
 
 from nuages.api.rules import Part
 
-Phase = Literal["Pending", "Provisioning", "Migrating", "Releasing", "Ready", "Degraded", "Paused", "Deleting"]
+Phase = Literal[
+    "Pending", "Provisioning", "Migrating", "Releasing", "Ready", "Degraded", "Paused", "Observing", "Deleting"
+]
 
 
 class StatusPart(Part):
@@ -100,6 +102,15 @@ class DatabaseStatus(StatusPart):
     name: str = Field(max_length=63, description="Database.")
 
 
+class PlannedStatus(StatusPart):
+    """What would be done about one resource."""
+
+    verb: str = Field(description="create, update, adopt or delete; conflict and the like where it cannot be.")
+    kind: str = Field(description="Google's type.")
+    name: str = Field(description="Full name.")
+    fields: tuple[str, ...] = Field((), description="What differs.")
+
+
 class WaitingStatus(StatusPart):
     """What heals by itself within minutes, and is Stalled after that."""
 
@@ -128,6 +139,9 @@ class DjangoAppStatus(StatusPart):
     release: ReleaseStatus | None = Field(None, description="The release under way, or the last.")
     resources: tuple[ResourceStatus, ...] = Field((), description="Google resources of the app.")
     operations: tuple[OperationStatus, ...] = Field((), description="Long-running operations under way.")
+    plan: tuple[PlannedStatus, ...] = Field(
+        (), max_length=100, description="What it would do: with management Observe, or annotated nuages.dev/plan."
+    )
     waiting: WaitingStatus | None = Field(None, description="What heals by itself, such as a grant that is fresh.")
 
     def dump(self) -> dict[str, Any]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +12,21 @@ import yaml
 from kubernetes.aio import client
 
 from nuages.api.validate import InvalidSpec, parse_app, parse_tenant
-from nuages.blueprint.compose import compose
 from nuages.cloud.access import Clouds
-from nuages.desired.resource import Resource
 from nuages.kube.objects import KubernetesCluster
 from nuages.kube.operator import load_config
 from nuages.reconcile import reasons
-from nuages.reconcile.cluster import Body, Cluster
-from nuages.reconcile.gather import copies, gather, project_number
-from nuages.reconcile.plan import Action, Plan, Verb, make_plan, versions_of
-from nuages.reconcile.provision import image_of, look_at_service, see
+from nuages.reconcile.cluster import Body
+from nuages.reconcile.forecast import forecast
+from nuages.reconcile.gather import copies
+from nuages.reconcile.plan import Plan, Verb
 from nuages.reconcile.reconciler import Pass
-from nuages.reconcile.release.release import bind, identity
-from nuages.reconcile.rotation import rotating_secrets, with_rotation
+from nuages.reconcile.report import Report
 from nuages.reconcile.settings import Settings
 from nuages.reconcile.trouble import Trouble, of_refusal
 
-NOTHING, TROUBLE, CHANGES = (
-    0,
-    1,
-    2,
-)  # exit statuses, as `terraform plan -detailed-exitcode` and `kubectl diff` have them
+# Exit statuses, as `terraform plan -detailed-exitcode` and `kubectl diff` have them.
+NOTHING, TROUBLE, CHANGES = range(3)
 MARKS = {Verb.CREATE: "+", Verb.UPDATE: "~", Verb.ADOPT: "!", Verb.DELETE: "-", Verb.WAIT: "…"}
 
 
@@ -102,45 +95,18 @@ async def _plan_one(
     tenant = parse_tenant(tenant_body) if tenant_body is not None else settings.default_tenant(namespace)  # type: ignore[misc]
     cloud = await clouds.for_tenant(tenant.spec.impersonate_service_account or "")
     work = Pass(body, app, tenant, cluster, cloud, settings, (), lambda: False)
-    plan = await whole_plan(work)
+    plan = (await forecast(work, Report(app.metadata.generation))).forecast or Plan(())
     _show(app.key, plan)
     if plan.refusals:
         return TROUBLE
     return CHANGES if plan.changes else NOTHING
 
 
-async def whole_plan(work: Pass) -> Plan:
-    """What provision would do, and what the release would."""
-    await project_number(work.tenant, work.cloud)
-    live = await look_at_service(work)
-    image = await image_of(work, live)
-    facts = await gather(work.app, work.tenant, work.cluster, work.cloud, work.settings.operator_image, image, 0.0)
-    facts = replace(facts, hash_url=live.outputs.get("uri", "") if live is not None else "")
-    facts = with_rotation(facts, work, await see(work, rotating_secrets(work)), live)
-    blueprint = compose(work.app, work.tenant, facts)
-    if blueprint.problems:
-        raise Trouble(blueprint.problems[0].reason, blueprint.problems[0].message)
-    seen = await see(work, blueprint.resources)
-    plan = make_plan(blueprint.resources, seen, lambda kind: work.cloud.drivers.of(kind).owned)
-    parts = bind(blueprint, versions_of(seen))
-    released: list[Action] = []
-    if blueprint.service is not None and live is None:
-        jobs: Iterable[Resource | None] = (blueprint.db_init, blueprint.migrate, blueprint.superuser, blueprint.service)
-        released = [Action(Verb.CREATE, item) for item in jobs if item is not None]
-    elif parts is not None and live is not None:
-        host = blueprint.hash_host
-        same = identity(live.state, host) == identity(parts.service, host)
-        paths: tuple[str, ...] = () if same else ("template",)
-        paths += tuple(n for n in ("open_access", "ingress") if getattr(live.state, n) != getattr(parts.service, n))
-        verb = Verb.UPDATE if paths else Verb.KEEP
-        released = [Action(verb, parts.service, live, paths)]
-    return Plan((*plan.actions, *released))
-
-
 def _show(key: str, plan: Plan) -> None:
     for action in plan.actions:
         if action in plan.refusals:
-            typer.echo(f"x {of_refusal(action).message}")
+            changes = f" Adopted, it would change: {', '.join(action.paths)}." if action.verb is Verb.CONFLICT else ""
+            typer.echo(f"x {of_refusal(action).message}{changes if action.paths else ''}")
         elif action.verb in MARKS:
             paths = f" ({', '.join(action.paths)})" if action.paths else ""
             typer.echo(f"{MARKS[action.verb]} {action.verb.value} {action.resource.shown}{paths}")
@@ -154,6 +120,3 @@ def _namespace(document: Mapping[str, Any], default: str) -> str:
 
 def _text(file: Path) -> str:
     return sys.stdin.read() if str(file) == "-" else file.read_text()
-
-
-__all__ = ["Cluster", "plan_file", "whole_plan"]

@@ -31,7 +31,7 @@ def conditions(report: Report) -> tuple[Condition, ...]:
     """Ready first, then Reconciling or Stalled, then one for each part of the app."""
     head = _verdict(report)
     found = [Condition(reasons.READY, "True" if report.is_ready else "False", head.reason, head.message)]
-    if not report.is_ready and not report.paused:
+    if not report.is_ready and not report.paused and (report.forecast is None or report.trouble is not None):
         kind = reasons.STALLED if head.stalled else reasons.RECONCILING
         found.append(Condition(kind, "True", head.reason, head.message))
     return (*found, *_parts(report), *_release_parts(report))
@@ -50,6 +50,9 @@ def _verdict(report: Report) -> Trouble:
         return trouble
     if report.paused:
         return Trouble(reasons.PAUSED, "spec.paused: nothing is changed until it is false.", stalled=False)
+    if report.forecast is not None and not report.is_ready:
+        message = "spec.management: nothing is changed, and what is there differs from the spec. Read status.plan."
+        return Trouble(reasons.OBSERVED, message, stalled=False)
     failure = report.failure
     if failure is not None:
         link = f" Log: {failure.log_link}" if failure.log_link else ""
@@ -58,7 +61,7 @@ def _verdict(report: Report) -> Trouble:
         return _provisioning(report.results.values())
     if isinstance(report.outcome, Waiting):
         return Trouble(report.outcome.reason, report.outcome.message, stalled=False)
-    if report.outcome is None:
+    if report.outcome is None and report.forecast is None:
         return Trouble(reasons.PROVISIONING, "The release is about to begin.", stalled=False)
     return Trouble(reasons.AVAILABLE, "The app is deployed and serves.", stalled=False)
 

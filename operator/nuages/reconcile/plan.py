@@ -33,7 +33,10 @@ REFUSED = frozenset({Verb.CONFLICT, Verb.IMMUTABLE, Verb.MISSING, Verb.FAILED})
 
 @dataclass(frozen=True)
 class Action:
-    """What to do about one resource; `paths` are the fields that differ, `message` why, for people."""
+    """What to do about one resource; `paths` are the fields that differ, `message` why, for people.
+
+    Those of a conflict are what an adoption would change.
+    """
 
     verb: Verb
     resource: Resource
@@ -91,8 +94,10 @@ def decide(
     verb = Verb.UPDATE
     if resource.owner is not None and found.owner != resource.owner:
         if not resource.owner.may_have(found.owner):
-            if not adopt or not resource.owner.may_adopt(found.owner):
-                return Action(Verb.CONFLICT, resource, found, message=whose(found))
+            may_adopt = resource.owner.may_adopt(found.owner)
+            if not adopt or not may_adopt:
+                changed = differences(bound, found, owned) if bound is not None and may_adopt else ()
+                return Action(Verb.CONFLICT, resource, found, changed, message=whose(found))
             verb = Verb.ADOPT
         taken_over = ("owner",)
     if bound is None:  # what it is made of is still on its way

@@ -31,13 +31,12 @@ if TYPE_CHECKING:
 ADOPT = "nuages.dev/adopt"
 
 
-async def provision(work: Pass, report: Report) -> Report:
-    """Compose, observe, plan, execute. Raises Trouble."""
+async def survey(work: Pass, report: Report) -> Report:
+    """Compose, observe, plan: nothing is written. Raises Trouble."""
     await project_number(work.tenant, work.cloud)  # asked once: a project out of reach is told as such
     live = await look_at_service(work)
     if live is None and not work.before.get("resources"):  # a first pass: before anything is made, no snapshot will do
         live = await look_at_service(work, fresh=True)
-    require_own_service(work, live)
     image = await image_of(work, live)
     facts = await gather(
         work.app, work.tenant, work.cluster, work.cloud, work.settings.operator_image, image, work.max_age
@@ -49,13 +48,21 @@ async def provision(work: Pass, report: Report) -> Report:
         first = blueprint.problems[0]
         raise Trouble(first.reason, first.message)
     plan = await make(work, blueprint.resources, policies_anew=_was_denied(live))
-    if live is None and plan.refusals and not _has_begun(plan, work):
+    return replace(report, blueprint=blueprint, plan=plan, live=live)
+
+
+async def provision(work: Pass, report: Report) -> Report:
+    """Survey, and carry the plan out. Raises Trouble."""
+    report = await survey(work, report)
+    plan, is_first = report.plan or Plan(()), report.live is None
+    require_own_service(work, report.live)
+    if is_first and plan.refusals and not _has_begun(plan, work):
         raise of_refusal(plan.refusals[0])  # rather nothing than half an app
-    await check_permissions(work, plan, is_first=live is None)
+    await check_permissions(work, plan, is_first)
     await work.hold()
     executor = Executor(work.cloud.drivers, work.cloud.inventory, adopts(work))
     results = await executor.execute(plan, work.underway, work.failed)
-    return replace(report, blueprint=blueprint, plan=plan, results=results, live=live)
+    return replace(report, results=results)
 
 
 def _has_begun(plan: Plan, work: Pass) -> bool:

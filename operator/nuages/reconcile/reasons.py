@@ -19,6 +19,7 @@ INITIALISING_DATABASE, MIGRATION_PENDING, MIGRATING = "InitialisingDatabase", "M
 DEPLOYING_CANDIDATE, VERIFYING, SHIFTING_TRAFFIC = "DeployingCandidate", "Verifying", "ShiftingTraffic"
 CREATING_SUPERUSER, SUPERSEDED, ROTATING = "CreatingSuperuser", "Superseded", "Rotating"
 LEAVING_DATABASE, DELETING, PAUSED = "LeavingDatabase", "Deleting", "Paused"
+OBSERVED = "Observed"
 INVALID_SPEC, NOT_ALLOWED = "InvalidSpec", "NotAllowed"
 TENANT_MISSING, TENANT_INVALID = "TenantMissing", "TenantInvalid"
 NAME_CONFLICT, IMMUTABLE_FIELD = "NameConflict", "ImmutableField"
@@ -318,6 +319,12 @@ TABLE = (
     Reason(APPLIED, Kind.READY, "Of MigrationsApplied: the database is up to date."),
     *_UNDER_WAY,
     Reason(PAUSED, Kind.HELD, "`spec.paused` is true: nothing is written.", "Set it to false."),
+    Reason(
+        OBSERVED,
+        Kind.HELD,
+        "With `management: Observe` or the annotation `nuages.dev/plan` nothing is written, and something differs.",
+        "Read `status.plan`; set `management: Manage`, or remove the annotation, to have it done.",
+    ),
     *_WRONG_INPUT,
     *_REFUSED,
     *_FAILED_STEPS,

@@ -22,6 +22,7 @@ from nuages.cloud.driver import Operation
 from nuages.reconcile import reasons
 from nuages.reconcile.cluster import Body, Cluster, Gone, Stale
 from nuages.reconcile.conditions import trouble_of
+from nuages.reconcile.forecast import forecast, only_looks
 from nuages.reconcile.news import news
 from nuages.reconcile.provision import provision
 from nuages.reconcile.queue import Next
@@ -141,12 +142,16 @@ class Reconciler:
         generation = app.metadata.generation
         common: dict[str, Any] = {"generation": generation, "reconcile_at": app.reconcile_at, "image": app.spec.image}
         try:
+            if app.is_deleting and app.spec.management == "Observe":
+                return Report(**common, deleting=True, kept=("everything",), gone=True)
             if app.is_deleting:
                 if work.failed:  # told, and tried again in a later pass
                     raise next(iter(work.failed.values()))
                 return await tear_down(work, Report(**common, deleting=True))
             if app.spec.paused:
                 return Report(**common, paused=True)
+            if only_looks(app):
+                return await forecast(work, Report(**common))
             report = await provision(work, Report(**common))
             return await rollout(work, report) if report.is_provisioned else report
         except Trouble as trouble:

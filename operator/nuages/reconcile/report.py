@@ -10,7 +10,7 @@ from nuages.blueprint.blueprint import Blueprint
 from nuages.cloud.driver import Observed, Operation, Readiness
 from nuages.desired.run import RunService
 from nuages.reconcile.execute import Result, State
-from nuages.reconcile.plan import Plan
+from nuages.reconcile.plan import REFUSED, WRITES, Action, Plan
 from nuages.reconcile.release.outcome import Done, Failed, Outcome, Waiting
 from nuages.reconcile.release.release import Release
 from nuages.reconcile.trouble import Trouble
@@ -23,6 +23,7 @@ class Report:
     generation: int
     blueprint: Blueprint | None = None
     plan: Plan | None = None
+    forecast: Plan | None = None  # where nothing is to be done but told
     results: Mapping[str, Result] = field(default_factory=dict)
     release: Release | None = None
     stage: str = ""
@@ -53,8 +54,16 @@ class Report:
     @property
     def is_ready(self) -> bool:
         """All is there, the release is through, nothing is in the way."""
+        if self.forecast is not None:
+            return self.trouble is None and self.serves and not self.differs and not self.deleting
         through = self.trouble is None and self.is_provisioned and isinstance(self.outcome, Done)
         return through and not self.paused and not self.deleting
+
+    @property
+    def differs(self) -> tuple[Action, ...]:
+        """What a forecast would write, or could not."""
+        actions = () if self.forecast is None else self.forecast.actions
+        return tuple(action for action in actions if action.verb in WRITES | REFUSED)
 
     @property
     def failure(self) -> Failed | None:

@@ -12,12 +12,13 @@ from nuages.cloud.driver import Observed, Readiness
 from nuages.reconcile import reasons
 from nuages.reconcile.conditions import conditions, trouble_of
 from nuages.reconcile.execute import Result, State
-from nuages.reconcile.plan import Verb
+from nuages.reconcile.plan import Action, Verb
 from nuages.reconcile.release.outcome import Failed, Waiting
 from nuages.reconcile.release.steps import DONE, STEPS
 from nuages.reconcile.report import Report
 
 HISTORY = 10  # releases
+LONGEST_PLAN = 100
 FIRST = STEPS[0].name
 
 
@@ -44,6 +45,8 @@ def status(report: Report, before: Mapping[str, Any], now: str) -> dict[str, Any
         made["resources"] = _resources(report)
     else:
         made["resources"] = before["resources"]
+    if report.forecast is not None:
+        made["plan"] = [_planned(action) for action in report.differs[:LONGEST_PLAN]]
     made["database"] = _database(report) or before.get("database")
     made["release"] = _release(report, before.get("release") or {}, now) or None
     made["waiting"] = waiting(report, before, now)
@@ -64,6 +67,11 @@ def waiting(report: Report, before: Mapping[str, Any], now: str) -> dict[str, st
     return {"reason": trouble.reason, "since": known["since"] if known.get("reason") == trouble.reason else now}
 
 
+def _planned(action: Action) -> dict[str, Any]:
+    row = {"verb": action.verb.value, "kind": action.resource.kind, "name": action.resource.name}
+    return row | ({"fields": list(action.paths)} if action.paths else {})
+
+
 def _database(report: Report) -> dict[str, str] | None:
     """Where the data is, once db-init has been through: from then on the spec may not name another place."""
     release = report.release
@@ -78,6 +86,8 @@ def _phase(report: Report, served_before: bool) -> str:
         return "Deleting"
     if report.paused:
         return "Paused"
+    if report.forecast is not None and report.trouble is None:
+        return "Observing"
     if report.is_ready:
         return "Ready"
     trouble = trouble_of(report)

@@ -38,6 +38,9 @@ end
 if obj.spec ~= nil and obj.spec.paused == true then
   return health("Suspended", ready, "Paused")
 end
+if ready.status == "False" and ready.reason == "Observed" then
+  return health("Suspended", ready, "Observed")
+end
 local stalled = condition("Stalled")
 if stalled.status == "True" then
   return health("Degraded", stalled, "Stalled")
