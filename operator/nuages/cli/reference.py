@@ -22,6 +22,7 @@ ANNOTATIONS = {
     "(its uid changes with the cluster), and the database and roles of its name, whoever made them. Read `nuages plan` "
     "first, and remove the annotation afterwards.",
     "nuages.dev/abandon": '`"true"` on an app that is being deleted: it goes, and what is left at Google stays there.',
+    "nuages.dev/plan": '`"true"`: nothing is done while it is there; `status.plan` says what would be.',
     "nuages.dev/retry-migration": "Any new value: run the migration of this image again, after it failed.",
     "nuages.dev/rotate": "Any new value: another SECRET_KEY and another database password, in two releases without a "
     "migration. Sessions stay valid, where the project reads SECRET_KEY_FALLBACKS. Old secret versions are disabled "

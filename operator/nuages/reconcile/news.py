@@ -34,7 +34,7 @@ def news(report: Report, before: Mapping[str, Any], after: Mapping[str, Any]) ->
     events += [Event("Normal", stage, text) for stage, text in report.done_news]
     events += _verdict(report, _of(before), _of(after))
     if report.gone:
-        field = "deletionPolicy" if report.results else "management"  # an observed app is not looked at any more
+        field = "deletionPolicy" if report.blueprint else "management"  # an observed app is not looked at any more
         events += [Event("Normal", reasons.RETAINED, f"Kept, as spec.{field} says: {name}") for name in report.kept]
     return events
 
