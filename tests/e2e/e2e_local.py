@@ -31,7 +31,7 @@ SPEED = 120.0
 START_S = 120.0
 LOG_TAIL = 60  # lines
 READS = ("get", "list", "access", "test")
-OVERLAYS = {"v1": (), "v2": ("v2",)}  # later versions of the shop: v2's files and their own (samples/README.md)
+OVERLAYS = {"v1": (), "v2": ("v2",), "next": ("next",)}  # others: the shop's, v2 and their own (samples/README.md)
 
 
 class LocalSite:
