@@ -80,7 +80,7 @@ async def test_an_editor_publishes_a_page_with_a_picture(wagtail: Deployment) ->
 
 
 async def test_the_next_version_comes_without_a_failed_request(wagtail: Deployment, local: Any) -> None:
-    """7.4 under 50 requests a second: its migrations are applied once, and page, picture and session are still there."""
+    """7.4 under 50 requests a second: its migrations run once, and page, picture and session are still there."""
     editor = await logged_in(wagtail)
     await publish(editor, "Before", picture="teapot")
     before, applied = await wagtail.status(), await migrations(wagtail, local)
