@@ -174,14 +174,24 @@ class Inventory:
         return await self._look(kind, name, self._clock() if since is None else since)
 
     async def owned_by(
-        self, owner: Owner, project: str, location: str, max_age: float = 0.0
+        self,
+        owner: Owner,
+        project: str,
+        location: str,
+        max_age: float = 0.0,
+        kinds: Sequence[type[Resource]] = tuple(MARKED),
     ) -> Sequence[Observed[Any]]:
-        """Everything in a project and location that bears the owner's marker, whatever its kind. Raises CloudError."""
+        """Everything of these kinds in a project and location that bears the owner's marker. Raises CloudError.
+
+        What was made since the list may be missing; what we deleted since is.
+        """
         parents = {False: f"projects/{project}", True: f"projects/{project}/locations/{location}"}
-        lists = await asyncio.gather(
-            *(self.list(kind, parents[is_regional], max_age) for kind, is_regional in MARKED.items())
-        )
-        return [item for found in lists for item in found if owner.may_have(item.owner)]
+
+        def is_own(item: Observed[Any]) -> bool:
+            return owner.may_have(item.owner)
+
+        lists = await asyncio.gather(*(self.shown(kind, parents[MARKED[kind]], max_age, is_own) for kind in kinds))
+        return [item for found in lists for item in found]
 
     def forget(self, name: str) -> None:
         """After a write: nothing that was asked for before it counts any more."""
@@ -198,11 +208,28 @@ class Inventory:
         self._singles.drop(is_gone)
         self._lists.drop(is_gone)
 
-    async def list(self, kind: type[R], scope: str, max_age: float) -> Sequence[Observed[R]]:
-        """Everything of a kind in a scope, from a list at most `max_age` seconds old. Raises CloudError."""
+    async def shown(
+        self, kind: type[R], scope: str, max_age: float, which: Callable[[Observed[R]], bool]
+    ) -> Sequence[Observed[R]]:
+        """Those of a list at most `max_age` seconds old. It is not made again for a write of anybody's: of what it
+        shows, that to which we wrote since is looked at by itself; what was made since is missing. Raises CloudError.
+        """
         now = self._clock()
         self._sweep(now, max_age)
-        since = max(now - max_age, self._written.newest(f"{scope}/{COLLECTIONS[kind]}"))
+        listed = await self._list(kind, scope, now - max_age)
+        found: list[Observed[R]] = []
+        for name, item in listed.value.items():
+            if which(item):
+                is_old = self._written.last(name) > listed.began
+                seen = await self._look(kind, name, 0.0) if is_old else item
+                found += [seen] if seen is not None and which(seen) else []
+        return found
+
+    async def list(self, kind: type[R], scope: str, max_age: float) -> Sequence[Observed[R]]:
+        """Everything of a kind in a scope, from a list at most `max_age` seconds old. Raises CloudError."""
+        now, siblings = self._clock(), scope if kind is IamMember else f"{scope}/{COLLECTIONS[kind]}"
+        self._sweep(now, max_age)
+        since = max(now - max_age, self._written.newest(siblings))
         return tuple((await self._list(kind, scope, since)).value.values())
 
     def _sweep(self, now: float, age: float) -> None:
