@@ -64,7 +64,7 @@ async def _remove(release: Release, left: Sequence[Revision], cloud: CloudAccess
 
 
 async def _withdraw(release: Release, old: Sequence[Revision], left: Sequence[Revision], cloud: CloudAccess) -> None:
-    """The app's own identity may read a secret of others while a revision needs it, and no longer. Raises CloudError."""
+    """The app's own identity reads a secret of others while a revision needs it, no longer. Raises CloudError."""
     email = release.service.template.service_account
     accounts = [item for item in release.blueprint.resources if isinstance(item, ServiceAccount)]
     account = next((item for item in accounts if item.email == email), None)
