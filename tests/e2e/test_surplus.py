@@ -111,12 +111,16 @@ async def test_what_spec_no_longer_wants_goes_once_no_revision_needs_it(place: W
     kept = {row["name"]: row["state"] for row in (await shop.status())["resources"]}
     assert kept[f"{project}/secrets/{place.google_id('shop', 'db-password-a')}"] == "Ready"
 
+    await grant(services, shop.service_name, INVOKER, "allAuthenticatedUsers")  # drift, with nothing to release
+    await place.annotate("shop", "nuages.dev/reconcile-at", "first")
+    await place.until(lambda app: app["status"]["release"].get("reconcileAt") == "first", "shop")
+    assert await members(services, shop.service_name, INVOKER) == {"user:an@acme.example"}
+
     asked = len(local.requests(place.namespace, "shop"))
     await place.annotate("shop", "nuages.dev/reconcile-at", "now")
     await place.until(lambda app: app["status"]["release"].get("reconcileAt") == "now", "shop")
     fresh = local.requests(place.namespace, "shop")[asked:]
     assert [f"{r.method} {r.resource}" for r in fresh if local.is_write(r)] == []
-    assert (await place.browser(await place.app("shop"))) is not None
 
 
 async def test_an_identity_goes_once_no_revision_runs_as_it(place: World) -> None:
@@ -146,3 +150,28 @@ async def test_an_identity_goes_once_no_revision_runs_as_it(place: World) -> Non
     readers = await members(place.google(SecretManagerServiceAsyncClient), key, ACCESSOR)
     assert readers == {f"serviceAccount:{email}"}
     assert [name for name in clients if before in name] == []
+
+
+async def test_what_bears_the_marker_goes_with_its_use_or_with_the_app(place: World) -> None:
+    """A vanished instance's password at once; what holds data only with the app, whatever it is called."""
+    secrets, project = place.google(SecretManagerServiceAsyncClient), f"projects/{place.site.project}"
+    wiki = Deployment(place, "wiki")
+    await wiki.release(image=await wiki.image("v1"), deletionPolicy="Delete")
+    key = await secrets.get_secret(name=f"{project}/secrets/{place.google_id('wiki', 'secret-key')}")
+
+    async def marked(id_: str) -> str:
+        await secrets.create_secret(
+            parent=project, secret_id=id_, secret={"replication": {"automatic": {}}, "labels": dict(key.labels)}
+        )
+        return f"{project}/secrets/{id_}"
+
+    vanished = await marked(f"nuages-admin-{place.namespace}-gone")
+    precious = await marked(f"{place.google_id('wiki')}-precious")
+    await place.annotate("wiki", "nuages.dev/reconcile-at", "now")
+    app = await place.until(lambda app: app["status"]["release"].get("reconcileAt") == "now", "wiki")
+    assert not await is_there(place, vanished)
+    assert await is_there(place, precious)
+    states = {row["name"]: row["state"] for row in app["status"]["resources"]}
+    assert states[precious] == "Retained"
+    await place.delete("DjangoApp", "wiki")
+    assert not await is_there(place, precious)
