@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from e2e_release import Deployment, shared_instance
+from e2e_plan import plan
+from e2e_release import GROUP_VERSION, Deployment, shared_instance
 from e2e_site import Site
 from e2e_world import World, open_world
 from google.api_core.exceptions import NotFound
@@ -95,7 +96,20 @@ async def test_what_spec_no_longer_wants_goes_once_no_revision_needs_it(place: W
     await grant(services, shop.service_name, INVOKER, "user:mallory@acme.example")
     await grant(services, shop.service_name, VIEWER, "user:eve@acme.example")
 
-    await shop.release(superuser=None, env=None, web={**both, "invokers": ["user:an@acme.example"]})
+    wanted = {**shop.spec, "web": {**both, "invokers": ["user:an@acme.example"]}}
+    del wanted["superuser"], wanted["env"]
+    code, told = await plan(
+        local, place, {"apiVersion": GROUP_VERSION, "kind": "DjangoApp", "metadata": {"name": "shop"}, "spec": wanted}
+    )
+    id_ = place.google_id("shop")
+    assert code == 2
+    assert {line for line in told.splitlines() if line.startswith("-")} == {
+        f"- delete Job {id_}-superuser",
+        f"- delete Secret {id_}-superuser-password",
+        f"- delete run.invoker on {id_} for user:jo@acme.example",
+        f"- delete run.invoker on {id_} for user:mallory@acme.example",
+    }
+    await shop.release(superuser=None, env=None, web=wanted["web"])
     assert await members(services, shop.service_name, INVOKER) == {"user:an@acme.example"}
     assert await members(services, shop.service_name, VIEWER) == {"user:eve@acme.example"}  # not ours to say
     assert not await is_there(place, password)
