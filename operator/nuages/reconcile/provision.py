@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nuages.api.app import DjangoApp
 from nuages.blueprint.compose import compose
@@ -16,13 +17,14 @@ from nuages.desired.iam import IamMember
 from nuages.desired.resource import Owner, Resource
 from nuages.desired.run import RunService
 from nuages.desired.sql import SqlUser
-from nuages.reconcile.execute import Executor
+from nuages.reconcile.execute import Executor, Result, State
 from nuages.reconcile.gather import gather, project_number, resolve_image
 from nuages.reconcile.permissions import check_permissions
 from nuages.reconcile.pin import pinned
 from nuages.reconcile.plan import Action, Plan, Sight, Verb, make_plan, whose
 from nuages.reconcile.report import Report
 from nuages.reconcile.rotation import rotating_secrets, with_rotation
+from nuages.reconcile.surplus import find_surplus
 from nuages.reconcile.trouble import Trouble, of_error, of_refusal
 
 if TYPE_CHECKING:
@@ -47,8 +49,9 @@ async def survey(work: Pass, report: Report) -> Report:
     if blueprint.problems:
         first = blueprint.problems[0]
         raise Trouble(first.reason, first.message)
-    plan = await make(work, blueprint.resources, policies_anew=_was_denied(live))
-    return replace(report, blueprint=blueprint, plan=plan, live=live)
+    surplus = await find_surplus(work, blueprint, live)
+    plan = await make(work, blueprint.resources, policies_anew=_was_denied(live), surplus=surplus.due)
+    return replace(report, blueprint=blueprint, plan=plan, surplus=surplus, live=live)
 
 
 async def provision(work: Pass, report: Report) -> Report:
@@ -61,8 +64,9 @@ async def provision(work: Pass, report: Report) -> Report:
     await check_permissions(work, plan, is_first)
     await work.hold()
     executor = Executor(work.cloud.drivers, work.cloud.inventory, adopts(work))
-    results = await executor.execute(plan, work.underway, work.failed)
-    return replace(report, results=results)
+    results = await executor.execute(plan.before_release, work.underway, work.failed)
+    kept = {item.state.name: Result(item.state, State.READY, item, Verb.KEEP) for item in report.surplus.kept}
+    return replace(report, results=results | kept)
 
 
 def _has_begun(plan: Plan, work: Pass) -> bool:
@@ -96,13 +100,16 @@ async def look_at_service(work: Pass, fresh: bool = False) -> Observed[RunServic
         raise _unreadable(RunService, name, error, work) from error
 
 
-async def make(work: Pass, resources: tuple[Resource, ...], policies_anew: bool = False) -> Plan:
+async def make(
+    work: Pass, resources: tuple[Resource, ...], policies_anew: bool = False, surplus: Iterable[Observed[Any]] = ()
+) -> Plan:
     """The plan for these resources, from snapshots as old as the app allows. Raises Trouble for what cannot be read."""
     return make_plan(
         resources,
         await see(work, resources, policies_anew),
         lambda kind: work.cloud.drivers.of(kind).owned,
         adopt=adopts(work),
+        surplus=surplus,
     )
 
 

@@ -17,6 +17,7 @@ PROVISIONING, CREATING_INSTANCE, WAITING = "Provisioning", "InstanceCreating", "
 GOOGLE_UNAVAILABLE, INTERNAL_ERROR = "GoogleUnavailable", "InternalError"
 INITIALISING_DATABASE, MIGRATION_PENDING, MIGRATING = "InitialisingDatabase", "MigrationPending", "Migrating"
 DEPLOYING_CANDIDATE, VERIFYING, SHIFTING_TRAFFIC = "DeployingCandidate", "Verifying", "ShiftingTraffic"
+CLEANING_UP = "CleaningUp"
 CREATING_SUPERUSER, SUPERSEDED, ROTATING = "CreatingSuperuser", "Superseded", "Rotating"
 LEAVING_DATABASE, DELETING, PAUSED = "LeavingDatabase", "Deleting", "Paused"
 OBSERVED = "Observed"
@@ -109,6 +110,7 @@ _UNDER_WAY = (
     Reason(VERIFYING, Kind.UNDER_WAY, "The new revision is asked for the health path, by its own URL."),
     Reason(SHIFTING_TRAFFIC, Kind.UNDER_WAY, "Traffic moves to the new revision, and access is opened."),
     Reason(CREATING_SUPERUSER, Kind.UNDER_WAY, "The job that makes `spec.superuser` runs."),
+    Reason(CLEANING_UP, Kind.UNDER_WAY, "What the spec no longer wants is being deleted. The new revision serves."),
     Reason(SUPERSEDED, Kind.UNDER_WAY, "The spec changed during a release. The newer one is taken up at once."),
     Reason(ROTATING, Kind.UNDER_WAY, "A rotation takes two releases: a new SECRET_KEY is accepted before it signs."),
     Reason(LEAVING_DATABASE, Kind.UNDER_WAY, "Deletion: a job drops the database, or marks it as retained."),

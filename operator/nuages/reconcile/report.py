@@ -13,6 +13,7 @@ from nuages.reconcile.execute import Result, State
 from nuages.reconcile.plan import REFUSED, WRITES, Action, Plan
 from nuages.reconcile.release.outcome import Done, Failed, Outcome, Waiting
 from nuages.reconcile.release.release import Release
+from nuages.reconcile.surplus import NO_SURPLUS, Surplus
 from nuages.reconcile.trouble import Trouble
 
 
@@ -24,6 +25,7 @@ class Report:
     blueprint: Blueprint | None = None
     plan: Plan | None = None
     forecast: Plan | None = None  # where nothing is to be done but told
+    surplus: Surplus = NO_SURPLUS
     results: Mapping[str, Result] = field(default_factory=dict)
     release: Release | None = None
     stage: str = ""

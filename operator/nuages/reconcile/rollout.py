@@ -36,7 +36,8 @@ async def rollout(work: Pass, report: Report) -> Report:
     if release is None:
         return replace(report, outcome=Waiting(reasons.PROVISIONING, "Secret versions are being made."))
     known = work.before.get("release", {})
-    if known.get("stage") == ALL_DONE and known.get("inputs") == release.inputs and _at_rest(work, release):
+    due = report.plan is not None and report.plan.deletions  # by clean-up, at the end of the steps
+    if known.get("stage") == ALL_DONE and known.get("inputs") == release.inputs and not due and _at_rest(work, release):
         return replace(report, release=release, outcome=DONE)
     live = await look_at_service(work, fresh=True)
     require_own_service(work, live)  # the snapshot may be older than somebody else's service
@@ -86,6 +87,7 @@ def _release(work: Pass, report: Report) -> Release | None:
         began=time.time(),
         now=time.time(),
         patience=work.settings.patience,
+        surplus=report.surplus,
     )
 
 

@@ -180,6 +180,8 @@ def _resources(report: Report) -> list[dict[str, Any]]:
 
 def _row(result: Result) -> dict[str, Any]:
     state = "Blocked" if result.blocked_by else result.state.value
+    if result.did is Verb.KEEP:
+        state = "Retained"  # wanted no more, and holds data
     if result.state is State.WAITING and not result.blocked_by:
         state = "Creating" if result.observed is None else "Updating"
     row = {"kind": result.resource.kind, "name": result.resource.name, "state": state}

@@ -15,6 +15,7 @@ from nuages.cloud.errors import CloudError
 from nuages.desired.run import RunJob, RunService
 from nuages.desired.secretmanager import SecretRef
 from nuages.reconcile.patience import PATIENCE, Patience
+from nuages.reconcile.surplus import NO_SURPLUS, Surplus
 
 CANDIDATE_TAG = "candidate"
 RETRY_MIGRATION = "nuages.dev/retry-migration"
@@ -39,6 +40,7 @@ class Release:
     attempt: int = 0
     heals_in: float = 0.0  # seconds until the next attempt of a revision that failed for a reason which heals
     patience: Patience = PATIENCE
+    surplus: Surplus = NO_SURPLUS
     failed: Mapping[str, CloudError] = field(default_factory=dict)  # why operations of earlier passes have failed
 
     def require_unfailed(self, resource: str) -> None:
