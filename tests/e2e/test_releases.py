@@ -246,7 +246,8 @@ async def one_after_the_other(shop: Deployment) -> list[run_v2.Execution]:
     images = [run.template.containers[0].image for run in runs]
     assert len(set(images)) == len(images), images
     for earlier, later in pairwise(runs):
-        assert earlier.completion_time <= later.create_time, (earlier.name, later.name)
+        ended, began = earlier.completion_time, later.create_time
+        assert ended <= began, (earlier.name, later.name)  # type: ignore[operator]  # proto-plus makes datetimes of them
     return runs
 
 
