@@ -67,11 +67,10 @@ async def test_what_spec_no_longer_wants_goes_once_no_revision_needs_it(place: W
     secrets, services = place.google(SecretManagerServiceAsyncClient), place.google(run_v2.ServicesAsyncClient)
     project = f"projects/{place.site.project}"
     await place.patch("DjangoTenant", "default", {"spec": {"allow": {"secrets": [f"{place.namespace}-openai"]}}})
-    named = await secrets.create_secret(
-        parent=project, secret_id=f"{place.namespace}-openai", secret={"replication": {"automatic": {}}}
-    )
+    openai = {"secret_id": f"{place.namespace}-openai", "secret": {"replication": {"automatic": {}}}}
+    named = await secrets.create_secret(request={"parent": project, **openai})
     named_name = f"{project}/secrets/{named.name.rpartition('/')[2]}"
-    await secrets.add_secret_version(parent=named_name, payload={"data": b"sk_openai"})
+    await secrets.add_secret_version(request={"parent": named_name, "payload": {"data": b"sk_openai"}})
     await place.apply(
         {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "stripe"}, "stringData": {"key": "sk_one"}}
     )
@@ -174,9 +173,8 @@ async def test_what_bears_the_marker_goes_with_its_use_or_with_the_app(place: Wo
     key = await secrets.get_secret(name=f"{project}/secrets/{place.google_id('wiki', 'secret-key')}")
 
     async def marked(id_: str) -> str:
-        await secrets.create_secret(
-            parent=project, secret_id=id_, secret={"replication": {"automatic": {}}, "labels": dict(key.labels)}
-        )
+        body = {"replication": {"automatic": {}}, "labels": dict(key.labels)}
+        await secrets.create_secret(request={"parent": project, "secret_id": id_, "secret": body})
         return f"{project}/secrets/{id_}"
 
     vanished = await marked(f"nuages-admin-{place.namespace}-gone")
