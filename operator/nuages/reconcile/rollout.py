@@ -12,8 +12,9 @@ from nuages.cloud import errors
 from nuages.cloud.driver import Observed, Readiness
 from nuages.desired.run import RunService
 from nuages.reconcile import reasons
-from nuages.reconcile.plan import versions_of
-from nuages.reconcile.provision import look_at_service, require_own_service
+from nuages.reconcile.drift import is_judged, of_grants, of_service
+from nuages.reconcile.plan import Plan, versions_of
+from nuages.reconcile.provision import look_at_service, make, require_own_service
 from nuages.reconcile.release.outcome import DONE, Done, Failed, Outcome, Waiting
 from nuages.reconcile.release.release import Release, bind, identity
 from nuages.reconcile.release.steps import DONE as ALL_DONE
@@ -37,10 +38,16 @@ async def rollout(work: Pass, report: Report) -> Report:
         return replace(report, outcome=Waiting(reasons.PROVISIONING, "Secret versions are being made."))
     known = work.before.get("release", {})
     due = report.plan is not None and report.plan.deletions  # by clean-up, at the end of the steps
-    if known.get("stage") == ALL_DONE and known.get("inputs") == release.inputs and not due and _at_rest(work, release):
-        return replace(report, release=release, outcome=DONE)
+    grants = Plan(())
+    if known.get("stage") == ALL_DONE and known.get("inputs") == release.inputs and not due:
+        grants = await make(work, release.blueprint.access)
+        if _at_rest(work, release) and not grants.changes:
+            return replace(report, release=release, outcome=DONE)
     live = await look_at_service(work, fresh=True)
     require_own_service(work, live)  # the snapshot may be older than somebody else's service
+    if is_judged(work.before, report.wanted):
+        drift = (*of_service(release, live, known.get("revision", "")), *of_grants(grants))
+        report = replace(report, drift=(*report.drift, *drift))
     failed = {name: error for name, error in work.failed.items() if not _tells(live, name)}
     release = await _attempted(replace(release, live=live, failed=failed), work)
     told: list[tuple[str, str]] = []
