@@ -86,6 +86,7 @@ class ReleaseStatus(StatusPart):
     inputs: str = Field("", description="Made from what db-init, access, superuser and clean-up depend on.")
     image: str = Field("", description="spec.image that it was made from.")
     image_digest: str = Field("", description="Digest that the image was resolved to.")
+    checked: str = Field("", description="Execution of db-init, run as a check, that was told of last.")
     wanted: str = Field("", description="Made from all that was asked for, when the last release was through.")
     reconcile_at: str = Field("", description="Annotation nuages.dev/reconcile-at when it was last heeded.")
     stage_started_at: str | None = Field(

@@ -90,6 +90,11 @@ def _holds_data(resource: Resource) -> bool:
     return resource.keeps_data
 
 
+def of_database(name: str, changed: Sequence[str]) -> tuple[Drift, ...]:
+    """What db-init has set right inside of the database, in its own words."""
+    return tuple(Drift(f"Database {name}", what) for what in changed)
+
+
 def of_service(release: Release, live: Observed[RunService] | None, revision: str) -> tuple[Drift, ...]:
     """The service against what the release, which came to serve as `revision`, had made it."""
     shown = release.service.shown

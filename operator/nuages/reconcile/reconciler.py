@@ -231,7 +231,8 @@ class Reconciler:
             return Next(after=1.0, under_way=True)
         if app is None:  # what cannot be read is trouble, told above
             return Next(failed=True)
-        return Next(after=intervals(app.spec.reconcile_interval_seconds, app.spec.deep_check_interval_seconds).pause)
+        rest = intervals(app.spec.reconcile_interval_seconds, app.spec.deep_check_interval_seconds).pause
+        return Next(after=min((item for item in (rest, report.again) if item is not None), default=None))
 
     def _poll_after(self, now: Mapping[str, Any]) -> float:
         """By the newest operation, or else by the release's step."""

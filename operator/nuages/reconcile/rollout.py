@@ -12,9 +12,10 @@ from nuages.cloud import errors
 from nuages.cloud.driver import Observed, Readiness
 from nuages.desired.run import RunService
 from nuages.reconcile import reasons
-from nuages.reconcile.drift import is_judged, of_grants, of_service
+from nuages.reconcile.drift import is_judged, of_database, of_grants, of_service
 from nuages.reconcile.plan import Plan, versions_of
 from nuages.reconcile.provision import look_at_service, make, require_own_service
+from nuages.reconcile.release.database_check import check_database
 from nuages.reconcile.release.outcome import DONE, Done, Failed, Outcome, Waiting
 from nuages.reconcile.release.release import Release, bind, identity
 from nuages.reconcile.release.steps import DONE as ALL_DONE
@@ -42,7 +43,7 @@ async def rollout(work: Pass, report: Report) -> Report:
     if known.get("stage") == ALL_DONE and known.get("inputs") == release.inputs and not due:
         grants = await make(work, release.blueprint.access)
         if _at_rest(work, release) and not grants.changes:
-            return replace(report, release=release, outcome=DONE)
+            return await _checked(work, replace(report, release=release, stage=ALL_DONE))
     live = await look_at_service(work, fresh=True)
     require_own_service(work, live)  # the snapshot may be older than somebody else's service
     if is_judged(work.before, report.wanted):
@@ -71,6 +72,24 @@ async def rollout(work: Pass, report: Report) -> Report:
     if isinstance(outcome, Done | Failed):
         live = await look_at_service(work, fresh=True)
     return replace(report, release=release, stage=stage.name, outcome=outcome, done_news=tuple(told), live=live)
+
+
+async def _checked(work: Pass, report: Report) -> Report:
+    """The app as it rests, and what a check of its database has found, which does not disturb it."""
+    known, release = work.before.get("release") or {}, report.release
+    assert release is not None
+    try:
+        check = await check_database(release, work.cloud, known.get("checked", ""), work.intervals.deep_age)
+    except errors.CloudError as error:
+        raise of_error(error, "The database's check", work.cloud.identity.principal) from error
+    drift = of_database(work.app.database_name, check.changed) if is_judged(work.before, report.wanted) else ()
+    return replace(
+        report,
+        outcome=check.outcome,
+        checked=check.execution,
+        again=check.again,
+        drift=(*report.drift, *drift),
+    )
 
 
 def _release(work: Pass, report: Report) -> Release | None:

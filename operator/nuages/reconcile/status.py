@@ -232,6 +232,7 @@ def _release(report: Report, before: Mapping[str, Any], now: str) -> dict[str, A
         "startedAt": before.get("startedAt", now) if same else now,
         "stageStartedAt": before.get("stageStartedAt", now) if same and before.get("stage") == stage else now,
         "reconcileAt": report.reconcile_at,
+        "checked": report.checked or before.get("checked", ""),
         "wanted": report.wanted if through else before.get("wanted", ""),
         "migration": _migration(report, before.get("migration") or {}),
         "history": list(before.get("history") or []),

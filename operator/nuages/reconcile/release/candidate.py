@@ -43,6 +43,8 @@ async def candidate(release: Release, cloud: CloudAccess) -> Outcome:
             return await _deploy(await _under_free_name(release, cloud), live, cloud)
     if live.outputs.get("latest_ready_revision") == release.revision:
         return DONE
+    if live.readiness is Readiness.READY:
+        return await _again_newest(release, live, cloud)
     if release.heals_in > 0:
         message = f'{release.revision} is tried again under another name. Google says: "{_cause(live)}".'
         return Waiting(reasons.WAITING, message, after=release.heals_in)
@@ -62,6 +64,18 @@ async def _deploy(release: Release, live: Observed[RunService], cloud: CloudAcce
     operation = await driver.update(wanted, live, paths)
     cloud.inventory.forget(wanted.name)
     return Waiting(reasons.DEPLOYING_CANDIDATE, f"{release.revision} is being deployed.", operation)
+
+
+async def _again_newest(release: Release, live: Observed[RunService], cloud: CloudAccess) -> Outcome:
+    """Nothing has failed, and yet another revision is the latest ready one: somebody made that after ours.
+
+    Google calls only what was made later than the latest ready one so: the same is made once more, under a name of its
+    own.
+    """
+    made = {item.name: item.created for item in await cloud.revisions.list(release.service.name)}
+    if release.revision not in made or made[release.revision] == max(made.values()):
+        return Waiting(reasons.DEPLOYING_CANDIDATE, f"{release.revision} is starting.")
+    return await _deploy(await _under_free_name(release, cloud), live, cloud)
 
 
 async def _under_free_name(release: Release, cloud: CloudAccess) -> Release:
