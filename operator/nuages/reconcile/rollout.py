@@ -42,8 +42,9 @@ async def rollout(work: Pass, report: Report) -> Report:
     grants = Plan(())
     if known.get("stage") == ALL_DONE and known.get("inputs") == release.inputs and not due:
         grants = await make(work, release.blueprint.access)
-        if _at_rest(work, release) and not grants.changes:
-            return await _checked(work, replace(report, release=release, stage=ALL_DONE))
+        resting = _at_rest(release)
+        if resting is not None and not grants.changes:
+            return await _checked(work, replace(report, release=resting, stage=ALL_DONE))
     live = await look_at_service(work, fresh=True)
     require_own_service(work, live)  # the snapshot may be older than somebody else's service
     if is_judged(work.before, report.wanted):
@@ -124,14 +125,14 @@ def _tells(live: Observed[RunService] | None, name: str) -> bool:
     return live.outputs.get("latest_ready_revision") != live.state.revision
 
 
-def _at_rest(work: Pass, release: Release) -> bool:
-    """The service is what this release made it, and nothing but that."""
+def _at_rest(release: Release) -> Release | None:
+    """At the attempt that is live, where the service is what this release made it and nothing but that."""
     live = release.live
     if live is None or live.readiness is not Readiness.READY or live.owner != release.service.owner:
-        return False
+        return None
     attempt = _attempt_number(release, live.state.revision)
     if attempt is None or live.outputs.get("latest_ready_revision") != live.state.revision:
-        return False
+        return None
     name, host = live.state.revision, release.blueprint.hash_host
     wanted = replace(release, attempt=attempt)
     as_made = identity(live.state, host) == release.id
@@ -140,7 +141,8 @@ def _at_rest(work: Pass, release: Release) -> bool:
         release.service.open_access,
         release.service.ingress,
     )
-    return as_made and traffic_as_made and doors_as_made and name == wanted.revision
+    rests = as_made and traffic_as_made and doors_as_made and name == wanted.revision
+    return wanted if rests else None
 
 
 async def _attempted(release: Release, work: Pass) -> Release:
