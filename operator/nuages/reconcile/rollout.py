@@ -37,19 +37,16 @@ async def rollout(work: Pass, report: Report) -> Report:
     release = _release(work, report)
     if release is None:
         return replace(report, outcome=Waiting(reasons.PROVISIONING, "Secret versions are being made."))
-    known = work.before.get("release", {})
-    due = report.plan is not None and report.plan.deletions  # by clean-up, at the end of the steps
     grants = Plan(())
-    if known.get("stage") == ALL_DONE and known.get("inputs") == release.inputs and not due:
-        grants = await make(work, release.blueprint.access)
-        resting = _at_rest(release)
+    if _is_through(work, report, release):
+        grants, resting = await make(work, release.blueprint.access), _at_rest(release)
         if resting is not None and not grants.changes:
             return await _checked(work, replace(report, release=resting, stage=ALL_DONE))
     live = await look_at_service(work, fresh=True)
     require_own_service(work, live)  # the snapshot may be older than somebody else's service
     if is_judged(work.before, report.wanted):
-        drift = (*of_service(release, live, known.get("revision", "")), *of_grants(grants))
-        report = replace(report, drift=(*report.drift, *drift))
+        drift = of_service(release, live, work.before["release"].get("revision", ""))
+        report = replace(report, drift=(*report.drift, *drift, *of_grants(grants)))
     failed = {name: error for name, error in work.failed.items() if not _tells(live, name)}
     release = await _attempted(replace(release, live=live, failed=failed), work)
     told: list[tuple[str, str]] = []
@@ -123,6 +120,12 @@ def _tells(live: Observed[RunService] | None, name: str) -> bool:
     if live is None or live.state.name != name or live.readiness is not Readiness.FAILED:
         return False
     return live.outputs.get("latest_ready_revision") != live.state.revision
+
+
+def _is_through(work: Pass, report: Report, release: Release) -> bool:
+    """Whether all steps were done for just this; clean-up, the last one, also deletes what is no longer wanted."""
+    known, due = work.before.get("release", {}), report.plan is not None and report.plan.deletions
+    return known.get("stage") == ALL_DONE and known.get("inputs") == release.inputs and not due
 
 
 def _at_rest(release: Release) -> Release | None:
