@@ -17,6 +17,7 @@ from nuages.desired.iam import IamMember
 from nuages.desired.resource import Owner, Resource
 from nuages.desired.run import RunService
 from nuages.desired.sql import SqlUser
+from nuages.reconcile.drift import is_judged, of_results, wanted
 from nuages.reconcile.execute import Executor, Result, State
 from nuages.reconcile.gather import gather, project_number, resolve_image
 from nuages.reconcile.permissions import check_permissions
@@ -43,6 +44,7 @@ async def survey(work: Pass, report: Report) -> Report:
     facts = await gather(
         work.app, work.tenant, work.cluster, work.cloud, work.settings.operator_image, image, work.max_age
     )
+    wishes = wanted(work.app, work.tenant, facts)
     facts = replace(facts, hash_url=_hash_url(live))
     facts = with_rotation(facts, work, await see(work, rotating_secrets(work)), live)
     blueprint = compose(work.app, work.tenant, facts)
@@ -51,7 +53,7 @@ async def survey(work: Pass, report: Report) -> Report:
         raise Trouble(first.reason, first.message)
     surplus = await find_surplus(work, blueprint, live)
     plan = await make(work, blueprint.resources, policies_anew=_was_denied(live), surplus=surplus.due)
-    return replace(report, blueprint=blueprint, plan=plan, surplus=surplus, live=live)
+    return replace(report, blueprint=blueprint, plan=plan, surplus=surplus, live=live, wanted=wishes)
 
 
 async def provision(work: Pass, report: Report) -> Report:
@@ -65,8 +67,9 @@ async def provision(work: Pass, report: Report) -> Report:
     await work.hold()
     executor = Executor(work.cloud.drivers, work.cloud.inventory, adopts(work))
     results = await executor.execute(plan.before_release, work.underway, work.failed)
+    drift = of_results(plan, results) if is_judged(work.before, report.wanted) else ()
     kept = {item.state.name: Result(item.state, State.READY, item, Verb.KEEP) for item in report.surplus.kept}
-    return replace(report, results=results | kept)
+    return replace(report, results=results | kept, drift=drift)
 
 
 def _has_begun(plan: Plan, work: Pass) -> bool:
@@ -116,7 +119,7 @@ async def make(
 async def see(work: Pass, resources: tuple[Resource, ...], policies_anew: bool = False) -> Sight:
     """What is there of each. What is part of another resource is not looked for while that one is not there."""
     looks_back = work.max_age > 0 and not policies_anew
-    deep = float(work.app.spec.deep_check_interval_seconds or 86_400) if looks_back else 0.0
+    deep = work.intervals.deep_age if looks_back else 0.0
 
     async def one(resource: Resource) -> Observed[Resource] | None:
         try:

@@ -27,6 +27,7 @@ NAME_CONFLICT, IMMUTABLE_FIELD = "NameConflict", "ImmutableField"
 IMAGE_NOT_FOUND, IMAGE_UNREACHABLE, IMAGE_UNUSABLE = "ImageNotFound", "ImageUnreachable", "ImageUnusable"
 INSTANCE_NOT_FOUND, ACCOUNT_NOT_FOUND = "InstanceNotFound", "ServiceAccountNotFound"
 CONFIG_MAP_INVALID, SECRET_UNUSABLE = "ConfigMapInvalid", "SecretUnusable"
+SECRET_VERSION_DISABLED = "SecretVersionDisabled"  # noqa: S105 - a reason
 SECRET_MISSING, SECRET_KEY_MISSING, CONFIG_MAP_MISSING = "SecretMissing", "SecretKeyMissing", "ConfigMapMissing"
 PERMISSION_DENIED, API_DISABLED, QUOTA_EXCEEDED = "PermissionDenied", "ApiDisabled", "QuotaExceeded"
 REFUSED_BY_GOOGLE, RESOURCE_FAILED = "RefusedByGoogle", "ResourceFailed"
@@ -35,6 +36,7 @@ REVISION_FAILED, VERIFY_FAILED = "RevisionFailed", "VerifyFailed"
 ACCESS_FAILED, SUPERUSER_FAILED, DATABASE_NOT_LEFT = "AccessFailed", "SuperuserFailed", "DatabaseNotLeft"
 CREATED, UPDATED, ADOPTED, DELETED = "Created", "Updated", "Adopted", "Deleted"
 TAKEN_BACK, RETAINED, ABANDONED = "TakenBack", "Retained", "Abandoned"
+DRIFT_CORRECTED, DRIFT_DETECTED = "DriftCorrected", "DriftDetected"
 
 
 class Kind(enum.Enum):
@@ -191,6 +193,12 @@ _WRONG_INPUT = (
         "The value of a Kubernetes Secret is empty, or larger than Secret Manager takes.",
         "Put another value in.",
     ),
+    Reason(
+        SECRET_VERSION_DISABLED,
+        Kind.STALLED,
+        "Somebody disabled the version of a generated secret that the app runs with: no new instance can start.",
+        "Enable it again, then annotate `nuages.dev/rotate` to be rid of it.",
+    ),
     Reason(CONFIG_MAP_MISSING, Kind.STALLED, "A ConfigMap of `spec.envFrom` is not there.", "Create it."),
     Reason(
         CONFIG_MAP_INVALID,
@@ -312,6 +320,10 @@ _EVENTS = (
     Reason(ADOPTED, Kind.EVENT, "A Google resource was taken over, as `nuages.dev/adopt` asks."),
     Reason(DELETED, Kind.EVENT, "A Google resource was deleted."),
     Reason(TAKEN_BACK, Kind.EVENT, "What an earlier app of this name left behind is used again."),
+    Reason(DRIFT_CORRECTED, Kind.EVENT, "Somebody else's change of a Google resource was found, and is set back."),
+    Reason(
+        DRIFT_DETECTED, Kind.EVENT, "Somebody else's change was found that cannot be set back, or that has lost data."
+    ),
     Reason(RETAINED, Kind.EVENT, "Kept when the app was deleted, as `spec.deletionPolicy` says."),
     Reason(ABANDONED, Kind.EVENT, "The app went without its Google resources, as `nuages.dev/abandon` asks."),
 )

@@ -112,9 +112,14 @@ def identity(service: RunService, hash_host: str) -> str:
 
     Labels, and the host that is only known after the first deploy, join with the next release and cause none.
     """
+    return fingerprint(asdict(made_of(service, hash_host)))
+
+
+def made_of(service: RunService, hash_host: str) -> RunService:
+    """The service without what makes no revision."""
     environment = tuple((name, _without(value, hash_host)) for name, value in service.template.environment)
     template = replace(service.template, environment=environment, labels=())
-    made_of = replace(
+    return replace(
         service,
         template=template,
         owner=None,
@@ -124,7 +129,6 @@ def identity(service: RunService, hash_host: str) -> str:
         ingress="",
         needs=frozenset(),
     )
-    return fingerprint(asdict(made_of))
 
 
 def _without(value: str | SecretRef, host: str) -> str | SecretRef:
