@@ -129,11 +129,11 @@ async def _send_on(
     response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=headers)
     if has_body and length is None and request.version >= (1, 1):
         response.enable_chunked_encoding()
-    await response.prepare(request)
-    if has_body:
-        async with asyncio.timeout_at(deadline):  # too late for a 504: the connection breaks off
-            async for chunk in answer.content.iter_chunked(CHUNK):
-                await response.write(chunk)
     with contextlib.suppress(aiohttp.ClientConnectionResetError):  # the client has read enough and gone
+        await response.prepare(request)
+        if has_body:
+            async with asyncio.timeout_at(deadline):  # too late for a 504: the connection breaks off
+                async for chunk in answer.content.iter_chunked(CHUNK):
+                    await response.write(chunk)
         await response.write_eof()
     return response

@@ -25,6 +25,7 @@ C = TypeVar("C")
 
 READY_S = 120.0
 POLL_S = 0.2
+EVENT_S = 20.0  # behind its status
 GROUP = "/apis/nuages.dev/v1alpha1"
 PATHS = {
     "DjangoApp": f"{GROUP}/namespaces/{{}}/djangoapps",
@@ -131,6 +132,17 @@ class World:
         listed = await self._call("GET", f"/apis/events.k8s.io/v1/namespaces/{self.namespace}/events")
         mine = [item for item in listed["items"] if item["regarding"]["name"] == name]
         return [(item["reason"], item["note"]) for item in sorted(mine, key=lambda item: str(item["eventTime"]))]
+
+    async def told(self, name: str, reason: str, part: str = "", after: int = 0) -> str:
+        """The first event with that reason and text, beyond `after` of its reason; events follow the status."""
+        deadline = time.monotonic() + EVENT_S
+        while True:
+            found = [text for kind, text in await self.events(name) if kind == reason][after:]
+            fits = next((text for text in found if part in text), None)
+            if fits is not None:
+                return fits
+            assert time.monotonic() < deadline, f"{name}: no event {reason} with {part!r}, but: {found}"
+            await asyncio.sleep(POLL_S)
 
     async def everything(self) -> dict[str, bytes]:
         """All that the API server has in the namespace and shows others than its owner, by kind."""

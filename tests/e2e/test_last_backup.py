@@ -74,8 +74,7 @@ async def test_snapshot_on_a_shared_instance(place: World, local: LocalSite) -> 
     listed = await backups.list(request={"project": place.site.project, "instance": instance})
     (mine,) = (item for item in listed.items if f"{place.namespace}/shown " in item.description)
     assert mine.status.name == "SUCCESSFUL"
-    kept = [text for reason, text in await place.events("shown") if reason == "Retained"]
-    assert any(f"backup run {mine.id}" in text for text in kept), kept
+    await place.told("shown", "Retained", f"backup run {mine.id}")
     again = Deployment(place, "shown")
     await again.release(**app.spec)
     assert not await rows(again)
@@ -107,8 +106,7 @@ async def test_a_backup_that_fails_keeps_the_database(place: World, local: Local
     assert await there()
     await place.annotate("held", "nuages.dev/reconcile-at", "again")
     await place.delete("DjangoApp", "held")
-    kept = [text for reason, text in await place.events("held") if reason == "Retained"]
-    assert any("backup run" in text for text in kept), kept
+    await place.told("held", "Retained", "backup run")
 
 
 async def test_snapshot_of_an_own_instance_brings_the_data_back(place: World) -> None:
@@ -117,8 +115,7 @@ async def test_snapshot_of_an_own_instance_brings_the_data_back(place: World) ->
     password = await superuser_password(place, "shot")
     await place.delete("DjangoApp", "shot")
     assert set(await left(place, place.google_id("shot"))) == {"secrets", "buckets"}
-    kept = [text for reason, text in await place.events("shot") if reason == "Retained"]
-    (told,) = (text for text in kept if "final backup" in text)
+    told = await place.told("shot", "Retained", "final backup")
     backup = next(word.rstrip(",") for word in told.split() if "/backups/" in word)
     found: Any = await place.google(SqlBackupsServiceAsyncClient).get_backup(request={"name": backup})
     assert found.state.name == "SUCCESSFUL"

@@ -54,7 +54,7 @@ async def test_observe_says_what_manage_would_do_and_writes_nothing(world: World
 
     await world.delete("DjangoApp", "shop")
     assert writes(local, world) == before
-    assert any(text.startswith("Kept, as spec.management says") for _, text in await world.events("shop"))
+    await world.told("shop", "Retained", "Kept, as spec.management says")
     assert (await shop.service()).name == shop.service_name
 
 

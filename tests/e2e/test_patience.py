@@ -51,8 +51,7 @@ async def test_a_first_release_waits_for_its_grants(place: World, local: LocalSi
         app = await shop.release(image=await shop.image("v1"), web=QUICK)
     assert served(app["status"]) == {app["status"]["revision"]: 100}
     assert "waiting" not in app["status"]
-    waits = [text for reason, text in await place.events("late") if reason == "Waiting"]
-    assert any("Permission denied on secret" in text for text in waits), waits
+    await place.told("late", "Waiting", "Permission denied on secret")
     assert not any(reason == "RefusedByGoogle" for reason, _ in await place.events("late"))
     assert (len(await shop.executions("db-init")), len(await shop.executions())) == (1, 1)
 

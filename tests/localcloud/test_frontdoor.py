@@ -94,6 +94,19 @@ async def test_bodies_stream_both_ways(services: Services, door: Door) -> None:
     assert (status, len(text)) == (200, 500_000)
 
 
+async def test_a_client_that_leaves_is_no_error(
+    services: Services, door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It has read as much of the answer as it wanted; the next one is served, and the log stays silent."""
+    await services.deploy()
+    url, host = f"http://127.0.0.1:{door.cloud.front_port}/", {"Host": door.host("app")}
+    for _ in range(3):
+        async with door.session.post(url, headers=host, data=b"y" * 20_000_000) as answer:
+            assert await answer.content.readexactly(1) == b"y"
+    assert (await door.get("/stream"))[0] == 200
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
 async def test_browsers_use_localhost(cloud: LocalCloud, services: Services, door: Door) -> None:
     """On plain http the app sees its run.app name, and redirects and cookies come back usable."""
     await services.deploy()

@@ -128,6 +128,25 @@ def test_what_others_add_is_no_drift(change: Any) -> None:
     assert differences(SERVICE, runmapping.observed_service(found), RunServiceDriver.owned) == ()
 
 
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        ({}, ""),
+        ({"scaling_mode": "AUTOMATIC", "max_instance_count": 100}, ""),
+        ({"min_instance_count": 2}, "min 2"),
+        ({"scaling_mode": "MANUAL"}, "MANUAL 0"),
+        ({"scaling_mode": "MANUAL", "manual_instance_count": 3}, "MANUAL 3"),
+    ],
+)
+def test_scaling_beside_the_revisions_is_drift(fields: dict[str, Any], shown: str) -> None:
+    """Manual scaling to nothing stops a service: the console has a button for it."""
+    found = as_google(SERVICE)
+    found.scaling = run.ServiceScaling(**fields)
+    observed = runmapping.observed_service(found)
+    assert observed.state.service_scaling == shown
+    assert differences(SERVICE, observed, RunServiceDriver.owned) == (("service_scaling",) if shown else ())
+
+
 def test_a_service_of_others_is_shown_as_far_as_it_goes() -> None:
     """TCP probe, traffic to the latest, no owner, no container even: nothing breaks, and it differs."""
     found = run.Service(

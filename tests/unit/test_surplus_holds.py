@@ -81,8 +81,8 @@ def test_each_kind_goes_after_the_one_before() -> None:
     ("part", "is_remade"),
     [
         ("env-STRIPE_KEY", True),
-        ("superuser-password", True),
         ("database-url", True),
+        ("superuser-password", False),
         ("secret-key", False),
         ("secret-key-b", False),
         ("db-password-a", False),

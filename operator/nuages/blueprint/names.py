@@ -50,9 +50,9 @@ def secret_name(app: DjangoApp, tenant: DjangoTenant, part: str) -> str:
 
 
 def is_remade(app: DjangoApp, tenant: DjangoTenant, secret_id: str) -> bool:
-    """Whether one of the app's secrets is a copy, is made of others, or has no use but the spec's: it can go."""
+    """Whether one of the app's secrets is a copy or is made of others: it can go, and come again as it was."""
     part = secret_id.removeprefix(f"{prefix(app, tenant)}-")
-    return part != secret_id and (part in ("superuser-password", "database-url") or part.startswith("env-"))
+    return part != secret_id and (part == "database-url" or part.startswith("env-"))
 
 
 def connection_title(instance: str) -> str:

@@ -32,7 +32,7 @@ PAGE = 100
 class RunServiceDriver:
     """A patch has a mask of what is ours: without one Google takes its defaults for the rest."""
 
-    owned = Owned(mutable=(*OF_A_REVISION, "revision", "traffic", "ingress", "open_access"))
+    owned = Owned(mutable=(*OF_A_REVISION, "revision", "traffic", "ingress", "open_access", "service_scaling"))
 
     def __init__(self, api: run.ServicesAsyncClient, call: Call) -> None:
         self._api, self._call = api, call
@@ -76,6 +76,8 @@ class RunServiceDriver:
         if "open_access" in paths:
             service.invoker_iam_disabled = desired.open_access
             mask.append("invoker_iam_disabled")
+        if "service_scaling" in paths:  # in the mask and not in the message: cleared
+            mask.append("scaling")
         if "owner" in paths:
             found = await self._call(self._api.get_service, {"name": desired.name})
             service.labels = runmapping.service_labels(desired, dict(found.labels))

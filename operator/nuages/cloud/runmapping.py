@@ -82,6 +82,7 @@ def observed_service(found: run.Service) -> Observed[RunService]:
         liveness_probe=runtemplate.found_probe(first.liveness_probe),
         ingress=found.ingress.name.removeprefix(INGRESS),
         open_access=found.invoker_iam_disabled,
+        service_scaling=_scaling(found.scaling),
         revision=template.revision,
         traffic=tuple(_target(target, found) for target in found.traffic),
     )
@@ -94,6 +95,13 @@ def observed_service(found: run.Service) -> Observed[RunService]:
         "failed_reason": reason if readiness is Readiness.FAILED else "",
     }
     return Observed(state, readiness, message, reason, outputs, found.etag)
+
+
+def _scaling(found: run.ServiceScaling) -> str:
+    """What a person set beside the revisions' bounds; a maximum only narrows, and Google fills it in."""
+    if found.scaling_mode == run.ServiceScaling.ScalingMode.MANUAL:
+        return f"MANUAL {found.manual_instance_count}"
+    return f"min {found.min_instance_count}" if found.min_instance_count else ""
 
 
 def task_template(desired: RunJob) -> run.TaskTemplate:

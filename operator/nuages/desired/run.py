@@ -112,6 +112,7 @@ class RunService(Resource):
     liveness_probe: Probe
     ingress: str  # "ALL" | "INTERNAL_ONLY" | "INTERNAL_LOAD_BALANCER"
     open_access: bool  # no IAM check before the container
+    service_scaling: str = ""  # what overrides the revisions' own scaling: "MANUAL 0", say; never ours
     revision: str = ""
     traffic: tuple[TrafficTarget, ...] = ()
 

@@ -20,7 +20,7 @@ from nuages.desired.secretmanager import Random, Secret
 from nuages.reconcile import reasons
 from nuages.reconcile.execute import Result, State
 from nuages.reconcile.plan import Action, Plan, Verb
-from nuages.reconcile.release.release import MIGRATE, RETRY_MIGRATION, Release, fingerprint, made_of
+from nuages.reconcile.release.release import MIGRATE, RETRY_MIGRATION, Release, fingerprint, made_of, unlike_doors
 from nuages.reconcile.release.steps import DONE
 
 ROTATE = "nuages.dev/rotate"
@@ -105,7 +105,7 @@ def of_service(release: Release, live: Observed[RunService] | None, revision: st
         paths = ["revision"]
     if {(target.revision, target.percent) for target in live.state.traffic if target.percent} != {(revision, 100)}:
         paths.append("traffic")
-    paths += [name for name in ("ingress", "open_access") if _differs(release.service, live.state, name)]
+    paths += unlike_doors(release.service, live.state)
     if live.owner != release.service.owner:
         paths.append("owner")
     return tuple(Drift(shown, path) for path in paths)

@@ -14,7 +14,7 @@ from nuages.desired.resource import Owner, Resource
 from nuages.desired.run import RunService
 from nuages.reconcile.plan import Action, Plan, Verb, versions_of, whose
 from nuages.reconcile.provision import adopts, make, survey
-from nuages.reconcile.release.release import Parts, bind, identity
+from nuages.reconcile.release.release import Parts, bind, identity, unlike_doors
 from nuages.reconcile.report import Report
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _of_service(wanted: RunService, live: Observed[RunService], hash_host: str) 
     """What of it would change: the template by what a revision is made of, traffic by where it goes."""
     same = identity(live.state, hash_host) == identity(wanted, hash_host)
     paths: tuple[str, ...] = () if same else ("template",)
-    paths += tuple(n for n in ("open_access", "ingress") if getattr(live.state, n) != getattr(wanted, n))
+    paths += unlike_doors(wanted, live.state)
     serving = {(target.revision, target.percent) for target in live.state.traffic if target.percent}
     if serving != {(live.state.revision, 100)}:
         paths += ("traffic",)

@@ -17,7 +17,7 @@ from nuages.reconcile.plan import Plan, versions_of
 from nuages.reconcile.provision import look_at_service, make, require_own_service
 from nuages.reconcile.release.database_check import check_database
 from nuages.reconcile.release.outcome import DONE, Done, Failed, Outcome, Waiting
-from nuages.reconcile.release.release import Release, bind, identity
+from nuages.reconcile.release.release import Release, bind, identity, unlike_doors
 from nuages.reconcile.release.steps import DONE as ALL_DONE
 from nuages.reconcile.release.steps import STEPS, Stage
 from nuages.reconcile.report import Report
@@ -140,11 +140,7 @@ def _at_rest(release: Release) -> Release | None:
     wanted = replace(release, attempt=attempt)
     as_made = identity(live.state, host) == release.id
     traffic_as_made = {(t.revision, t.percent) for t in live.state.traffic if t.percent} == {(name, 100)}
-    doors_as_made = (live.state.open_access, live.state.ingress) == (
-        release.service.open_access,
-        release.service.ingress,
-    )
-    rests = as_made and traffic_as_made and doors_as_made and name == wanted.revision
+    rests = as_made and traffic_as_made and not unlike_doors(release.service, live.state) and name == wanted.revision
     return wanted if rests else None
 
 

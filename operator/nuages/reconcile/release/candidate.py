@@ -56,7 +56,8 @@ async def _deploy(release: Release, live: Observed[RunService], cloud: CloudAcce
     driver = cloud.drivers.of(RunService)
     traffic = _traffic(release)
     wanted = replace(release.service, revision=release.revision, traffic=traffic, open_access=live.state.open_access)
-    paths = ("template", "revision", "traffic", *(() if live.owner == wanted.owner else ("owner",)))
+    besides = [name for name in ("owner", "service_scaling") if getattr(live.state, name) != getattr(wanted, name)]
+    paths = ("template", "revision", "traffic", *besides)  # scaled to nothing by hand, it would not start
     operation = await driver.update(wanted, live, paths)
     cloud.inventory.forget(wanted.name)
     return Waiting(reasons.DEPLOYING_CANDIDATE, f"{release.revision} is being deployed.", operation)

@@ -20,6 +20,7 @@ from nuages.reconcile.surplus import NO_SURPLUS, Surplus
 CANDIDATE_TAG = "candidate"
 RETRY_MIGRATION = "nuages.dev/retry-migration"
 MIGRATE = "nuages.dev/migrate"
+DOORS = ("ingress", "open_access", "service_scaling")
 
 
 @dataclass(frozen=True)
@@ -110,9 +111,15 @@ def bind(blueprint: Blueprint, versions: Mapping[str, str]) -> Parts | None:
 def identity(service: RunService, hash_host: str) -> str:
     """Ten hexadecimal digits that stand for everything a revision is made of.
 
-    Labels, and the host that is only known after the first deploy, join with the next release and cause none.
+    Labels, and the host that is only known after the first deploy, join with the next release and cause none. Nor does
+    an operator that knows more fields: what is empty does not count.
     """
-    return fingerprint(asdict(made_of(service, hash_host)))
+    return fingerprint(_set(asdict(made_of(service, hash_host))))
+
+
+def unlike_doors(service: RunService, live: RunService) -> tuple[str, ...]:
+    """Of what a service has beside its revisions and their traffic, the fields that are live as something else."""
+    return tuple(name for name in DOORS if getattr(live, name) != getattr(service, name))
 
 
 def made_of(service: RunService, hash_host: str) -> RunService:
@@ -124,11 +131,19 @@ def made_of(service: RunService, hash_host: str) -> RunService:
         template=template,
         owner=None,
         open_access=False,
+        service_scaling="",
         revision="",
         traffic=(),
         ingress="",
         needs=frozenset(),
     )
+
+
+def _set(value: Any) -> Any:
+    """Without fields that are empty, however deep."""
+    if isinstance(value, dict):
+        return {key: _set(item) for key, item in value.items() if item not in (None, False, 0, "", (), {}, frozenset())}
+    return [_set(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _without(value: str | SecretRef, host: str) -> str | SecretRef:

@@ -12,7 +12,7 @@ from nuages.reconcile import reasons
 from nuages.reconcile.execute import Executor, State
 from nuages.reconcile.plan import make_plan
 from nuages.reconcile.release.outcome import DONE, Done, Failed, Outcome, Waiting
-from nuages.reconcile.release.release import CANDIDATE_TAG, Release
+from nuages.reconcile.release.release import CANDIDATE_TAG, Release, unlike_doors
 
 
 async def traffic(release: Release, cloud: CloudAccess) -> Outcome:
@@ -25,9 +25,7 @@ async def traffic(release: Release, cloud: CloudAccess) -> Outcome:
         revision=release.revision,
         traffic=(TrafficTarget(release.revision, 100, CANDIDATE_TAG),),
     )
-    paths = tuple(
-        name for name in ("traffic", "open_access", "ingress") if getattr(wanted, name) != getattr(live.state, name)
-    )
+    paths = (*(("traffic",) if wanted.traffic != live.state.traffic else ()), *unlike_doors(wanted, live.state))
     if not paths:
         return DONE
     release.require_unfailed(wanted.name)
