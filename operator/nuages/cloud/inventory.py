@@ -148,6 +148,21 @@ class Inventory:
         since = max(time.monotonic() - max_age, *written, 0.0)
         return tuple((await self._list(kind, scope, since)).value.values())
 
+    def names(self, kind: type[Resource], scope: str) -> frozenset[str] | None:
+        """Full names of a kind in a scope, as the last list and the looks after our writes show it; never asks.
+
+        None where it was not listed yet.
+        """
+        listed = self._lists.last((kind, scope))
+        if listed is None:
+            return None
+        names, siblings = set(listed.value), f"{scope}/{COLLECTIONS[kind]}"
+        for name, at in self._written.items():
+            single = self._singles.last((kind, name)) if at > listed.began else None
+            if single is not None and single.began >= at and name.rpartition("/")[0] == siblings:
+                (names.discard if single.value is None else names.add)(name)
+        return frozenset(names)
+
     async def _look(self, kind: type[Resource], name: str, since: float) -> Observed[Any] | None:
         driver, since = self._drivers.of(kind), max(since, self._written.get(name, 0.0))
         return (await self._singles.get((kind, name), lambda: driver.observe(name), since)).value
