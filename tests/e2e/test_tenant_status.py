@@ -12,15 +12,18 @@ from e2e_site import Site
 from e2e_world import World, is_current, open_world
 from google.cloud.iam_admin_v1 import IAMAsyncClient
 
+from tests.argocd_lua import CUSTOMIZATION, health
+
 if TYPE_CHECKING:
     from e2e_local import LocalSite
 
+HEALTH = (CUSTOMIZATION.parent / "DjangoTenant/health.lua").read_text()
 NO_DATABASE = {"engine": "None"}
 
 
-async def make_tenant(world: World, **spec: Any) -> None:
+async def make_tenant(world: World, **spec: Any) -> dict[str, Any]:
     place = {"project": world.site.project, "region": world.site.region}
-    await world.apply(
+    return await world.apply(
         {
             "apiVersion": GROUP_VERSION,
             "kind": "DjangoTenant",
@@ -49,8 +52,10 @@ def of_the_tenant(local: LocalSite, world: World) -> list[str]:
 @pytest.mark.xdist_group("observe")
 async def test_a_tenant_through_its_life(world: World, local: LocalSite) -> None:
     """Ready before any app; what an app adds is counted; rest costs nothing; while it is held, it says so."""
-    await make_tenant(world)
+    made = await make_tenant(world)
+    assert health(HEALTH, made) == {"status": "Progressing", "message": "Generation 1 waits for the operator"}
     first = await tenant_says(world, "Available")
+    assert health(HEALTH, first)["status"] == "Healthy"
     assert condition(first, "Ready")["message"] == f"Project {world.site.project} answers."
     shop = Deployment(world, "shop")
     await shop.release(image=await shop.image("v1"), database=NO_DATABASE)
@@ -82,6 +87,7 @@ async def test_a_tenant_through_its_life(world: World, local: LocalSite) -> None
 
     world.kubectl("delete", "djangotenant", "default", "--wait=false")
     held = await tenant_says(world, "Deleting")
+    assert health(HEALTH, held)["status"] == "Progressing"
     assert condition(held, "Reconciling")["message"] == "It goes once no app of the namespace has resources at Google."
     await world.delete("DjangoApp", "shop")
 
@@ -95,7 +101,9 @@ async def test_a_tenant_that_admission_could_not_refuse(site: Site, google_envir
     """It says which field breaks which rule, without any app."""
     async with open_world(site, f"7-{uuid.uuid4().hex[:6]}") as world:
         await make_tenant(world)
-        stalled = condition(await tenant_says(world, "TenantInvalid", "Stalled"), "Stalled")
+        invalid = await tenant_says(world, "TenantInvalid", "Stalled")
+        assert health(HEALTH, invalid)["status"] == "Degraded"
+        stalled = condition(invalid, "Stalled")
         assert stalled["message"].startswith(f"DjangoTenant spec.deploymentId: The namespace {world.namespace} begins")
         await world.delete("DjangoTenant", "default")
         await make_tenant(world, deploymentId="seven")
