@@ -6,8 +6,9 @@ import asyncio
 import base64
 import ipaddress
 import os
+import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
@@ -21,6 +22,29 @@ class Refused(Exception):
     """The host is not to be reached through this proxy, or cannot be; the message says why."""
 
 
+class Lookups:
+    """One at a time for each name, whose answer all who wait for it get.
+
+    Installers open fifty connections at once; resolvers drop some of so many questions, which costs five seconds each.
+    """
+
+    def __init__(self) -> None:
+        self._running: dict[str, asyncio.Task[list[str]]] = {}
+
+    async def addresses(self, host: str) -> list[str]:
+        """In the resolver's order. Raises OSError."""
+        running = self._running.get(host)
+        if running is None:
+            running = self._running[host] = asyncio.create_task(_addresses(host), name=f"lookup {host}")
+            running.add_done_callback(lambda _: self._running.pop(host))
+        return await asyncio.shield(running)  # who gives up leaves it to the others
+
+
+async def _addresses(host: str) -> list[str]:
+    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return [str(address[4][0]) for address in found]
+
+
 @dataclass(frozen=True)
 class Upstream:
     """The system's own HTTPS proxy; `host` "" where there is none."""
@@ -28,6 +52,7 @@ class Upstream:
     host: str = ""
     port: int = 0
     authorization: str = ""
+    _lookups: Lookups = field(default_factory=Lookups, repr=False, compare=False)
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Upstream:
@@ -46,11 +71,17 @@ class Upstream:
         async with asyncio.timeout(CONNECT_S):
             if self.host:
                 return await self._through(host, port, protocol)
-            addresses = await loop.getaddrinfo(host, port, type=1)
-            if any(is_loopback(str(address[4][0])) for address in addresses):
+            addresses = await self._lookups.addresses(host)
+            if any(is_loopback(address) for address in addresses):
                 raise Refused(f"{host} is a name of this machine: reach it directly (NO_PROXY).")
-            _, made = await loop.create_connection(protocol, host, port)
-            return made
+            failures: list[OSError] = []
+            for address in addresses:
+                try:
+                    _, made = await loop.create_connection(protocol, address, port)
+                    return made
+                except OSError as error:
+                    failures.append(error)
+            raise failures[-1] if failures else OSError(f"{host} has no address")
 
     async def _through(self, host: str, port: int, protocol: Callable[[], P]) -> P:
         reader, writer = await asyncio.open_connection(self.host, self.port)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import threading
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,7 +31,7 @@ SPEED = 120.0
 START_S = 120.0
 LOG_TAIL = 60  # lines
 READS = ("get", "list", "access", "test")
-OVERLAYS = {"v1": (), "v2": ("v2",)}  # later versions of the shop: v2's files and their own (samples/README.md)
+OVERLAYS = {"v1": (), "v2": ("v2",), "next": ("next",)}  # others: the shop's, v2 and their own (samples/README.md)
 
 
 class LocalSite:
@@ -73,6 +73,14 @@ class LocalSite:
         reference = f"{self.region}-docker.pkg.dev/{self.project}/apps/{name}"
         await self.call(build(context, reference, self.cloud.runtime.images))
         return reference
+
+    async def shop(self, tag: str, files: Mapping[str, str]) -> str:
+        """The reference of an image of the shop's v2 with files of a test's own in it."""
+        context = self._folder / f"shop-{tag}"
+        await asyncio.to_thread(_lay_out, "shop", ("v2",), context)
+        for path, text in files.items():
+            await asyncio.to_thread((context / path).write_text, text)
+        return await self.build(context, f"shop:{tag}")
 
     def origin(self, url: str) -> str:
         label = urlsplit(url).netloc.partition(".")[0]
@@ -185,11 +193,15 @@ class LocalSite:
     async def _build(self, name: str, version: str) -> str:
         reference = f"{self.region}-docker.pkg.dev/{self.project}/apps/{name}:{version}"
         context = self._folder / f"{name}-{version}"
-        for layer in ("", *OVERLAYS.get(version, ("v2", version))):
-            source = SAMPLES / (f"{name}-{layer}" if layer else name)
-            await asyncio.to_thread(shutil.copytree, source, context, dirs_exist_ok=True)
+        await asyncio.to_thread(_lay_out, name, OVERLAYS.get(version, ("v2", version)), context)
         await build(context, reference, self.cloud.runtime.images)
         return reference
+
+
+def _lay_out(name: str, overlays: Iterable[str], context: Path) -> None:
+    """A sample's folder, and over it those of a version."""
+    for folder in (name, *(f"{name}-{overlay}" for overlay in overlays)):
+        shutil.copytree(SAMPLES / folder, context, dirs_exist_ok=True)
 
 
 def _line(entry: Mapping[str, Any]) -> str:

@@ -95,14 +95,19 @@ def _said(execution: Execution) -> str:
     return next((item.message for item in execution.conditions if item.type_ == "Completed"), "")
 
 
-async def test_a_grant_that_never_arrives_is_told(place: World, local: LocalSite) -> None:
-    """After the time that a grant takes at most, in Google's words; nothing has run."""
-    shop = Deployment(place, "never")
-    with grants_take(1_000_000, local):
-        found = await shop.stalled("Waiting", image=await shop.image("v1"), web=QUICK)
-    assert found["message"].startswith("Release step DbInit: a new identity or grant is not known everywhere yet.")
-    assert "Permission denied on secret" in found["message"]
-    assert await shop.executions("db-init") == []
+async def test_a_grant_that_never_arrives_is_told(site: Site, google_environment: None, local: LocalSite) -> None:
+    """After the time that a grant takes at most, in Google's words; nothing has run.
+
+    In a tenant of its own: db-init's identity, and what it was not granted, are the whole tenant's.
+    """
+    async with open_world(site, f"never-{uuid.uuid4().hex[:4]}") as world:
+        await shared_instance(world, f"{world.namespace}-pg")
+        shop = Deployment(world, "never")
+        with grants_take(1_000_000, local):
+            found = await shop.stalled("Waiting", image=await shop.image("v1"), web=QUICK)
+        assert found["message"].startswith("Release step DbInit: a new identity or grant is not known everywhere yet.")
+        assert "Permission denied on secret" in found["message"]
+        assert await shop.executions("db-init") == []
 
 
 async def test_a_revision_that_is_never_granted_fails(place: World, local: LocalSite) -> None:

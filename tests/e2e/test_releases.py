@@ -5,10 +5,10 @@ All apps of this file share an instance, as those of a tenant do.
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -21,6 +21,20 @@ from google.cloud import run_v2
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("releases")]
 
 SUCCEEDED = 1
+GATE = 4711  # while a test holds this advisory lock, the migration below does not end
+WAITS = f"""from django.db import migrations
+
+UNTIL_OPEN = '''DO $$ BEGIN
+    WHILE EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = {GATE}) LOOP
+        PERFORM pg_sleep(0.1);
+    END LOOP;
+END $$'''
+
+
+class Migration(migrations.Migration):
+    dependencies = [("catalogue", "0003_product_stock")]
+    operations = [migrations.RunSQL(UNTIL_OPEN)]
+"""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -166,29 +180,75 @@ async def test_back_to_an_earlier_spec_is_a_release_of_its_own(place: World) -> 
     assert len(await shop.executions()) == 2
 
 
-async def test_five_specs_in_quick_succession_end_at_the_last(place: World) -> None:
-    """No more migrations than images, never two at once; the last spec serves."""
+async def test_five_specs_in_quick_succession_end_at_the_last(place: World, local: Any) -> None:
+    """At most one migration for each image, one after the other; the last spec serves."""
     shop = await deployed(place, "quick")
-    v2, v1 = await shop.image("v2"), shop.spec["image"]
-    watched = asyncio.create_task(_at_once(shop))
-    for image, value in ((v2, "1"), (v2, "2"), (v1, "3"), (v2, "4"), (v2, "5")):
-        await shop.apply(image=image, env=[{"name": "SPEC", "value": value}])
-    app = await place.wait("quick")
-    watched.cancel()
-    assert (await shop.environment())["SPEC"].value == "5"
-    assert served(app["status"]) == {app["status"]["revision"]: 100}
-    assert app["status"]["image"] == (await shop.service()).template.containers[0].image
+    first, v2, v1 = (await shop.status())["revision"], await shop.image("v2"), shop.spec["image"]
+    others = [await local.shop(tag, {"letter.txt": tag}) for tag in ("quick-a", "quick-b")]
+    await in_succession(shop, [v2, others[0], v1, others[1], v2])
+    status = await serves_the_last(shop)
+    assert status["revision"] != first
+    runs = await one_after_the_other(shop)
+    assert 2 <= len(runs) <= 4
+    assert [row[0] for row in await columns(shop, local)].count("stock") == 1
+
+
+async def test_the_last_of_five_specs_comes_during_a_migration(place: World, local: Any) -> None:
+    """It ends first, undisturbed; then the last spec's runs, and nothing of those between."""
+    shop = await deployed(place, "slow")
+    slow = await local.shop("slow", {"catalogue/migrations/0004_waits.py": WAITS})
+    v2, v1, between = await shop.image("v2"), shop.spec["image"], await local.shop("between", {"letter.txt": "c"})
+    async with shop.database(local) as database:
+        await database.execute("SELECT pg_advisory_lock(%s)", [GATE])
+        await shop.apply(image=slow)
+
+        await eventually(lambda: migrating(shop), "the slow migration")
+        await in_succession(shop, [between, v1, between, v2])
+        await place.until(is_current, "slow")
+        assert await migrating(shop)
+        assert len(await shop.executions()) == 2
+        await database.execute("SELECT pg_advisory_unlock(%s)", [GATE])
+    await serves_the_last(shop)
+    runs = await one_after_the_other(shop)
+    assert len(runs) == 3  # v1's, the slow one, and v2's
+    async with shop.database(local) as database:
+        asked = "SELECT name FROM django_migrations WHERE app = 'catalogue' ORDER BY id"
+        applied = [row[0] for row in await (await database.execute(asked)).fetchall()]
+    assert applied == ["0001_initial", "0002_first_products", "0003_product_stock", "0004_waits"]
+
+
+async def migrating(shop: Deployment) -> bool:
+    """Whether a migration of the app runs."""
+    return any(run.running_count for run in await shop.executions())
+
+
+async def in_succession(shop: Deployment, images: list[str]) -> None:
+    """One spec after the other, without waiting for anything."""
+    for number, image in enumerate(images, start=1):
+        await shop.apply(image=image, env=[{"name": "SPEC", "value": str(number)}])
+
+
+async def serves_the_last(shop: Deployment) -> dict[str, Any]:
+    """The status, once the app is Ready with what was applied last: its image, its environment, all of the traffic."""
+    status = dict((await shop.world.wait(shop.name))["status"])
+    assert {name: item.value for name, item in (await shop.environment()).items()}["SPEC"] == shop.spec["env"][0][
+        "value"
+    ]
+    assert served(status) == {status["revision"]: 100}
+    assert status["image"] == (await shop.service()).template.containers[0].image
+    return status
+
+
+async def one_after_the_other(shop: Deployment) -> list[run_v2.Execution]:
+    """The app's migrations: each succeeded, no image has two, and none began before the one before it had ended."""
     runs = await shop.executions()
-    assert len(runs) == 2
-    assert all(run.succeeded_count == SUCCEEDED for run in runs)
-
-
-async def _at_once(shop: Deployment) -> None:
-    """Fails where two migrations run together."""
-    while True:
-        running = [run.name for run in await shop.executions() if run.running_count]
-        assert len(running) < 2, running
-        await asyncio.sleep(0.1)
+    assert all(run.succeeded_count == SUCCEEDED for run in runs), runs
+    images = [run.template.containers[0].image for run in runs]
+    assert len(set(images)) == len(images), images
+    for earlier, later in pairwise(runs):
+        ended, began = earlier.completion_time, later.create_time
+        assert ended <= began, (earlier.name, later.name)  # type: ignore[operator]  # proto-plus makes datetimes of them
+    return runs
 
 
 async def test_a_new_spec_during_a_migration_waits_for_its_end(place: World, local: Any) -> None:
@@ -200,10 +260,7 @@ async def test_a_new_spec_during_a_migration_waits_for_its_end(place: World, loc
         await database.execute("LOCK TABLE catalogue_product IN ACCESS SHARE MODE")
         await shop.apply(image=v2)
 
-        async def running() -> bool:
-            return any(run.running_count for run in await shop.executions())
-
-        await eventually(running, "the migration of v2")
+        await eventually(lambda: migrating(shop), "the migration of v2")
         await shop.apply(image=await shop.image("v4"), env=[{"name": "PAYMENT_ENDPOINT", "value": "https://pay"}])
         await place.until(is_current, "during")
         runs = await shop.executions()

@@ -12,7 +12,7 @@ from google.oauth2.credentials import Credentials
 from localcloud.core.errors import Code
 from nuages.cloud.driver import differences
 from nuages.cloud.errors import Transient
-from nuages.cloud.inventory import Inventory, Looks
+from nuages.cloud.inventory import LEAST_KEPT, Inventory, Looks
 from nuages.desired.iam import IamMember, ServiceAccount
 from nuages.desired.resource import Owner
 from nuages.desired.secretmanager import Random, Secret
@@ -178,3 +178,50 @@ async def test_who_gives_up_does_not_stop_the_others():
     assert (await second).value == 7
     with pytest.raises(asyncio.CancelledError):
         await first
+
+
+class Clock:
+    """Monotonic seconds that pass when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_what_is_too_old_for_anybody_is_forgotten(scene, secrets):
+    """Answers and writes alike, once they are older than the largest age that was asked for."""
+    clock = Clock()
+    inventory = Inventory(scene.access.drivers, clock)
+    for number in range(3):
+        await inventory.get(Secret, secret(number).name, LONG, 2 * LEAST_KEPT)
+        inventory.forget(secret(number).name)
+    known = len(inventory)
+    clock.now += 1.5 * LEAST_KEPT
+    await inventory.get(ServiceAccount, "projects/demo/serviceAccounts/nobody@demo", LONG, LONG)
+    assert len(inventory) == known + 1
+    clock.now += LEAST_KEPT
+    await inventory.get(ServiceAccount, "projects/demo/serviceAccounts/nobody@demo", LONG, LONG)
+    assert len(inventory) == 1
+
+
+async def test_what_was_seen_of_a_deleted_app_is_dropped(scene, inventory, secrets):
+    """And what was seen in it; others' stays."""
+    grant = IamMember.of(secret(0).name, "roles/viewer", "user:jo@acme.example")
+    await inventory.get(Secret, secret(1).name, 0.0, 0.0)
+    known = len(inventory)
+    await inventory.get(Secret, secret(0).name, 0.0, 0.0)
+    await inventory.get(IamMember, grant.name, 0.0, LONG)
+    await inventory.get(IamMember, grant.name, 0.0, 0.0)
+    inventory.drop([secret(0).name])
+    assert len(inventory) == known
+
+
+async def test_a_write_to_one_scope_leaves_the_lists_of_others(scene, inventory, secrets):
+    """Another project's, another kind's and a policy's."""
+    await inventory.list(Secret, "projects/demo", LONG)
+    for name in ("projects/other/secrets/s1", "projects/demo/buckets/b", f"{secret(0).name}#roles/viewer#user:a@b.c"):
+        inventory.forget(name)
+    await inventory.list(Secret, "projects/demo", LONG)
+    assert scene.asked(f"{API}.ListSecrets") == 1

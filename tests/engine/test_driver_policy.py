@@ -12,6 +12,7 @@ from google.oauth2.credentials import Credentials
 from localcloud.core.errors import Code
 from nuages.cloud.driver import differences
 from nuages.cloud.errors import Conflict, Invalid, PermissionDenied, Propagating, Transient
+from nuages.cloud.policy import MOST_LACKING
 from nuages.desired.iam import Condition, IamMember, ServiceAccount
 from nuages.desired.run import RunJob, RunService
 from nuages.desired.secretmanager import Random, Secret
@@ -172,3 +173,14 @@ async def test_an_unknown_kind_of_target_is_refused(driver):
     """By name."""
     with pytest.raises(Invalid, match="projects/demo/topics/t"):
         await driver.observe("projects/demo/topics/t#roles/x#user:a@b.c")
+
+
+async def test_what_is_remembered_of_policies_is_bounded(scene, driver):
+    """Neither a lock that nobody holds nor a policy that nobody changes stays for good."""
+    driver._remember("projects/first", policy_pb2.Policy())
+    for number in range(MOST_LACKING):
+        driver._remember(f"projects/p{number}", policy_pb2.Policy())
+    assert len(driver._lacking) == MOST_LACKING
+    assert "projects/first" not in driver._lacking
+    await driver.create(IamMember.of("projects/demo", "roles/viewer", "user:jo@acme.example"))
+    assert len(driver._writers) == 0

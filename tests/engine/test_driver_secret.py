@@ -10,7 +10,7 @@ from google.oauth2.credentials import Credentials
 
 from localcloud.core.errors import Code
 from nuages.cloud.driver import Driver, Observed, differences
-from nuages.cloud.errors import ApiDisabled, Conflict, PermissionDenied, Transient
+from nuages.cloud.errors import ApiDisabled, Conflict, PermissionDenied, Transient, VersionDisabled
 from nuages.cloud.payloads import Payloads
 from nuages.desired.resource import Owner
 from nuages.desired.secretmanager import Composed, Copied, Random, Secret
@@ -107,16 +107,18 @@ async def test_a_crash_between_two_steps_heals(scene, driver, google, failing):
     assert await versions(google) == ["1"]
 
 
-async def test_a_disabled_random_version_is_enabled_again(driver, google, payloads):
-    """What it opened knows no other password: it is never generated anew."""
+async def test_a_disabled_random_version_is_left_to_whoever_disabled_it(driver, google):
+    """After a leak it must not be enabled again, and what it opened knows no other: it is never generated anew."""
     await driver.create(random_secret())
-    before = await payloads.current(NAME)
     await google.disable_secret_version(name=f"{NAME}/versions/1")
     found = await seen(driver)
     assert differences(random_secret(), found, driver.owned) == ("source",)
     assert "version" not in found.outputs
-    assert (await healed(driver, random_secret())).outputs["version"] == "1"
-    assert await payloads.current(NAME) == before
+    with pytest.raises(VersionDisabled, match=r"version 1 is disabled\."):
+        await healed(driver, random_secret())
+    assert await versions(google) == ["1"]
+    await google.enable_secret_version(name=f"{NAME}/versions/1")
+    assert (await seen(driver)).outputs["version"] == "1"
 
 
 async def test_a_destroyed_random_version_is_replaced(driver, google):

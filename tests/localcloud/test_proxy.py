@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -165,6 +166,23 @@ async def test_names_that_lead_to_this_machine_are_refused() -> None:
         assert upstream.is_loopback(host)
         with pytest.raises(Refused):
             await Upstream().connect(host, 80, Relay)
+
+
+async def test_many_connections_at_once_ask_the_resolver_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fifty that come together share one answer; the next one asks anew."""
+    asked: list[str] = []
+
+    def resolve(host: str, *_: object, **__: object) -> list[tuple[int, int, int, str, tuple[str, int]]]:
+        asked.append(host)
+        return [(2, 1, 6, "", ("192.0.2.7", 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    lookups = upstream.Lookups()
+    answers = await asyncio.gather(*(lookups.addresses("pypi.example") for _ in range(50)))
+    assert answers == [["192.0.2.7"]] * 50
+    assert asked == ["pypi.example"]
+    await lookups.addresses("pypi.example")
+    assert asked == ["pypi.example"] * 2
 
 
 def test_the_authority_is_kept_and_private(tmp_path: Path) -> None:

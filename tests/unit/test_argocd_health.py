@@ -136,7 +136,7 @@ def test_action_on_an_app_without_annotations() -> None:
 
 
 def test_settings_are_the_scripts() -> None:
-    """argocd-cm.yaml holds health.lua, for both kinds, and every action, to the letter; links lead to the same script."""
+    """argocd-cm.yaml holds health.lua for both kinds and every action, to the letter; links lead to the same script."""
     assert SETTINGS.with_name("health.lua").read_text() == HEALTH
     data = _yaml(SETTINGS)["data"]
     checked = ("DjangoApp", "DjangoTenant")

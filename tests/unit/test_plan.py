@@ -209,9 +209,18 @@ def test_a_plan_keeps_the_blueprints_order_and_deletes_last() -> None:
 
 
 def test_surplus_that_holds_data_is_never_deleted() -> None:
-    """A database, a bucket and a secret stay when the spec stops wanting them."""
-    surplus = [Observed(item) for item in (INSTANCE, BUCKET, PASSWORD)]
+    """A database and a bucket stay when the spec stops wanting them, whoever calls them surplus."""
+    surplus = [Observed(item) for item in (INSTANCE, BUCKET)]
     assert make_plan([], {}, OWNED.__getitem__, surplus=surplus) == Plan(())
+
+
+def test_surplus_goes_after_the_release_and_dependents_first() -> None:
+    """A job before the secret that it reads, both after everything that the release needs."""
+    job, password = Observed(GRANT), Observed(PASSWORD)
+    plan = make_plan([BUCKET], {BUCKET.name: None}, OWNED.__getitem__, surplus=[job, password])
+    assert [action.resource.name for action in plan.deletions] == [GRANT.name, PASSWORD.name]
+    assert plan.deletions[1].resource.needs == {GRANT.name}
+    assert [action.verb for action in plan.before_release.actions] == [Verb.CREATE]
 
 
 def test_refusals_stand_apart_from_changes() -> None:

@@ -173,6 +173,8 @@ def test_an_app_that_serves() -> None:
         "id": report.release.id,
         "stage": "Done",
         "inputs": report.release.inputs,
+        "checked": "",
+        "wanted": "",
         "revision": revision,
         "image": f"{REGISTRY}/shop:v4",
         "imageDigest": DIGEST,

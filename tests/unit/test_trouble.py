@@ -35,6 +35,7 @@ EXISTING = ExistingSqlInstance(
         (errors.ApiDisabled("Off.", service="run.googleapis.com"), Trouble("ApiDisabled", 'Bucket media: the API run.googleapis.com is disabled. Set enableServices in DjangoTenant, or run: gcloud services enable run.googleapis.com. Google says: "Off".')),
         (errors.ApiDisabled("Off."), Trouble("ApiDisabled", 'Bucket media: the API that it needs is disabled. Set enableServices in DjangoTenant, or turn it on. Google says: "Off".')),
         (errors.QuotaExceeded("Full."), Trouble("QuotaExceeded", 'Bucket media: a limit of the project is reached. Raise it. Google says: "Full".')),
+        (errors.VersionDisabled("Version 1 of it is disabled."), Trouble("SecretVersionDisabled", "Bucket media: Version 1 of it is disabled. What runs goes on, and no new instance can start. Enable it again, then annotate nuages.dev/rotate: once nothing runs with it any more, Nuages disables it.")),
         (errors.Invalid("Bad."), Trouble("RefusedByGoogle", 'Bucket media: the request was refused. Correct the spec. Google says: "Bad".')),
         (errors.Propagating("Soon."), Trouble("Waiting", 'Bucket media: a new identity or grant is not known everywhere yet. Where this stays, see that it is there. Google says: "Soon".', heals=True)),
         (errors.Transient("Busy.", retry_after=7.5), Trouble("GoogleUnavailable", 'Bucket media: tried again soon. Google says: "Busy".', stalled=False, retry_after=7.5)),
@@ -59,6 +60,7 @@ def test_every_kind_of_failure_has_been_thought_of() -> None:
         "ApiDisabled",
         "QuotaExceeded",
         "Invalid",
+        "VersionDisabled",
     }
     assert {kind.__name__ for kind in CloudError.__subclasses__()} == known
 

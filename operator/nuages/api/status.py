@@ -86,6 +86,8 @@ class ReleaseStatus(StatusPart):
     inputs: str = Field("", description="Made from what db-init, access, superuser and clean-up depend on.")
     image: str = Field("", description="spec.image that it was made from.")
     image_digest: str = Field("", description="Digest that the image was resolved to.")
+    checked: str = Field("", description="Execution of db-init, run as a check, that was told of last.")
+    wanted: str = Field("", description="Made from all that was asked for, when the last release was through.")
     reconcile_at: str = Field("", description="Annotation nuages.dev/reconcile-at when it was last heeded.")
     stage_started_at: str | None = Field(
         None, description="When the step began, RFC 3339.", json_schema_extra={"format": "date-time"}
@@ -109,6 +111,13 @@ class PlannedStatus(StatusPart):
     kind: str = Field(description="Google's type.")
     name: str = Field(description="Full name.")
     fields: tuple[str, ...] = Field((), description="What differs.")
+
+
+class DriftStatus(StatusPart):
+    """The last change by somebody else that was found; it stays until the app is wanted otherwise."""
+
+    last_detected: str = Field(description="RFC 3339.", json_schema_extra={"format": "date-time"})
+    fields: tuple[str, ...] = Field((), description="What differed: <Kind> <name>: <path>.")
 
 
 class WaitingStatus(StatusPart):
@@ -142,6 +151,7 @@ class DjangoAppStatus(StatusPart):
     plan: tuple[PlannedStatus, ...] = Field(
         (), max_length=100, description="What it would do: with management Observe, or annotated nuages.dev/plan."
     )
+    drift: DriftStatus | None = Field(None, description="What was changed by hand, and was or is to be set back.")
     waiting: WaitingStatus | None = Field(None, description="What heals by itself, such as a grant that is fresh.")
 
     def dump(self) -> dict[str, Any]:

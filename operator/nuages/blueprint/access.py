@@ -31,7 +31,7 @@ def database_grants(scope: Scope, members: Iterable[str]) -> tuple[IamMember, ..
     """Google offers cloudsql.client on a project only: the condition narrows it to the instance."""
     instance = scope.instance
     condition = Condition(
-        title=names.shorten(f"nuages-{instance.rsplit('/', 1)[-1]}", 100),
+        title=names.connection_title(instance),
         expression=f'resource.name == "{instance}" && resource.service == "sqladmin.googleapis.com"',
     )
     project = names.project(scope.tenant)

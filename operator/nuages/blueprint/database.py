@@ -45,7 +45,7 @@ def administrator_secret(scope: Scope) -> Secret:
     instance = scope.instance.rsplit("/", 1)[-1]
     own = instance_of(scope.app, scope.tenant).create is not None
     return Secret(
-        name=f"{names.project(scope.tenant)}/secrets/{names.shorten(f'nuages-admin-{instance}', 255)}",
+        name=f"{names.project(scope.tenant)}/secrets/{names.shorten(f'{names.ADMINISTRATOR_SECRET}{instance}', 255)}",
         owner=scope.owner if own else scope.shared,
         payload=Random(PASSWORD_LENGTH),
         labels=scope.labels,

@@ -13,6 +13,7 @@ from nuages.api.tenant import DjangoTenant
 SERVICE = 37  # tag + name at most 46 characters (behaviour-runtime.md, section 3), for the tag "candidate"
 JOB = 47  # job + "-" + start token, at most 14, under 63 characters
 ACCOUNT = 30
+ADMINISTRATOR_SECRET = "nuages-admin-"  # noqa: S105 - the beginning of a name; then the instance's id
 SOCKET = 107  # bytes of a socket's path on Linux; longer ones no client can open
 BUCKET = 63
 ROLE = 63  # PostgreSQL's identifiers, in bytes
@@ -46,6 +47,17 @@ def job_name(app: DjangoApp, tenant: DjangoTenant, part: str) -> str:
 def secret_name(app: DjangoApp, tenant: DjangoTenant, part: str) -> str:
     """Full name of one of the app's secrets."""
     return f"{project(tenant)}/secrets/{shorten(f'{prefix(app, tenant)}-{part}', 255)}"
+
+
+def is_remade(app: DjangoApp, tenant: DjangoTenant, secret_id: str) -> bool:
+    """Whether one of the app's secrets is a copy, is made of others, or has no use but the spec's: it can go."""
+    part = secret_id.removeprefix(f"{prefix(app, tenant)}-")
+    return part != secret_id and (part in ("superuser-password", "database-url") or part.startswith("env-"))
+
+
+def connection_title(instance: str) -> str:
+    """Of the condition that narrows roles/cloudsql.client to an instance (full name)."""
+    return shorten(f"nuages-{instance.rsplit('/', 1)[-1]}", 100)
 
 
 def key_part(letter: str) -> str:

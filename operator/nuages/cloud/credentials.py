@@ -68,9 +68,10 @@ class Identity:
 
     async def id_token(self, audience: str) -> str:
         """For a Cloud Run service: `audience` is its URL. Raises CloudError."""
-        token, made = self._id_tokens.get(audience, ("", 0.0))
-        if token and time.monotonic() - made < ID_TOKEN_SECONDS:
-            return token
+        since = time.monotonic() - ID_TOKEN_SECONDS
+        self._id_tokens = {url: known for url, known in self._id_tokens.items() if known[1] > since}
+        if audience in self._id_tokens:
+            return self._id_tokens[audience][0]
         token = await self._call.in_thread("Identity.idToken", _id_token, self.credentials, audience)
         self._id_tokens[audience] = (token, time.monotonic())
         return token

@@ -68,6 +68,10 @@ class QuotaExceeded(CloudError):
     """Only somebody raising a limit helps."""
 
 
+class VersionDisabled(CloudError):
+    """Somebody disabled the version of a secret that is in use, which only they may undo."""
+
+
 class Invalid(CloudError):
     """Trying again is of no use."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Callable, Sequence
+from weakref import WeakValueDictionary
 
 from google.iam.v1 import policy_pb2
 
@@ -15,6 +15,7 @@ from nuages.cloud.policyedit import condition_of, find, with_member, without_mem
 from nuages.desired.iam import IamMember
 
 ATTEMPTS = 6  # at one policy that others write to as well
+MOST_LACKING = 256  # policies; one that was dropped costs one more read
 
 Edit = Callable[[policy_pb2.Policy], bool]
 
@@ -53,8 +54,9 @@ class IamMemberDriver:
 
     def __init__(self, apis: PolicyApis) -> None:
         self._apis, self._reads = apis, PolicyReads(apis)
-        self._writers: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._lacking: dict[str, policy_pb2.Policy] = {}  # by target, as seen without a member that was looked for
+        self._writers: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # for as long as one writes
+        # By target, as seen without a member that was looked for: saves the creation that follows a read.
+        self._lacking: dict[str, policy_pb2.Policy] = {}
 
     def scope(self, name: str) -> str:
         """The resource that the policy is on."""
@@ -79,7 +81,7 @@ class IamMemberDriver:
             return None
         binding = find(policy, role, member, title)
         if binding is None:
-            self._lacking[target] = policy
+            self._remember(target, policy)
             return None
         return Observed(IamMember.of(target, role, member, condition_of(binding)))
 
@@ -103,12 +105,18 @@ class IamMemberDriver:
         except NotFound:
             return
 
+    def _remember(self, target: str, policy: policy_pb2.Policy) -> None:
+        self._lacking.pop(target, None)
+        self._lacking[target] = policy
+        while len(self._lacking) > MOST_LACKING:
+            del self._lacking[next(iter(self._lacking))]  # the oldest
+
     async def _edit(self, target: str, edit: Edit, seen: policy_pb2.Policy | None = None) -> None:
         """Change what was seen just now, or is read, and write it; again where the etag tells that somebody else wrote
         in between. Raises Conflict in the end.
         """
         api = self._apis.of(target)
-        async with self._writers[target]:
+        async with self._writers.setdefault(target, asyncio.Lock()):
             for attempt in range(ATTEMPTS):
                 policy = policy_pb2.Policy()
                 policy.CopyFrom(seen if seen is not None and attempt == 0 else await api.read(target))

@@ -18,8 +18,9 @@ DEFAULT_PORT = 8080
 LATEST = run.TrafficTargetAllocationType.TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST
 BY_REVISION = run.TrafficTargetAllocationType.TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION
 FAILED = run.Condition.State.CONDITION_FAILED
+SUCCEEDED = run.ExecutionReference.CompletionStatus.EXECUTION_SUCCEEDED
 ENDED = (
-    run.ExecutionReference.CompletionStatus.EXECUTION_SUCCEEDED,
+    SUCCEEDED,
     run.ExecutionReference.CompletionStatus.EXECUTION_FAILED,
     run.ExecutionReference.CompletionStatus.EXECUTION_CANCELLED,
 )
@@ -112,7 +113,12 @@ def observed_job(found: run.Job) -> Observed[RunJob]:
     readiness, message, reason = _readiness(found)
     latest = found.latest_created_execution
     has_ended = latest.completion_status in ENDED
-    outputs = {"latest_execution": _last(latest.name), "latest_has_ended": str(has_ended).lower()}
+    outputs = {
+        "latest_execution": _last(latest.name),
+        "latest_has_ended": str(has_ended).lower(),
+        "latest_ended": str(seconds(latest.completion_time) if has_ended else 0.0),
+        "latest_succeeded": str(latest.completion_status == SUCCEEDED).lower(),
+    }
     return Observed(state, readiness, message, reason, outputs, found.etag)
 
 

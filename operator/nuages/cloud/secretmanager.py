@@ -15,7 +15,7 @@ from google.cloud.secretmanager_v1.types import Secret as Found
 
 from nuages.cloud.call import Call
 from nuages.cloud.driver import Observed, Owned
-from nuages.cloud.errors import Conflict
+from nuages.cloud.errors import Conflict, VersionDisabled
 from nuages.cloud.labels import besides_owner, merged
 from nuages.cloud.paging import all_pages
 from nuages.cloud.payloads import ANNOTATION, Made, Payloads, random_payload
@@ -103,23 +103,22 @@ class SecretDriver:
         return await self._add(desired.name, payload)
 
     async def _random_version(self, desired: Secret, made: Made, versions: dict[int, SecretVersion.State]) -> str:
-        """Never generated again while it can still be had: what it opened knows no other."""
+        """Never generated again while it can still be had: what it opened knows no other.
+
+        Raises VersionDisabled: whoever disabled it, after a leak perhaps, must not find it enabled again.
+        """
         annotated = int(made.version or 0)
         if annotated in versions and made.source == desired.source:
             candidates = [annotated]
         else:  # of a rotation, what an interrupted pass has left behind
             candidates = [number for number in versions if number > annotated]
         if candidates:
-            return await self._enabled(
-                desired.name, max(candidates, key=lambda n: (versions[n] == ENABLED, n)), versions
-            )
+            best = max(candidates, key=lambda number: (versions[number] == ENABLED, number))
+            if versions[best] != ENABLED:
+                raise VersionDisabled(f"version {best} is disabled.")
+            return str(best)
         length = desired.payload.length if isinstance(desired.payload, Random) else Random().length
         return await self._add(desired.name, random_payload(length))
-
-    async def _enabled(self, name: str, number: int, versions: dict[int, SecretVersion.State]) -> str:
-        if versions[number] != ENABLED:
-            await self._call(self._api.enable_secret_version, {"name": f"{name}/versions/{number}"})
-        return str(number)
 
     async def _versions(self, name: str) -> dict[int, SecretVersion.State]:
         """All that are not destroyed, by number."""

@@ -36,7 +36,7 @@ async def forecast(work: Pass, report: Report) -> Report:
     if found.blueprint is None or found.blueprint.service is None:
         return replace(found, plan=plan, forecast=plan)
     released = await _released(work, found.blueprint, plan, found.live)
-    return replace(found, forecast=Plan((*plan.actions, *released)))
+    return replace(found, forecast=Plan((*plan.before_release.actions, *released, *plan.deletions)))
 
 
 async def _released(

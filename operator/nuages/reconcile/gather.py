@@ -51,10 +51,11 @@ async def gather(
 
 async def project_number(tenant: DjangoTenant, cloud: CloudAccess) -> str:
     """Of the tenant's project; Google does not tell strangers whether it is there. Raises Trouble."""
-    project, who = tenant.spec.project, cloud.identity.principal or "the operator's identity"
+    project = tenant.spec.project
     try:
         return await cloud.projects.number(project)
     except (errors.PermissionDenied, errors.NotFound) as error:
+        who = cloud.identity.principal or "the operator's identity"  # a first call may be what makes it known
         raise Trouble(
             reasons.PERMISSION_DENIED,
             f"DjangoTenant spec.project: {who} lacks resourcemanager.projects.get in {project}, or there is no such "
@@ -62,7 +63,7 @@ async def project_number(tenant: DjangoTenant, cloud: CloudAccess) -> str:
             heals=True,
         ) from error
     except errors.CloudError as error:
-        raise of_error(error, f"DjangoTenant spec.project: {project}", who) from error
+        raise of_error(error, f"DjangoTenant spec.project: {project}", cloud.identity.principal) from error
 
 
 async def resolve_image(app: DjangoApp, cloud: CloudAccess, pinned: str = "") -> ImageFacts:

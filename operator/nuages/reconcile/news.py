@@ -8,6 +8,7 @@ from typing import Any
 
 from nuages.reconcile import reasons
 from nuages.reconcile.conditions import trouble_of
+from nuages.reconcile.drift import Drift, unknown
 from nuages.reconcile.plan import Verb
 from nuages.reconcile.report import Report
 
@@ -17,6 +18,9 @@ VERBS = {
     Verb.ADOPT: reasons.ADOPTED,
     Verb.DELETE: reasons.DELETED,
 }
+
+
+LONGEST = 900  # characters: an event's message holds 1,024 bytes
 
 
 @dataclass(frozen=True)
@@ -30,13 +34,32 @@ class Event:
 
 def news(report: Report, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Event]:
     """A pass that found everything as it was says nothing."""
-    events = [Event("Normal", *line) for line in _writes(report)]
+    events = _drift(unknown(report.drift, before))
+    events += [Event("Normal", *line) for line in _writes(report)]
     events += [Event("Normal", stage, text) for stage, text in report.done_news]
     events += _verdict(report, _of(before), _of(after))
     if report.gone:
         field = "deletionPolicy" if report.blueprint else "management"  # an observed app is not looked at any more
         events += [Event("Normal", reasons.RETAINED, f"Kept, as spec.{field} says: {name}") for name in report.kept]
     return events
+
+
+def _drift(found: tuple[Drift, ...]) -> list[Event]:
+    """One event for each of what is set back, what is lost, and what stays as it is."""
+    lost = [item for item in found if item.is_lost]
+    corrected = [item for item in found if item.is_corrected and not item.is_lost]
+    left = [item for item in found if not item.is_corrected]
+    lines = (
+        ("Normal", reasons.DRIFT_CORRECTED, "Changed by somebody else, set back", corrected),
+        ("Warning", reasons.DRIFT_DETECTED, "Deleted by somebody else with all that it held, made anew", lost),
+        ("Warning", reasons.DRIFT_DETECTED, "Changed by somebody else, not set back: see Stalled", left),
+    )
+    return [Event(kind, reason, _listed(said, items)) for kind, reason, said, items in lines if items]
+
+
+def _listed(said: str, items: list[Drift]) -> str:
+    text = f"{said}: {'; '.join(map(str, items))}"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def _writes(report: Report) -> list[tuple[str, str]]:
@@ -69,7 +92,7 @@ def _verdict(report: Report, before: Mapping[str, Any], after: Mapping[str, Any]
     events = [Event("Warning" if warns else "Normal", str(new.get("reason")), text)]
     failure = report.failure
     if failure is not None and failure.lines:
-        tail = "\n".join(failure.lines)[-900:]  # an event's message holds 1,024 bytes
+        tail = "\n".join(failure.lines)[-LONGEST:]
         events.append(Event("Warning", f"{failure.reason}Log", tail))
     return events
 

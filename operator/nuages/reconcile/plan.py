@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any
 
 from nuages.cloud.driver import Observed, Owned, Readiness, differences
 from nuages.desired.resource import Resource
+from nuages.desired.secretmanager import Secret
 from nuages.desired.sql import ExistingSqlInstance
 
 Sight = Mapping[str, Observed[Any] | None]  # by full name; None: looked, and it is not there
@@ -57,6 +59,16 @@ class Plan:
         return tuple(action for action in self.actions if action.verb in WRITES)
 
     @property
+    def deletions(self) -> tuple[Action, ...]:
+        """What is wanted no more, dependents first."""
+        return tuple(action for action in self.actions if action.verb is Verb.DELETE)
+
+    @property
+    def before_release(self) -> Plan:
+        """All but the deletions, which the release carries out at its end."""
+        return Plan(tuple(action for action in self.actions if action.verb is not Verb.DELETE))
+
+    @property
     def refusals(self) -> tuple[Action, ...]:
         """What stands in the way, and does not go away by itself."""
         return tuple(action for action in self.actions if action.verb in REFUSED)
@@ -70,13 +82,23 @@ def make_plan(
     adopt: bool = False,
     surplus: Iterable[Observed[Any]] = (),
 ) -> Plan:
-    """Compare everything. `surplus`: what bears this app's marker and is wanted no more, dependents last."""
+    """Compare everything. `surplus`: what is wanted no more and can go, dependents first."""
     versions = versions_of(seen)
     actions = [
         decide(resource, seen.get(resource.name), versions, owned(type(resource)), adopt) for resource in desired
     ]
-    actions += [Action(Verb.DELETE, item.state, item) for item in surplus if not item.state.keeps_data]
-    return Plan(tuple(actions))
+    return Plan((*actions, *removal(surplus)))
+
+
+def removal(surplus: Iterable[Observed[Any]]) -> tuple[Action, ...]:
+    """Each kind once the one before it is gone. Whatever it is called, an instance or a bucket is never deleted so."""
+    surplus = [item for item in surplus if isinstance(item.state, Secret) or not item.state.keeps_data]
+    groups = [tuple(items) for _, items in groupby(surplus, key=lambda item: type(item.state))]
+    made: list[Action] = []
+    for before, items in zip(((), *groups), groups, strict=False):
+        needs = frozenset(item.state.name for item in before)
+        made += [Action(Verb.DELETE, replace(item.state, needs=needs), item) for item in items]
+    return tuple(made)
 
 
 def decide(

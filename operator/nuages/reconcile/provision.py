@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nuages.api.app import DjangoApp
 from nuages.blueprint.compose import compose
@@ -16,13 +17,15 @@ from nuages.desired.iam import IamMember
 from nuages.desired.resource import Owner, Resource
 from nuages.desired.run import RunService
 from nuages.desired.sql import SqlUser
-from nuages.reconcile.execute import Executor
+from nuages.reconcile.drift import is_judged, of_results, wanted
+from nuages.reconcile.execute import Executor, Result, State
 from nuages.reconcile.gather import gather, project_number, resolve_image
 from nuages.reconcile.permissions import check_permissions
 from nuages.reconcile.pin import pinned
 from nuages.reconcile.plan import Action, Plan, Sight, Verb, make_plan, whose
 from nuages.reconcile.report import Report
 from nuages.reconcile.rotation import rotating_secrets, with_rotation
+from nuages.reconcile.surplus import find_surplus
 from nuages.reconcile.trouble import Trouble, of_error, of_refusal
 
 if TYPE_CHECKING:
@@ -41,14 +44,16 @@ async def survey(work: Pass, report: Report) -> Report:
     facts = await gather(
         work.app, work.tenant, work.cluster, work.cloud, work.settings.operator_image, image, work.max_age
     )
+    wishes = wanted(work.app, work.tenant, facts)
     facts = replace(facts, hash_url=_hash_url(live))
     facts = with_rotation(facts, work, await see(work, rotating_secrets(work)), live)
     blueprint = compose(work.app, work.tenant, facts)
     if blueprint.problems:
         first = blueprint.problems[0]
         raise Trouble(first.reason, first.message)
-    plan = await make(work, blueprint.resources, policies_anew=_was_denied(live))
-    return replace(report, blueprint=blueprint, plan=plan, live=live)
+    surplus = await find_surplus(work, blueprint, live)
+    plan = await make(work, blueprint.resources, policies_anew=_was_denied(live), surplus=surplus.due)
+    return replace(report, blueprint=blueprint, plan=plan, surplus=surplus, live=live, wanted=wishes)
 
 
 async def provision(work: Pass, report: Report) -> Report:
@@ -61,8 +66,10 @@ async def provision(work: Pass, report: Report) -> Report:
     await check_permissions(work, plan, is_first)
     await work.hold()
     executor = Executor(work.cloud.drivers, work.cloud.inventory, adopts(work))
-    results = await executor.execute(plan, work.underway, work.failed)
-    return replace(report, results=results)
+    results = await executor.execute(plan.before_release, work.underway, work.failed)
+    drift = of_results(plan, results) if is_judged(work.before, report.wanted) else ()
+    kept = {item.state.name: Result(item.state, State.READY, item, Verb.KEEP) for item in report.surplus.kept}
+    return replace(report, results=results | kept, drift=drift)
 
 
 def _has_begun(plan: Plan, work: Pass) -> bool:
@@ -96,20 +103,23 @@ async def look_at_service(work: Pass, fresh: bool = False) -> Observed[RunServic
         raise _unreadable(RunService, name, error, work) from error
 
 
-async def make(work: Pass, resources: tuple[Resource, ...], policies_anew: bool = False) -> Plan:
+async def make(
+    work: Pass, resources: tuple[Resource, ...], policies_anew: bool = False, surplus: Iterable[Observed[Any]] = ()
+) -> Plan:
     """The plan for these resources, from snapshots as old as the app allows. Raises Trouble for what cannot be read."""
     return make_plan(
         resources,
         await see(work, resources, policies_anew),
         lambda kind: work.cloud.drivers.of(kind).owned,
         adopt=adopts(work),
+        surplus=surplus,
     )
 
 
 async def see(work: Pass, resources: tuple[Resource, ...], policies_anew: bool = False) -> Sight:
     """What is there of each. What is part of another resource is not looked for while that one is not there."""
     looks_back = work.max_age > 0 and not policies_anew
-    deep = float(work.app.spec.deep_check_interval_seconds or 86_400) if looks_back else 0.0
+    deep = work.intervals.deep_age if looks_back else 0.0
 
     async def one(resource: Resource) -> Observed[Resource] | None:
         try:

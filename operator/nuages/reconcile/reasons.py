@@ -17,6 +17,7 @@ PROVISIONING, CREATING_INSTANCE, WAITING = "Provisioning", "InstanceCreating", "
 GOOGLE_UNAVAILABLE, INTERNAL_ERROR = "GoogleUnavailable", "InternalError"
 INITIALISING_DATABASE, MIGRATION_PENDING, MIGRATING = "InitialisingDatabase", "MigrationPending", "Migrating"
 DEPLOYING_CANDIDATE, VERIFYING, SHIFTING_TRAFFIC = "DeployingCandidate", "Verifying", "ShiftingTraffic"
+CLEANING_UP = "CleaningUp"
 CREATING_SUPERUSER, SUPERSEDED, ROTATING = "CreatingSuperuser", "Superseded", "Rotating"
 LEAVING_DATABASE, DELETING, PAUSED = "LeavingDatabase", "Deleting", "Paused"
 OBSERVED = "Observed"
@@ -26,6 +27,7 @@ NAME_CONFLICT, IMMUTABLE_FIELD = "NameConflict", "ImmutableField"
 IMAGE_NOT_FOUND, IMAGE_UNREACHABLE, IMAGE_UNUSABLE = "ImageNotFound", "ImageUnreachable", "ImageUnusable"
 INSTANCE_NOT_FOUND, ACCOUNT_NOT_FOUND = "InstanceNotFound", "ServiceAccountNotFound"
 CONFIG_MAP_INVALID, SECRET_UNUSABLE = "ConfigMapInvalid", "SecretUnusable"
+SECRET_VERSION_DISABLED = "SecretVersionDisabled"  # noqa: S105 - a reason
 SECRET_MISSING, SECRET_KEY_MISSING, CONFIG_MAP_MISSING = "SecretMissing", "SecretKeyMissing", "ConfigMapMissing"
 PERMISSION_DENIED, API_DISABLED, QUOTA_EXCEEDED = "PermissionDenied", "ApiDisabled", "QuotaExceeded"
 REFUSED_BY_GOOGLE, RESOURCE_FAILED = "RefusedByGoogle", "ResourceFailed"
@@ -34,6 +36,7 @@ REVISION_FAILED, VERIFY_FAILED = "RevisionFailed", "VerifyFailed"
 ACCESS_FAILED, SUPERUSER_FAILED, DATABASE_NOT_LEFT = "AccessFailed", "SuperuserFailed", "DatabaseNotLeft"
 CREATED, UPDATED, ADOPTED, DELETED = "Created", "Updated", "Adopted", "Deleted"
 TAKEN_BACK, RETAINED, ABANDONED = "TakenBack", "Retained", "Abandoned"
+DRIFT_CORRECTED, DRIFT_DETECTED = "DriftCorrected", "DriftDetected"
 
 
 class Kind(enum.Enum):
@@ -109,6 +112,7 @@ _UNDER_WAY = (
     Reason(VERIFYING, Kind.UNDER_WAY, "The new revision is asked for the health path, by its own URL."),
     Reason(SHIFTING_TRAFFIC, Kind.UNDER_WAY, "Traffic moves to the new revision, and access is opened."),
     Reason(CREATING_SUPERUSER, Kind.UNDER_WAY, "The job that makes `spec.superuser` runs."),
+    Reason(CLEANING_UP, Kind.UNDER_WAY, "What the spec no longer wants is being deleted. The new revision serves."),
     Reason(SUPERSEDED, Kind.UNDER_WAY, "The spec changed during a release. The newer one is taken up at once."),
     Reason(ROTATING, Kind.UNDER_WAY, "A rotation takes two releases: a new SECRET_KEY is accepted before it signs."),
     Reason(LEAVING_DATABASE, Kind.UNDER_WAY, "Deletion: a job drops the database, or marks it as retained."),
@@ -192,6 +196,12 @@ _WRONG_INPUT = (
         Kind.STALLED,
         "The value of a Kubernetes Secret is empty, or larger than Secret Manager takes.",
         "Put another value in.",
+    ),
+    Reason(
+        SECRET_VERSION_DISABLED,
+        Kind.STALLED,
+        "Somebody disabled the version of a generated secret that the app runs with: no new instance can start.",
+        "Enable it again, then annotate `nuages.dev/rotate` to be rid of it.",
     ),
     Reason(CONFIG_MAP_MISSING, Kind.STALLED, "A ConfigMap of `spec.envFrom` is not there.", "Create it."),
     Reason(
@@ -314,6 +324,10 @@ _EVENTS = (
     Reason(ADOPTED, Kind.EVENT, "A Google resource was taken over, as `nuages.dev/adopt` asks."),
     Reason(DELETED, Kind.EVENT, "A Google resource was deleted."),
     Reason(TAKEN_BACK, Kind.EVENT, "What an earlier app of this name left behind is used again."),
+    Reason(DRIFT_CORRECTED, Kind.EVENT, "Somebody else's change of a Google resource was found, and is set back."),
+    Reason(
+        DRIFT_DETECTED, Kind.EVENT, "Somebody else's change was found that cannot be set back, or that has lost data."
+    ),
     Reason(RETAINED, Kind.EVENT, "Kept when the app was deleted, as `spec.deletionPolicy` says."),
     Reason(ABANDONED, Kind.EVENT, "The app went without its Google resources, as `nuages.dev/abandon` asks."),
 )

@@ -23,6 +23,7 @@ from nuages.reconcile import reasons
 from nuages.reconcile.cluster import Body, Cluster, Gone, Stale
 from nuages.reconcile.conditions import trouble_of
 from nuages.reconcile.forecast import forecast, only_looks
+from nuages.reconcile.intervals import Intervals, intervals
 from nuages.reconcile.news import news
 from nuages.reconcile.provision import provision
 from nuages.reconcile.queue import Next
@@ -76,7 +77,11 @@ class Pass:
         """How old a snapshot may be: nothing older than the user's interval; none when asked to look now."""
         if self.app.reconcile_at != (self.before.get("release") or {}).get("reconcileAt", ""):
             return 0.0
-        return float(self.app.spec.reconcile_interval_seconds or 86_400)
+        return self.intervals.list_age
+
+    @property
+    def intervals(self) -> Intervals:
+        return intervals(self.app.spec.reconcile_interval_seconds, self.app.spec.deep_check_interval_seconds)
 
     async def hold(self) -> None:
         """Before the first thing is made. Raises Stale, Gone."""
@@ -234,8 +239,10 @@ class Reconciler:
             return Next(failed=True, at_least=30.0)
         if not report.is_provisioned and not report.paused:
             return Next(after=1.0, under_way=True)
-        interval = float(app.spec.reconcile_interval_seconds) if app is not None else 600.0
-        return Next(after=interval if interval else None)
+        if app is None:  # what cannot be read is trouble, told above
+            return Next(failed=True)
+        rest = intervals(app.spec.reconcile_interval_seconds, app.spec.deep_check_interval_seconds).pause
+        return Next(after=min((item for item in (rest, report.again) if item is not None), default=None))
 
     def _poll_after(self, now: Mapping[str, Any]) -> float:
         """By the newest operation, or else by the release's step."""

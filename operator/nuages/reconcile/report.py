@@ -9,10 +9,12 @@ from typing import Any
 from nuages.blueprint.blueprint import Blueprint
 from nuages.cloud.driver import Observed, Operation, Readiness
 from nuages.desired.run import RunService
+from nuages.reconcile.drift import Drift
 from nuages.reconcile.execute import Result, State
 from nuages.reconcile.plan import REFUSED, WRITES, Action, Plan
 from nuages.reconcile.release.outcome import Done, Failed, Outcome, Waiting
 from nuages.reconcile.release.release import Release
+from nuages.reconcile.surplus import NO_SURPLUS, Surplus
 from nuages.reconcile.trouble import Trouble
 
 
@@ -24,6 +26,7 @@ class Report:
     blueprint: Blueprint | None = None
     plan: Plan | None = None
     forecast: Plan | None = None  # where nothing is to be done but told
+    surplus: Surplus = NO_SURPLUS
     results: Mapping[str, Result] = field(default_factory=dict)
     release: Release | None = None
     stage: str = ""
@@ -37,6 +40,10 @@ class Report:
     kept: tuple[str, ...] = ()  # what a deletion leaves behind
     gone: bool = False  # a deletion that is through
     reconcile_at: str = ""
+    wanted: str = ""  # what all of this is made from: see drift.wanted
+    drift: tuple[Drift, ...] = ()
+    checked: str = ""  # the execution of db-init, run as a check, whose verdict was read last
+    again: float | None = None  # seconds until the next pass, where something goes on behind an app that is Ready
     image: str = ""  # spec.image, for the tag that the digest was made from
 
     @property

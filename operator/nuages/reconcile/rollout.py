@@ -12,8 +12,10 @@ from nuages.cloud import errors
 from nuages.cloud.driver import Observed, Readiness
 from nuages.desired.run import RunService
 from nuages.reconcile import reasons
-from nuages.reconcile.plan import versions_of
-from nuages.reconcile.provision import look_at_service, require_own_service
+from nuages.reconcile.drift import is_judged, of_database, of_grants, of_service
+from nuages.reconcile.plan import Plan, versions_of
+from nuages.reconcile.provision import look_at_service, make, require_own_service
+from nuages.reconcile.release.database_check import check_database
 from nuages.reconcile.release.outcome import DONE, Done, Failed, Outcome, Waiting
 from nuages.reconcile.release.release import Release, bind, identity
 from nuages.reconcile.release.steps import DONE as ALL_DONE
@@ -35,11 +37,16 @@ async def rollout(work: Pass, report: Report) -> Report:
     release = _release(work, report)
     if release is None:
         return replace(report, outcome=Waiting(reasons.PROVISIONING, "Secret versions are being made."))
-    known = work.before.get("release", {})
-    if known.get("stage") == ALL_DONE and known.get("inputs") == release.inputs and _at_rest(work, release):
-        return replace(report, release=release, outcome=DONE)
+    grants = Plan(())
+    if _is_through(work, report, release):
+        grants, resting = await make(work, release.blueprint.access), _at_rest(release)
+        if resting is not None and not grants.changes:
+            return await _checked(work, replace(report, release=resting, stage=ALL_DONE))
     live = await look_at_service(work, fresh=True)
     require_own_service(work, live)  # the snapshot may be older than somebody else's service
+    if is_judged(work.before, report.wanted):
+        drift = of_service(release, live, work.before["release"].get("revision", ""))
+        report = replace(report, drift=(*report.drift, *drift, *of_grants(grants)))
     failed = {name: error for name, error in work.failed.items() if not _tells(live, name)}
     release = await _attempted(replace(release, live=live, failed=failed), work)
     told: list[tuple[str, str]] = []
@@ -65,6 +72,24 @@ async def rollout(work: Pass, report: Report) -> Report:
     return replace(report, release=release, stage=stage.name, outcome=outcome, done_news=tuple(told), live=live)
 
 
+async def _checked(work: Pass, report: Report) -> Report:
+    """The app as it rests, and what a check of its database has found, which does not disturb it."""
+    known, release = work.before.get("release") or {}, report.release
+    assert release is not None
+    try:
+        check = await check_database(release, work.cloud, known.get("checked", ""), work.intervals.deep_age)
+    except errors.CloudError as error:
+        raise of_error(error, "The database's check", work.cloud.identity.principal) from error
+    drift = of_database(work.app.database_name, check.changed) if is_judged(work.before, report.wanted) else ()
+    return replace(
+        report,
+        outcome=check.outcome,
+        checked=check.execution,
+        again=check.again,
+        drift=(*report.drift, *drift),
+    )
+
+
 def _release(work: Pass, report: Report) -> Release | None:
     blueprint = report.blueprint
     if blueprint is None:
@@ -86,6 +111,7 @@ def _release(work: Pass, report: Report) -> Release | None:
         began=time.time(),
         now=time.time(),
         patience=work.settings.patience,
+        surplus=report.surplus,
     )
 
 
@@ -96,14 +122,20 @@ def _tells(live: Observed[RunService] | None, name: str) -> bool:
     return live.outputs.get("latest_ready_revision") != live.state.revision
 
 
-def _at_rest(work: Pass, release: Release) -> bool:
-    """The service is what this release made it, and nothing but that."""
+def _is_through(work: Pass, report: Report, release: Release) -> bool:
+    """Whether all steps were done for just this; clean-up, the last one, also deletes what is no longer wanted."""
+    known, due = work.before.get("release", {}), report.plan is not None and report.plan.deletions
+    return known.get("stage") == ALL_DONE and known.get("inputs") == release.inputs and not due
+
+
+def _at_rest(release: Release) -> Release | None:
+    """At the attempt that is live, where the service is what this release made it and nothing but that."""
     live = release.live
     if live is None or live.readiness is not Readiness.READY or live.owner != release.service.owner:
-        return False
+        return None
     attempt = _attempt_number(release, live.state.revision)
     if attempt is None or live.outputs.get("latest_ready_revision") != live.state.revision:
-        return False
+        return None
     name, host = live.state.revision, release.blueprint.hash_host
     wanted = replace(release, attempt=attempt)
     as_made = identity(live.state, host) == release.id
@@ -112,7 +144,8 @@ def _at_rest(work: Pass, release: Release) -> bool:
         release.service.open_access,
         release.service.ingress,
     )
-    return as_made and traffic_as_made and doors_as_made and name == wanted.revision
+    rests = as_made and traffic_as_made and doors_as_made and name == wanted.revision
+    return wanted if rests else None
 
 
 async def _attempted(release: Release, work: Pass) -> Release:

@@ -9,7 +9,7 @@ from typing import Any
 from nuages.api.status import DjangoAppStatus
 from nuages.api.validate import parse_status
 from nuages.cloud.driver import Observed, Readiness
-from nuages.reconcile import reasons
+from nuages.reconcile import drift, reasons
 from nuages.reconcile.conditions import Condition, conditions, trouble_of
 from nuages.reconcile.execute import Result, State
 from nuages.reconcile.plan import Action, Verb
@@ -50,6 +50,7 @@ def status(report: Report, before: Mapping[str, Any], now: str) -> dict[str, Any
     made["database"] = _database(report) or before.get("database")
     made["release"] = _release(report, before.get("release") or {}, now) or None
     made["waiting"] = waiting(report, before, now)
+    made["drift"] = _drift(report, before, now)
     document = json.dumps({name: value for name, value in made.items() if value is not None})
     return DjangoAppStatus.model_validate_json(document, by_alias=True, by_name=False).dump()
 
@@ -70,6 +71,12 @@ def waiting(report: Report, before: Mapping[str, Any], now: str) -> dict[str, st
 def _planned(action: Action) -> dict[str, Any]:
     row = {"verb": action.verb.value, "kind": action.resource.kind, "name": action.resource.name}
     return row | ({"fields": list(action.paths)} if action.paths else {})
+
+
+def _drift(report: Report, before: Mapping[str, Any], now: str) -> dict[str, Any] | None:
+    """Another wish that was carried out ends what is told of the old one."""
+    is_new = report.is_ready and report.wanted != (before.get("release") or {}).get("wanted", "")
+    return None if is_new else drift.record(report.drift, before, now)
 
 
 def _database(report: Report) -> dict[str, str] | None:
@@ -188,6 +195,8 @@ def _resources(report: Report) -> list[dict[str, Any]]:
 
 def _row(result: Result) -> dict[str, Any]:
     state = "Blocked" if result.blocked_by else result.state.value
+    if result.did is Verb.KEEP:
+        state = "Retained"  # wanted no more, and holds data
     if result.state is State.WAITING and not result.blocked_by:
         state = "Creating" if result.observed is None else "Updating"
     row = {"kind": result.resource.kind, "name": result.resource.name, "state": state}
@@ -231,6 +240,8 @@ def _release(report: Report, before: Mapping[str, Any], now: str) -> dict[str, A
         "startedAt": before.get("startedAt", now) if same else now,
         "stageStartedAt": before.get("stageStartedAt", now) if same and before.get("stage") == stage else now,
         "reconcileAt": report.reconcile_at,
+        "checked": report.checked or before.get("checked", ""),
+        "wanted": report.wanted if through else before.get("wanted", ""),
         "migration": _migration(report, before.get("migration") or {}),
         "history": list(before.get("history") or []),
     }

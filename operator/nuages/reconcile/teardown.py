@@ -25,6 +25,7 @@ from nuages.reconcile.release.outcome import Done, Failed, Waiting
 from nuages.reconcile.release.release import fingerprint
 from nuages.reconcile.report import Report
 from nuages.reconcile.rotation import rotating_secrets, with_rotation
+from nuages.reconcile.surplus import owned
 from nuages.reconcile.trouble import Trouble
 
 if TYPE_CHECKING:
@@ -75,8 +76,14 @@ async def tear_down(work: Pass, report: Report) -> Report:
     keep = work.app.spec.deletion_policy != "Delete"
     rest = await _delete_all(work, tuple(reversed(blueprint.own)), keep)
     results = runs | rest
+    if all(result.state is State.READY for result in results.values()):  # by the marker: what is in no blueprint
+        surplus = [item.state for item in await owned(work, blueprint, 0.0) if item.state.name not in results]
+        rest |= await _delete_all(work, tuple(surplus), keep)
+        results |= rest
     kept = tuple(r.resource.shown for r in rest.values() if r.did is Verb.KEEP)
     gone = all(result.state is State.READY for result in results.values())
+    if gone:
+        work.cloud.inventory.drop(results)
     return replace(report, results=results, kept=kept, gone=gone)
 
 

@@ -49,6 +49,12 @@ def of_error(error: errors.CloudError, what: str, principal: str = "") -> Troubl
             )
         case errors.QuotaExceeded():
             return Trouble(reasons.QUOTA_EXCEEDED, f"{what}: a limit of the project is reached. Raise it. {quoted}")
+        case errors.VersionDisabled():
+            return Trouble(
+                reasons.SECRET_VERSION_DISABLED,
+                f"{what}: {error.cause} What runs goes on, and no new instance can start. Enable it again, then "
+                "annotate nuages.dev/rotate: once nothing runs with it any more, Nuages disables it.",
+            )
         case errors.Invalid():
             return Trouble(reasons.REFUSED_BY_GOOGLE, f"{what}: the request was refused. Correct the spec. {quoted}")
         case errors.Propagating():

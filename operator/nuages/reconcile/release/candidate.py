@@ -42,7 +42,9 @@ async def candidate(release: Release, cloud: CloudAccess) -> Outcome:
                 raise
             return await _deploy(await _under_free_name(release, cloud), live, cloud)
     if live.outputs.get("latest_ready_revision") == release.revision:
-        return DONE
+        return await _tagged(release, live, cloud)
+    if live.readiness is Readiness.READY:
+        return await _again_newest(release, live, cloud)
     if release.heals_in > 0:
         message = f'{release.revision} is tried again under another name. Google says: "{_cause(live)}".'
         return Waiting(reasons.WAITING, message, after=release.heals_in)
@@ -52,16 +54,41 @@ async def candidate(release: Release, cloud: CloudAccess) -> Outcome:
 async def _deploy(release: Release, live: Observed[RunService], cloud: CloudAccess) -> Outcome:
     release.require_unfailed(release.service.name)
     driver = cloud.drivers.of(RunService)
-    traffic: tuple[TrafficTarget, ...]
-    if release.serving:
-        traffic = (TrafficTarget(release.serving, 100), TrafficTarget(release.revision, 0, CANDIDATE_TAG))
-    else:
-        traffic = (TrafficTarget(release.revision, 100, CANDIDATE_TAG),)
+    traffic = _traffic(release)
     wanted = replace(release.service, revision=release.revision, traffic=traffic, open_access=live.state.open_access)
     paths = ("template", "revision", "traffic", *(() if live.owner == wanted.owner else ("owner",)))
     operation = await driver.update(wanted, live, paths)
     cloud.inventory.forget(wanted.name)
     return Waiting(reasons.DEPLOYING_CANDIDATE, f"{release.revision} is being deployed.", operation)
+
+
+def _traffic(release: Release) -> tuple[TrafficTarget, ...]:
+    if release.serving and not release.is_serving:
+        return (TrafficTarget(release.serving, 100), TrafficTarget(release.revision, 0, CANDIDATE_TAG))
+    return (TrafficTarget(release.revision, 100, CANDIDATE_TAG),)
+
+
+async def _tagged(release: Release, live: Observed[RunService], cloud: CloudAccess) -> Outcome:
+    """Verify calls it by its tag, which somebody who moved the traffic by hand may have taken away."""
+    if any((target.revision, target.tag) == (release.revision, CANDIDATE_TAG) for target in live.state.traffic):
+        return DONE
+    release.require_unfailed(release.service.name)
+    wanted = replace(release.service, revision=release.revision, traffic=_traffic(release))
+    operation = await cloud.drivers.of(RunService).update(wanted, live, ("traffic",))
+    cloud.inventory.forget(wanted.name)
+    return Waiting(reasons.DEPLOYING_CANDIDATE, f"{release.revision} is given its tag again.", operation)
+
+
+async def _again_newest(release: Release, live: Observed[RunService], cloud: CloudAccess) -> Outcome:
+    """Nothing has failed, and yet another revision is the latest ready one: somebody made that after ours.
+
+    Google calls only what was made later than the latest ready one so: the same is made once more, under a name of its
+    own.
+    """
+    made = {item.name: item.created for item in await cloud.revisions.list(release.service.name)}
+    if release.revision not in made or made[release.revision] == max(made.values()):
+        return Waiting(reasons.DEPLOYING_CANDIDATE, f"{release.revision} is starting.")
+    return await _deploy(await _under_free_name(release, cloud), live, cloud)
 
 
 async def _under_free_name(release: Release, cloud: CloudAccess) -> Release:

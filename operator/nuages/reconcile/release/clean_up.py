@@ -1,15 +1,22 @@
-"""clean-up: old revisions beyond those that are kept, then the secret versions that only they had needed."""
+"""clean-up: old revisions beyond those that are kept, then what only they needed, and what nobody wants any more."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from nuages.cloud.access import CloudAccess
 from nuages.cloud.revisions import Revision
+from nuages.desired.iam import IamMember, ServiceAccount
 from nuages.desired.run import RunJob, RunService
 from nuages.desired.secretmanager import Secret, SecretRef
-from nuages.reconcile.release.outcome import DONE, Done, Outcome
+from nuages.reconcile import reasons
+from nuages.reconcile.execute import Executor, Result, State
+from nuages.reconcile.plan import Plan, Verb, removal
+from nuages.reconcile.release.outcome import DONE, Done, Outcome, Waiting
 from nuages.reconcile.release.release import Release
+from nuages.reconcile.surplus import held_by, wanted_names
+
+ACCESSOR = "roles/secretmanager.secretAccessor"
 
 
 async def clean_up(release: Release, cloud: CloudAccess) -> Outcome:
@@ -21,13 +28,56 @@ async def clean_up(release: Release, cloud: CloudAccess) -> Outcome:
     in_use |= {release.revision}
     spare = [item for item in revisions if item.name not in in_use]
     kept = [item for item in spare if item.ready][: release.app.spec.release.keep_revisions]
-    surplus = [item for item in spare if item not in kept]
-    for item in surplus:
+    old = [item for item in spare if item not in kept]
+    left = [item for item in revisions if item not in old]
+    await _withdraw(release, old, left, cloud)  # while they still tell what they could read
+    for item in old:
         await cloud.revisions.delete(release.service.name, item.name)
-    retired = await _retire(release, [item for item in revisions if item not in surplus], cloud)
-    told = [f"Deleted {len(surplus)} old revision(s)."] if surplus else []
+    retired = await _retire(release, left, cloud)
+    removed = await _remove(release, left, cloud)
+    waiting = next((result for result in removed if result.state is State.WAITING), None)
+    if waiting is not None:
+        message = f"{waiting.resource.shown} is wanted no more, and is being deleted."
+        return Waiting(reasons.CLEANING_UP, message, waiting.operation)
+    return _told(release, len(old), retired, removed)
+
+
+def _told(release: Release, revisions: int, retired: int, removed: Sequence[Result]) -> Done:
+    deleted = [result.resource.shown for result in removed if result.did is Verb.DELETE]
+    kept = [item.state.shown for item in release.surplus.kept]
+    told = [f"Deleted {revisions} old revision(s)."] if revisions else []
     told += [f"Disabled {retired} old secret version(s)."] if retired else []
+    told += [f"Deleted what spec no longer wants: {', '.join(deleted)}."] if deleted else []
+    told += [f"Kept what spec no longer wants, for it holds data: {', '.join(kept)}."] if kept else []
     return Done(" ".join(told)) if told else DONE
+
+
+async def _remove(release: Release, left: Sequence[Revision], cloud: CloudAccess) -> Sequence[Result]:
+    """What no revision refers to any more. Raises CloudError."""
+    held = held_by(release.surplus.removable, left)
+    due = [item for item in release.surplus.removable if item.state.name not in held]
+    results = await Executor(cloud.drivers, cloud.inventory).execute(Plan(removal(due)), failed=release.failed)
+    for result in results.values():
+        if result.error is not None:
+            raise result.error
+    return tuple(results.values())
+
+
+async def _withdraw(release: Release, old: Sequence[Revision], left: Sequence[Revision], cloud: CloudAccess) -> None:
+    """The app's own identity reads a secret of others while a revision needs it, no longer. Raises CloudError."""
+    email = release.service.template.service_account
+    accounts = [item for item in release.blueprint.resources if isinstance(item, ServiceAccount)]
+    account = next((item for item in accounts if item.email == email), None)
+    if account is None:
+        return  # an identity that others use too: they may need the grant
+    still = {secret for item in left for secret, _ in item.secret_versions}
+    wanted = wanted_names(release.blueprint) | {item.state.name for item in release.surplus.removable}
+    for secret in sorted({secret for item in old for secret, _ in item.secret_versions} - still - wanted):
+        grant = IamMember.of(secret, ACCESSOR, account.member)
+        driver = cloud.drivers.of(IamMember)
+        if grant.name not in wanted and await driver.observe(grant.name) is not None:
+            await driver.delete(grant.name)
+            cloud.inventory.forget(grant.name)
 
 
 async def _retire(release: Release, left: Iterable[Revision], cloud: CloudAccess) -> int:

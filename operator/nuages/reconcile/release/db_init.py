@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nuages.cloud.access import CloudAccess
 from nuages.dbinit.verdict import RETRYABLE
+from nuages.desired.run import RunJob
 from nuages.reconcile import reasons
 from nuages.reconcile.release.jobs import Run, run_once
 from nuages.reconcile.release.outcome import DONE, Outcome
@@ -18,8 +19,17 @@ async def db_init(release: Release, cloud: CloudAccess) -> Outcome:
     job = release.db_init
     if job is None:
         return DONE
-    token = fingerprint([job.template.args, job.template.image, [str(item) for item in job.template.environment]])[:6]
-    run = Run(
+    return await run_once(run_of(release, job, token_of(job)), cloud)
+
+
+def token_of(job: RunJob) -> str:
+    """What stands for all that the job does."""
+    return fingerprint([job.template.args, job.template.image, [str(item) for item in job.template.environment]])[:6]
+
+
+def run_of(release: Release, job: RunJob, token: str) -> Run:
+    """db-init under a token of its own."""
+    return Run(
         job,
         token,
         what="db-init",
@@ -33,4 +43,3 @@ async def db_init(release: Release, cloud: CloudAccess) -> Outcome:
         login=release.blueprint.administrator,
         failure=release.failed.get(job.name),
     )
-    return await run_once(run, cloud)

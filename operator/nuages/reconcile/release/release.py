@@ -15,6 +15,7 @@ from nuages.cloud.errors import CloudError
 from nuages.desired.run import RunJob, RunService
 from nuages.desired.secretmanager import SecretRef
 from nuages.reconcile.patience import PATIENCE, Patience
+from nuages.reconcile.surplus import NO_SURPLUS, Surplus
 
 CANDIDATE_TAG = "candidate"
 RETRY_MIGRATION = "nuages.dev/retry-migration"
@@ -39,6 +40,7 @@ class Release:
     attempt: int = 0
     heals_in: float = 0.0  # seconds until the next attempt of a revision that failed for a reason which heals
     patience: Patience = PATIENCE
+    surplus: Surplus = NO_SURPLUS
     failed: Mapping[str, CloudError] = field(default_factory=dict)  # why operations of earlier passes have failed
 
     def require_unfailed(self, resource: str) -> None:
@@ -110,9 +112,14 @@ def identity(service: RunService, hash_host: str) -> str:
 
     Labels, and the host that is only known after the first deploy, join with the next release and cause none.
     """
+    return fingerprint(asdict(made_of(service, hash_host)))
+
+
+def made_of(service: RunService, hash_host: str) -> RunService:
+    """The service without what makes no revision."""
     environment = tuple((name, _without(value, hash_host)) for name, value in service.template.environment)
     template = replace(service.template, environment=environment, labels=())
-    made_of = replace(
+    return replace(
         service,
         template=template,
         owner=None,
@@ -122,7 +129,6 @@ def identity(service: RunService, hash_host: str) -> str:
         ingress="",
         needs=frozenset(),
     )
-    return fingerprint(asdict(made_of))
 
 
 def _without(value: str | SecretRef, host: str) -> str | SecretRef:
