@@ -49,7 +49,7 @@ def of_the_tenant(local: LocalSite, world: World) -> list[str]:
     return [request.method for request in local.requests(world.namespace, "")]
 
 
-@pytest.mark.xdist_group("observe")
+@pytest.mark.xdist_group("tenant_status")
 async def test_a_tenant_through_its_life(world: World, local: LocalSite) -> None:
     """Ready before any app; what an app adds is counted; rest costs nothing; while it is held, it says so."""
     made = await make_tenant(world)
