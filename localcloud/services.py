@@ -21,6 +21,7 @@ from localcloud.api.secretmanager import SecretManager
 from localcloud.api.serviceusage import ServiceIdentities, ServiceUsage
 from localcloud.api.sql_backups import SqlBackupRuns, SqlBackupRunsBeta
 from localcloud.api.sql_catalog import SqlFlags, SqlFlagsBeta, SqlOperations, SqlOperationsBeta, SqlTiers, SqlTiersBeta
+from localcloud.api.sql_finals import SqlBackups, SqlBackupsBeta
 from localcloud.api.sql_inside import SqlDatabases, SqlDatabasesBeta, SqlUsers, SqlUsersBeta
 from localcloud.api.sql_instances import SqlInstances, SqlInstancesBeta
 from localcloud.api.storage import Storage
@@ -52,6 +53,7 @@ KINDS: tuple[Callable[[Cloud], Made], ...] = (
     SqlDatabases,
     SqlUsers,
     SqlBackupRuns,
+    SqlBackups,
     SqlOperations,
     SqlFlags,
     SqlTiers,
@@ -63,6 +65,7 @@ KINDS: tuple[Callable[[Cloud], Made], ...] = (
     SqlDatabasesBeta,
     SqlUsersBeta,
     SqlBackupRunsBeta,
+    SqlBackupsBeta,
     SqlOperationsBeta,
     SqlFlagsBeta,
     SqlTiersBeta,

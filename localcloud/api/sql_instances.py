@@ -7,6 +7,7 @@ from google.protobuf.message import Message
 from localcloud.api import listing, sql_defaults, sql_rules
 from localcloud.api.messages import sql as pb
 from localcloud.api.sql_errors import invalid, protected, stale
+from localcloud.api.sql_finals import FinalBackups
 from localcloud.api.sql_service import INSTANCE, Beta, SqlService
 from localcloud.core.errors import not_modelled
 from localcloud.core.service import rpc
@@ -108,10 +109,10 @@ class SqlInstances(SqlService):
         key = self.sql.key(request.project, request.instance)
         self.sql.require("instances.delete", key)
         instance = self.sql.items.get(key)
-        if request.enable_final_backup:
-            raise not_modelled("final backups of a Cloud SQL instance")
         if instance.settings.deletion_protection_enabled.value:
             raise protected()
+        if request.enable_final_backup:
+            return self.shown(self.cloud.shared(FinalBackups).start(key, request))
         return self.shown(self.sql.queue.start("DELETE", key, "delete"))
 
     @rpc(f"POST {INSTANCE}/restart")
@@ -138,9 +139,11 @@ class SqlInstances(SqlService):
     async def restore_backup(self, request: pb.SqlInstancesRestoreBackupRequest) -> pb.Operation:
         key, context = self.sql.key(request.project, request.instance), request.body.restore_backup_context
         self.sql.require("instances.restoreBackup", key)
-        if not context.backup_run_id:
-            raise not_modelled("restoring from anything but a backup run")
         self.sql.running(key)
+        if request.body.backup:
+            return self.shown(self.cloud.shared(FinalBackups).restore(key, request.body.backup))
+        if not context.backup_run_id:
+            raise not_modelled("restoring from anything but a backup run or a final backup")
         source = self.sql.key(context.project or request.project, context.instance_id or request.instance)
         run = self.sql.backups.get(f"{source}/backupRuns/{context.backup_run_id}")
         if pb.name_of(run, "status") != "SUCCESSFUL":

@@ -42,7 +42,7 @@ class Instances:
         self.queue.register("create", Work("sql.instances.create", self.created, self.start_new, self.failed))
         self.queue.register("update", Work("sql.instances.update", self._updated))
         self.queue.register("restart", Work("sql.instances.restart", self._restarted))
-        self.queue.register("delete", Work("sql.instances.delete", self._removed))
+        self.queue.register("delete", Work("sql.instances.delete", self.removed))
 
     async def resume(self) -> None:
         """Start the servers that the state says are running, then go on with interrupted operations."""
@@ -168,7 +168,8 @@ class Instances:
         with _told():
             await server.start()
 
-    async def _removed(self, task: Task) -> None:
+    async def removed(self, task: Task) -> None:
+        """The instance goes, with its users and its backup runs."""
         instance = self.items.find(task.instance)
         if instance is None:
             return  # interrupted between the removal and its record

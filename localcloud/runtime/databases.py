@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import json
 import logging
 import re
 import shutil
@@ -105,6 +106,11 @@ class Servers(abc.ABC):
     def backups(self, connection_name: str) -> Path:
         """The folder of an instance's backups."""
         return self._folder / "backups" / self._path(connection_name)
+
+    @property
+    def final_backups(self) -> Path:
+        """The folder of backups that outlive their instances."""
+        return self._folder / "final"
 
     async def close(self) -> None:
         """Stop all of them; they are found again by `add`."""
@@ -230,10 +236,12 @@ class SimulatedServer:
 
     async def dump(self, path: Path) -> None:
         users, databases = self._load()
-        self._records.put(f"backup {path.name}", {"users": users, "databases": databases})
+        await asyncio.to_thread(path.mkdir, parents=True)
+        whole = json.dumps({"users": users, "databases": databases})
+        await asyncio.to_thread((path / "server.json").write_text, whole)
 
     async def restore(self, path: Path) -> None:
-        kept = self._records.find(f"backup {path.name}") or {"users": [], "databases": []}
+        kept = json.loads(await asyncio.to_thread((path / "server.json").read_text))
         self._save(kept["users"], kept["databases"])
 
     async def delete(self) -> None:

@@ -35,6 +35,7 @@ class Instance:
         self.users = clients(sql.SqlUsersServiceAsyncClient)
         self.databases = clients(sql.SqlDatabasesServiceAsyncClient)
         self.backups = clients(sql.SqlBackupRunsServiceAsyncClient)
+        self.finals = clients(sql.SqlBackupsServiceAsyncClient)
         self.operations = clients(sql.SqlOperationsServiceAsyncClient)
 
     async def done(self, operation: Any) -> Any:
@@ -164,6 +165,40 @@ async def test_a_backup_brings_everything_back(instance: Instance) -> None:
     ended = await instance.done(await instance.instances.restore_backup(request={**PLACE, "body": body}))
     assert not ended.error.errors
     assert await instance.rows(ADMIN, "first", "SELECT count(*) FROM thing") == [(0,)]
+
+
+async def test_a_final_backup_outlives_its_instance(instance: Instance) -> None:
+    """It goes into an instance of any name: with data, users and passwords."""
+    await instance.rows(ADMIN, "first", "CREATE TABLE thing (id int)")
+    asked = {"enable_final_backup": True, "final_backup_ttl_days": 365, "final_backup_description": "the last"}
+    assert not (await instance.done(await instance.instances.delete(request={**PLACE, **asked}))).error.errors
+    with pytest.raises(exceptions.NotFound):
+        await instance.instances.get(request=PLACE)
+    (backup,) = (await instance.finals.list_backups(request={"parent": "projects/demo"})).backups
+    assert (backup.state.name, backup.type_.name, backup.instance) == ("SUCCESSFUL", "FINAL", "pg")
+    assert (backup.description, (backup.expiry_time - backup.instance_deletion_time).days) == ("the last", 365)
+    assert await instance.finals.get_backup(request={"name": backup.name}) == backup
+    new = {**PLACE, "instance": "new"}
+    await instance.done(await instance.instances.insert(request={"project": "demo", "body": {**BODY, "name": "new"}}))
+    restored = await instance.instances.restore_backup(request={**new, "body": {"backup": backup.name}})
+    assert not (await instance.done(restored)).error.errors
+    folder = instance.cloud.core.runtime.databases.socket_dir("demo:europe-west1:new")
+    async with await psycopg.AsyncConnection.connect(
+        host=str(folder), user=ADMIN, password="first", dbname="postgres"
+    ) as connection:
+        assert await (await connection.execute("SELECT count(*) FROM thing")).fetchall() == [(0,)]
+
+
+async def test_a_final_backup_keeps_to_its_bounds(instance: Instance) -> None:
+    """A year at most; and nothing goes of an instance that is protected."""
+    asked = {**PLACE, "enable_final_backup": True, "final_backup_ttl_days": 366}
+    with pytest.raises(exceptions.BadRequest, match="final_backup_ttl_days"):
+        await instance.instances.delete(request=asked)
+    body = {"settings": {"deletion_protection_enabled": True}}
+    await instance.done(await instance.instances.patch(request={**PLACE, "body": body}))
+    with pytest.raises(exceptions.BadRequest, match="protected"):
+        await instance.instances.delete(request={**asked, "final_backup_ttl_days": 30})
+    assert not (await instance.finals.list_backups(request={"parent": "projects/demo"})).backups
 
 
 async def test_a_clone_has_the_users_and_data_of_its_source(instance: Instance) -> None:

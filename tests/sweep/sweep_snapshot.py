@@ -28,6 +28,7 @@ MESSAGES: Mapping[str, Any] = {
     "sql.instances": sql.DatabaseInstance,
     "sql.users": sql.User,
     "sql.backups": sql.BackupRun,
+    "sql.finals": sql.Backup,
     "secretmanager.secrets": secretmanager_v1.Secret.pb(),
     "secretmanager.versions": secretmanager_v1.SecretVersion.pb(),
     "iam.accounts": iam_admin_v1.ServiceAccount.pb(),

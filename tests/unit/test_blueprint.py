@@ -36,7 +36,7 @@ def blueprints(draw: st.DrawFn) -> Blueprint:
     has_database = draw(st.booleans())
     spec: dict[str, Any] = {
         "env": draw(st.lists(st.sampled_from([COPIED, NAMED, PLAIN]), unique_by=lambda entry: entry["name"])),
-        "deletionPolicy": draw(st.sampled_from(["Retain", "Delete"])),
+        "deletionPolicy": draw(st.sampled_from(["Retain", "Snapshot", "Delete"])),
         "serviceAccount": draw(st.sampled_from([{}, {"existing": EXISTING_ACCOUNT}])),
         "storage": {"media": {"mountPath": draw(st.sampled_from(["", "/app/media"]))}},
         "django": {"envNames": draw(st.sampled_from([{}, {"SECRET_KEY": "KEY", "DB_PASSWORD": "PASSWORD"}]))},

@@ -145,9 +145,10 @@ class DjangoAppSpec(Part):
         defaults.MANAGEMENT,
         description="Observe writes nothing and says in status.plan what Manage would do. Default: Manage.",
     )
-    deletion_policy: Literal["Retain", "Delete"] = Field(
+    deletion_policy: Literal["Retain", "Snapshot", "Delete"] = Field(
         defaults.DELETION_POLICY,
-        description="Retain keeps the instance, its database, the bucket and the secrets. Default: Retain.",
+        description="Retain keeps the instance, its database, the bucket and the secrets; Snapshot keeps the bucket, "
+        "the secrets and a last backup. Default: Retain.",
     )
     django: Django = Field(Django(), description="The Django project.")
     env: Annotated[tuple[Variable, ...], Field(max_length=200), BY_NAME] = Field(

@@ -56,7 +56,7 @@ def compose(app: DjangoApp, tenant: DjangoTenant, facts: Facts) -> Blueprint:
         job_names=tuple(names.job_name(app, tenant, part) for part in JOBS),
         service=web(scope, image, environment) if image else None,
         db_init=db_init(scope),
-        db_leave=None if own_instance else db_init(scope, "drop" if app.spec.deletion_policy == "Delete" else "retain"),
+        db_leave=None if own_instance else db_init(scope, "retain" if app.spec.deletion_policy == "Retain" else "drop"),
         migrate=migrate(scope, image, environment) if image else None,
         superuser=superuser(scope, image, environment) if image else None,
         superuser_grant=None if grant in resources else grant,  # where a variable of the app names that secret

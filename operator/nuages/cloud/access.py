@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from google.auth.credentials import Credentials
 
+from nuages.cloud.backups import Backups
 from nuages.cloud.call import CALL_TIMEOUT, Call
 from nuages.cloud.clients import Clients
 from nuages.cloud.credentials import Identity, application_default, impersonated
@@ -33,6 +34,7 @@ class CloudAccess:
     logs: Logs
     images: Images
     operations: Operations
+    backups: Backups
     projects: Projects
     identity: Identity
 
@@ -47,6 +49,7 @@ class CloudAccess:
             logs=Logs(clients.logging, call),
             images=Images(identity, call),
             operations=Operations(clients, call),
+            backups=Backups(clients.sql_backup_runs, clients.sql_backups, call),
             projects=Projects(clients.projects, call),
             identity=identity,
         )

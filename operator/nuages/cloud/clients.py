@@ -23,6 +23,8 @@ from google.cloud.run_v2 import (
 from google.cloud.secretmanager_v1 import SecretManagerServiceAsyncClient
 from google.cloud.service_usage_v1 import ServiceUsageAsyncClient
 from google.cloud.sqladmin_v1 import (
+    SqlBackupRunsServiceAsyncClient,
+    SqlBackupsServiceAsyncClient,
     SqlInstancesServiceAsyncClient,
     SqlOperationsServiceAsyncClient,
     SqlUsersServiceAsyncClient,
@@ -73,6 +75,14 @@ class Clients:
     @cached_property
     def sql_users(self) -> SqlUsersServiceAsyncClient:
         return self._made(SqlUsersServiceAsyncClient)
+
+    @cached_property
+    def sql_backup_runs(self) -> SqlBackupRunsServiceAsyncClient:
+        return self._made(SqlBackupRunsServiceAsyncClient)
+
+    @cached_property
+    def sql_backups(self) -> SqlBackupsServiceAsyncClient:
+        return self._made(SqlBackupsServiceAsyncClient)
 
     @cached_property
     def sql_operations(self) -> SqlOperationsServiceAsyncClient:

@@ -16,6 +16,7 @@ from nuages.cloud.paging import all_pages
 from nuages.desired.sql import ExistingSqlInstance, SqlInstance
 
 PAGE = 1000
+BACKUP_DAYS = 365  # the longest that Google keeps a final backup (gcloud sql instances delete)
 STALE = "Condition does not match"  # settingsVersion
 DONE = SqlOperation.SqlOperationStatus.DONE
 
@@ -60,7 +61,7 @@ class SqlInstanceDriver:
         return [sqlmapping.observed(f"{scope}/instances/{item.name}", item) for item in found]
 
     async def observe(self, name: str) -> Observed[SqlInstance] | None:
-        found = await self._call.or_none(self._api.get, _named(name))
+        found = await self._call.or_none(self._api.get, named(name))
         if found is None:
             return None
         seen = sqlmapping.observed(name, found)
@@ -76,11 +77,11 @@ class SqlInstanceDriver:
         The edition, with the tier that belongs to it, is a change of its own: the rest follows in another pass.
         """
         fields = {"edition", "tier"} if "edition" in paths else set(paths)
-        found = await self._call(self._api.get, _named(desired.name))
+        found = await self._call(self._api.get, named(desired.name))
         settings = sqlmapping.changed(found.settings, desired, fields, int(observed.outputs["settings_version"]))
         body = {"region": found.region, "database_version": found.database_version, "settings": settings}
         try:
-            changed = await self._call(self._api.update, {**_named(desired.name), "body": body})
+            changed = await self._call(self._api.update, {**named(desired.name), "body": body})
         except Conflict as error:
             return await self._under_way(desired.name, error)
         except Invalid as error:
@@ -89,16 +90,21 @@ class SqlInstanceDriver:
             raise
         return as_operation(changed, desired.name)
 
-    async def delete(self, name: str, etag: str = "") -> Operation | None:
+    async def delete(self, name: str, etag: str = "", final_backup: str = "") -> Operation | None:
+        """`final_backup`: the description of a backup that is taken before, and outlives the instance by a year."""
+        request: dict[str, object] = {**named(name)}
+        if final_backup:
+            request |= {"enable_final_backup": True, "final_backup_ttl_days": BACKUP_DAYS}
+            request |= {"final_backup_description": final_backup}
         try:
-            gone = await self._call.or_none(self._api.delete, _named(name))
+            gone = await self._call.or_none(self._api.delete, request)
         except Conflict as error:
             return await self._under_way(name, error)
         return None if gone is None else as_operation(gone, name)
 
     async def _explained(self, seen: Observed[SqlInstance]) -> Observed[SqlInstance]:
         """A failed instance does not say why; the operation that failed does."""
-        page = await self._call(self._operations.list, {**_named(seen.state.name), "max_results": 10})  # newest first
+        page = await self._call(self._operations.list, {**named(seen.state.name), "max_results": 10})  # newest first
         failures = (_failure(item) for item in page.items)
         why = next((failure.cause for failure in failures if failure is not None), seen.message)
         return replace(seen, message=why)
@@ -147,7 +153,7 @@ class ExistingSqlInstanceDriver:
 
 async def operation_under_way(api: SqlOperationsServiceAsyncClient, call: Call, instance: str) -> Operation | None:
     """The operation that keeps an instance (full name) busy, if any. Raises CloudError."""
-    page = await call(api.list, {**_named(instance), "max_results": 10})  # newest first
+    page = await call(api.list, {**named(instance), "max_results": 10})  # newest first
     busy = next((item for item in page.items if item.status != DONE), None)
     return None if busy is None else as_operation(busy, instance)
 
@@ -170,6 +176,7 @@ def _failure(found: SqlOperation) -> CloudError | None:
     return Invalid(words) if "invalid" in codes else Transient(words)
 
 
-def _named(name: str) -> dict[str, str]:
+def named(name: str) -> dict[str, str]:
+    """What a request calls the instance with this full name."""
     parts = name.split("/")
     return {"project": parts[1], "instance": parts[3]}

@@ -20,6 +20,7 @@ DEPLOYING_CANDIDATE, VERIFYING, SHIFTING_TRAFFIC = "DeployingCandidate", "Verify
 CLEANING_UP = "CleaningUp"
 CREATING_SUPERUSER, SUPERSEDED, ROTATING = "CreatingSuperuser", "Superseded", "Rotating"
 LEAVING_DATABASE, DELETING, PAUSED = "LeavingDatabase", "Deleting", "Paused"
+BACKING_UP, BACKUP_FAILED = "BackingUp", "BackupFailed"
 OBSERVED = "Observed"
 INVALID_SPEC, NOT_ALLOWED = "InvalidSpec", "NotAllowed"
 TENANT_MISSING, TENANT_INVALID = "TenantMissing", "TenantInvalid"
@@ -115,6 +116,7 @@ _UNDER_WAY = (
     Reason(CLEANING_UP, Kind.UNDER_WAY, "What the spec no longer wants is being deleted. The new revision serves."),
     Reason(SUPERSEDED, Kind.UNDER_WAY, "The spec changed during a release. The newer one is taken up at once."),
     Reason(ROTATING, Kind.UNDER_WAY, "A rotation takes two releases: a new SECRET_KEY is accepted before it signs."),
+    Reason(BACKING_UP, Kind.UNDER_WAY, "Deletion with `deletionPolicy: Snapshot`: the instance is being backed up."),
     Reason(LEAVING_DATABASE, Kind.UNDER_WAY, "Deletion: a job drops the database, or marks it as retained."),
     Reason(
         DELETING,
@@ -269,6 +271,12 @@ _FAILED_STEPS = (
         Kind.STALLED,
         "Deletion: the job that drops or marks the database failed.",
         "Read its log: the link is in the message.",
+    ),
+    Reason(
+        BACKUP_FAILED,
+        Kind.STALLED,
+        "Deletion with `deletionPolicy: Snapshot`: the last backup failed, so the database is still there.",
+        "Have another one made, or choose another policy.",
     ),
 )
 

@@ -15,7 +15,7 @@ from nuages.desired.resource import Resource
 from nuages.desired.run import RunJob, RunService
 from nuages.desired.secretmanager import Secret
 from nuages.desired.sql import SqlInstance, SqlUser
-from nuages.reconcile import reasons
+from nuages.reconcile import reasons, snapshot
 from nuages.reconcile.execute import Result, State
 from nuages.reconcile.gather import gather
 from nuages.reconcile.plan import Verb, versions_of
@@ -84,6 +84,9 @@ async def tear_down(work: Pass, report: Report) -> Report:
     gone = all(result.state is State.READY for result in results.values())
     if gone:
         work.cloud.inventory.drop(results)
+        if snapshot.is_wanted(work):
+            shared = _instance_of(blueprint.db_leave) if blueprint.db_leave is not None else ""
+            kept += await snapshot.taken(work, shared)
     return replace(report, results=results, kept=kept, gone=gone)
 
 
@@ -109,14 +112,19 @@ async def _delete(work: Pass, resource: Resource, keep: bool) -> Result:
         found = await driver.observe(resource.name)
         if found is None or not _is_ours(work, resource, found):
             return Result(resource, State.READY)
-        if keep and resource.keeps_data:
+        ends_in_backup = isinstance(found.state, SqlInstance) and snapshot.is_wanted(work)
+        if keep and resource.keeps_data and not ends_in_backup:
             return await _retain(work, resource, found)
         if isinstance(found.state, SqlInstance) and found.state.deletion_protection:
             operation = await driver.update(
                 replace(found.state, deletion_protection=False), found, ("deletion_protection",)
             )
             return Result(resource, State.WAITING, found, Verb.UPDATE, operation)
-        operation = await driver.delete(resource.name, found.etag)
+        if ends_in_backup:
+            instances = work.cloud.drivers.sql_instances()
+            operation = await instances.delete(resource.name, final_backup=snapshot.description(work))
+        else:
+            operation = await driver.delete(resource.name, found.etag)
     except (NotFound, Propagating):  # what it is of has gone before it: a grant's target, or its member
         return Result(resource, State.READY)
     except CloudError as error:
@@ -146,6 +154,10 @@ async def _leave_database(work: Pass, blueprint: Blueprint) -> Waiting | None:
     bound = job.bind(versions_of(await see(work, tuple(r for r in blueprint.resources if isinstance(r, Secret)))))
     if bound is None:
         return None  # its secrets are gone, and so is what they opened
+    if snapshot.is_wanted(work):
+        unfinished = await snapshot.back_up(work, _instance_of(job))
+        if unfinished is not None:
+            return unfinished
     run = Run(
         bound,
         fingerprint([[str(item) for item in bound.template.environment], work.app.metadata.uid])[:8],
@@ -162,6 +174,12 @@ async def _leave_database(work: Pass, blueprint: Blueprint) -> Waiting | None:
     if isinstance(outcome, Failed):
         raise Trouble(outcome.reason, f"spec.deletionPolicy: {outcome.message}")
     return None if isinstance(outcome, Done) else outcome
+
+
+def _instance_of(job: RunJob) -> str:
+    """Full name of the instance that a job connects to ("project:region:name")."""
+    project, _, name = job.template.cloud_sql[0].rsplit(":", 2)
+    return f"projects/{project}/instances/{name}"
 
 
 def _is_ours(work: Pass, resource: Resource, found: Observed[Any]) -> bool:
