@@ -61,6 +61,7 @@ class Proxy:
             transport.abort()
 
     def opened(self, transport: asyncio.Transport) -> None:
+        """By a client: what ends it ends the TLS inside too."""
         self._transports.add(transport)
 
     def serve(self, transport: asyncio.Transport, line: str) -> None:
@@ -101,7 +102,6 @@ class Proxy:
             return
         if tls is None:  # closed during the handshake
             return
-        self.opened(tls)
         if tls.get_extra_info("ssl_object").selected_alpn_protocol() != "h2":
             waiting.hand_over(tls, self._http())
             return

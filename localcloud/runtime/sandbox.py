@@ -144,7 +144,8 @@ class Sandbox:
         image_way = "overlay" if way.overlay else "mirror"
         visible = list(visible)
         readable = [*_system(), *map(str, visible), *_pythons([*visible, *mounts.values()])]
-        shown = {path: (path, image_way if _holds(path, mounts) else "read") for path in readable}
+        # No overlay: in it, nothing can be made in a folder whose owner has no id in the namespace: root, mostly.
+        shown = {path: (path, "mirror" if _holds(path, mounts) else "read") for path in readable}
         shown["/proc"] = ("/proc", "shared")  # user id maps are written through it
         shown |= {path: (str(source), image_way if path in image else "shared") for path, source in mounts.items()}
         return {

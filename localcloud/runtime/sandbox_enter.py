@@ -84,7 +84,7 @@ def overlay(source: str, target: str, scratch: str) -> None:
 
 
 def mirror(source: str, target: str, places: list[str]) -> None:
-    """Where there is no overlay: the entries of a folder, one by one, so that others can be mounted beside them."""
+    """The entries of a folder, one by one, so that others can be mounted beside them, whoever owns it."""
     os.makedirs(target, exist_ok=True)
     for name in os.listdir(source):
         entry, place = os.path.join(source, name), os.path.join(target, name)

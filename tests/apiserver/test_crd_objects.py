@@ -78,11 +78,13 @@ def test_kubectl_get_shows_the_state(cluster: Cluster) -> None:
 
 
 def test_kubectl_get_tenants(cluster: Cluster) -> None:
-    """PROJECT REGION AGE; both kinds are in the category `nuages`."""
-    _stored(cluster, tenant())
+    """READY REASON PROJECT REGION AGE, and in the wide form ACCOUNTS and SERVICES; both kinds are in `nuages`."""
+    _stored(cluster, tenant(), TENANT_STATUS)
     header, row = (line.split() for line in _kubectl(cluster, "get", "djt").splitlines())
-    assert header == ["NAME", "PROJECT", "REGION", "AGE"]
-    assert row[:3] == ["default", "acme-prod", "europe-west1"]
+    assert header == ["NAME", "READY", "REASON", "PROJECT", "REGION", "AGE"]
+    assert row[:5] == ["default", "True", "Available", "acme-prod", "europe-west1"]
+    header, row = (line.split() for line in _kubectl(cluster, "get", "djt", "-o", "wide").splitlines())
+    assert (header[6:], row[6:]) == (["ACCOUNTS", "SERVICES"], ["37", "12"])
     assert "djangotenant.nuages.dev/default" in _kubectl(cluster, "get", "nuages", "-o", "name")
 
 
@@ -163,6 +165,18 @@ def test_status_of_the_models_is_accepted(cluster: Cluster) -> None:
     assert stored["status"] == FULL_STATUS
 
 
+def test_status_of_a_tenant_is_accepted(cluster: Cluster) -> None:
+    """Unpruned; before the first one, kstatus reads a tenant as in progress."""
+    stored = _stored(cluster, tenant())
+    assert stored["status"] == {"observedGeneration": -1}
+    assert cluster.replace_status({**stored, "status": TENANT_STATUS}).stored["status"] == TENANT_STATUS
+
+
+TENANT_STATUS: dict[str, Any] = {
+    "observedGeneration": 1,
+    "conditions": STATUS["conditions"],
+    "limits": {"serviceAccounts": {"used": 37, "limit": 100}, "services": {"used": 12, "limit": 1000}},
+}
 FULL_STATUS: dict[str, Any] = {
     **STATUS,
     "phase": "Ready",

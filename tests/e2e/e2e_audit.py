@@ -43,3 +43,15 @@ class AuditLog:
                 decision = entry.get("annotations", {}).get("authorization.k8s.io/decision", "")
                 resource = "/".join(part for part in (place["resource"], place.get("subresource")) if part)
                 yield (place.get("apiGroup", ""), resource, entry["verb"]), decision == "allow"
+
+
+def reads(path: Path, namespace: str, resource: str, name: str) -> int:
+    """How often the operator read an object from the API server."""
+    wanted, found = {"namespace": namespace, "name": name, "resource": resource}, 0
+    for line in path.read_text().splitlines():
+        if namespace in line and '"get"' in line:
+            entry = json.loads(line)
+            target = entry.get("objectRef") or {}
+            by_operator = entry["user"]["username"] == OPERATOR
+            found += by_operator and entry["verb"] == "get" and wanted.items() <= target.items()
+    return found

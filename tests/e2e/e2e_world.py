@@ -118,6 +118,13 @@ class World:
             assert time.monotonic() < deadline, f"{kind} {name} is still there: {json.dumps(left.get('status'))}"
             await asyncio.sleep(POLL_S)
 
+    async def alone(self, timeout: float = 180.0) -> None:
+        """Wait until no other namespace has an app, whose writes would make the shared lists old."""
+        deadline = time.monotonic() + timeout
+        while len((left := self.kubectl("get", "djangoapps", "--all-namespaces", "--no-headers")).splitlines()) > 1:
+            assert time.monotonic() < deadline, f"other apps are still there: {left}"
+            await asyncio.sleep(POLL_S)
+
     async def delete_namespace(self, timeout: float = READY_S) -> None:
         """Delete the scenario's namespace with all that is in it, and wait until it is gone."""
         core = client.CoreV1Api(self._api)

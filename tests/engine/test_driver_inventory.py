@@ -225,3 +225,21 @@ async def test_a_write_to_one_scope_leaves_the_lists_of_others(scene, inventory,
         inventory.forget(name)
     await inventory.list(Secret, "projects/demo", LONG)
     assert scene.asked(f"{API}.ListSecrets") == 1
+
+
+async def test_names_are_known_without_asking(scene, inventory, secrets):
+    """As the last list shows them, and the looks since at what we wrote to."""
+    assert inventory.names(Secret, "projects/demo") is None
+    await inventory.list(Secret, "projects/demo", LONG)
+    await secrets.create(secret(9))
+    found = await inventory.fresh(Secret, secret(0).name)
+    assert found is not None
+    await secrets.delete(secret(0).name, found.etag)
+    for number in (0, 9):
+        inventory.forget(secret(number).name)
+    assert inventory.names(Secret, "projects/demo") == {secret(number).name for number in (0, 1, 2)}
+    for number in (0, 9):
+        await inventory.fresh(Secret, secret(number).name)
+    scene.cloud.core.requests.clear()
+    assert inventory.names(Secret, "projects/demo") == {secret(number).name for number in (1, 2, 9)}
+    assert scene.asked("") == 0

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import platform
 import re
 import shutil
 import time
@@ -136,6 +137,7 @@ async def test_unchanged_project_builds_at_once(store: ImageStore, tmp_path: Pat
     began = time.monotonic()
     assert (await build(folder, f"{APPS}/shop:v2", store, progress=lines.append)).digest == first.digest
     assert time.monotonic() - began < 1
+    lines = [line for line in lines if not line.endswith(f"using {platform.python_version()}")]  # where 3.12 is missing
     assert lines == ["unchanged since its last build"]
     assert store.tags(f"{APPS}/shop") == ["v1", "v2"]
     lines.clear()

@@ -143,6 +143,36 @@ async def test_other_hosts_are_tunnelled_with_half_closed_ends(tmp_path: Path) -
         await proxy.stop()
 
 
+class _ClosesTwice(asyncio.Protocol):
+    """As servers do that end a connection whose other side goes away just then."""
+
+    def __init__(self) -> None:
+        self.closed, self.lost = asyncio.Event(), asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
+        transport.close()
+        self.closed.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost.set()
+
+
+async def test_the_proxys_end_is_that_of_connections_which_are_closing(tmp_path: Path) -> None:
+    """Also where one was closed twice already: to abort its TLS fails in Debian 12's Python, 3.11.2."""
+    authority, served = CertificateAuthority(tmp_path), _ClosesTwice()
+    proxy = Proxy(authority, lambda _: True, 0, lambda: served, Upstream())
+    context = ssl.create_default_context(cafile=str(authority.certificate))
+    with socket.create_connection(("127.0.0.1", await proxy.start())) as client:
+        client.sendall(b"CONNECT run.googleapis.com:443 HTTP/1.1\r\n\r\n")
+        assert (await asyncio.to_thread(client.recv, 1024)).startswith(b"HTTP/1.1 200 ")
+        with await asyncio.to_thread(context.wrap_socket, client, server_hostname="run.googleapis.com"):
+            await asyncio.wait_for(served.closed.wait(), 10)
+            assert not served.lost.is_set()
+            await proxy.stop()
+            await asyncio.wait_for(served.lost.wait(), 10)
+
+
 async def test_the_systems_own_proxy_is_used_for_other_hosts(tmp_path: Path) -> None:
     """One proxy through another: the first asks the second to connect."""
     async with _echo() as port:

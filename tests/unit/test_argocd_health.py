@@ -136,11 +136,16 @@ def test_action_on_an_app_without_annotations() -> None:
 
 
 def test_settings_are_the_scripts() -> None:
-    """argocd-cm.yaml holds health.lua and every action, to the letter; the short path leads to the same script."""
+    """argocd-cm.yaml holds health.lua for both kinds and every action, to the letter; links lead to the same script."""
     assert SETTINGS.with_name("health.lua").read_text() == HEALTH
     data = _yaml(SETTINGS)["data"]
-    assert data.keys() == {f"resource.customizations.{part}.nuages.dev_DjangoApp" for part in ("health", "actions")}
-    assert data["resource.customizations.health.nuages.dev_DjangoApp"] == HEALTH
+    checked = ("DjangoApp", "DjangoTenant")
+    health_of = {kind: f"resource.customizations.health.nuages.dev_{kind}" for kind in checked}
+    assert data.keys() == {*health_of.values(), "resource.customizations.actions.nuages.dev_DjangoApp"}
+    assert {kind: data[name] for kind, name in health_of.items()} == dict.fromkeys(checked, HEALTH)
+    assert {kind: (CUSTOMIZATION.parent / kind / "health.lua").read_text() for kind in checked} == {
+        kind: data[name] for kind, name in health_of.items()
+    }
     actions = yaml.safe_load(data["resource.customizations.actions.nuages.dev_DjangoApp"])
     assert actions["discovery.lua"] == (ACTIONS / "discovery.lua").read_text()
     assert {item["name"]: item["action.lua"] for item in actions["definitions"]} == {

@@ -96,15 +96,32 @@ def test_a_tenant_wakes_its_namespace_alone(watched: Watched, woken: list[str]) 
     watched.app("ADDED", _body(name="blog"))
     watched.app("ADDED", _body(namespace="acme-two"))
     woken.clear()
-    watched.tenant("acme")
-    assert sorted(woken) == ["acme/blog", "acme/shop"]
+    watched.tenant("ADDED", _body(name="default"))
+    assert sorted(woken) == ["acme/", "acme/blog", "acme/shop"]
 
 
-def test_a_tenant_that_is_being_deleted_wakes_itself_too(watched: Watched, woken: list[str]) -> None:
-    """By a key without a name: it may go at once where no app is left."""
-    watched.tenant("acme", is_deleting=True)
-    watched.tenant("empty", is_deleting=True)
-    assert woken == ["acme/", "acme/shop", "empty/"]
+def test_a_tenant_wakes_itself(watched: Watched, woken: list[str]) -> None:
+    """By a key without a name, also where no app is: it has a status, and may go at once when it is deleted."""
+    watched.tenant("ADDED", _body("empty", "default"))
+    watched.tenant("MODIFIED", _body("empty", "default", deletionTimestamp="2026-11-21T00:00:00Z"))
+    assert woken == ["empty/", "empty/"]
+
+
+def test_our_own_writes_to_a_tenant_wake_nobody(watched: Watched, woken: list[str]) -> None:
+    """Or a tenant's status would wake its apps, whose passes write it."""
+    watched.tenant("ADDED", _body(name="default"))
+    woken.clear()
+    watched.tenant("MODIFIED", {**_body(name="default", resourceVersion="11"), "status": {"observedGeneration": 3}})
+    watched.tenant("MODIFIED", _body(name="default", finalizers=["nuages.dev/google-resources"]))
+    assert woken == []
+
+
+def test_a_tenant_that_went_wakes_its_apps(watched: Watched, woken: list[str]) -> None:
+    """They have no project any more; the tenant itself has nothing to say."""
+    watched.tenant("ADDED", _body(name="default"))
+    woken.clear()
+    watched.tenant("DELETED", _body(name="default"))
+    assert woken == ["acme/shop"]
 
 
 def test_kopf_is_told_to_keep_nothing_of_its_own() -> None:

@@ -68,17 +68,18 @@ def _django_app() -> Schema:
         _column("Image", ".spec.image", wide=True),
         _column("Traffic", ".status.trafficSplit", wide=True),
     ]
-    schema = _object(DjangoApp, DjangoAppStatus)
-    # kstatus takes an object without status for current; this makes a new one InProgress (Flux does the same).
-    schema["properties"]["status"]["default"] = {"observedGeneration": -1}
-    return _definition("DjangoApp", "dja", columns, schema)
+    return _definition("DjangoApp", "dja", columns, _object(DjangoApp, DjangoAppStatus))
 
 
 def _django_tenant() -> Schema:
     columns = [
+        _column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
+        _column("Reason", '.status.conditions[?(@.type=="Ready")].reason'),
         _column("Project", ".spec.project"),
         _column("Region", ".spec.region"),
         _column("Age", ".metadata.creationTimestamp", kind="date"),
+        _column("Accounts", ".status.limits.serviceAccounts.used", kind="integer", wide=True),
+        _column("Services", ".status.limits.services.used", kind="integer", wide=True),
     ]
     return _definition("DjangoTenant", "djt", columns, _object(DjangoTenant, DjangoTenantStatus))
 
@@ -125,7 +126,8 @@ def _object(model: type[DjangoApp] | type[DjangoTenant], status: type[BaseModel]
             "kind": {"type": "string"},
             "metadata": {"type": "object", "properties": {"name": {"type": "string", "maxLength": 253}}},
             "spec": structural(model.model_fields["spec"].annotation),
-            "status": structural(status),
+            # kstatus takes an object without status for current; this makes a new one InProgress (Flux does the same).
+            "status": {**structural(status), "default": {"observedGeneration": -1}},
         },
     }
     return with_validations(schema, model.rules)

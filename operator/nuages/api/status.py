@@ -161,11 +161,26 @@ class DjangoAppStatus(StatusPart):
         return _dump(self.model_copy(update={"traffic_split": shares or None}))
 
 
+class LimitStatus(StatusPart):
+    """How much of one of Google's limits is used, by whomever."""
+
+    used: int = Field(description="As the operator's lists show it.")
+    limit: int = Field(description="Google's default; that it was raised for this project is not known here.")
+
+
+class LimitsStatus(StatusPart):
+    """How near the project is to Google's limits; what the operator has not listed yet is left out."""
+
+    service_accounts: LimitStatus | None = Field(None, description="Of the project: one for each app.")
+    services: LimitStatus | None = Field(None, description="Cloud Run services of the project in the region.")
+
+
 class DjangoTenantStatus(StatusPart):
     """What is, as last observed."""
 
-    observed_generation: int = Field(-1, description="Generation that was processed last.")
+    observed_generation: int = Field(-1, description="Generation that was processed last; -1 before the first.")
     conditions: tuple[Condition, ...] = _conditions()
+    limits: LimitsStatus | None = Field(None, description="How near the project is to Google's limits.")
 
     def dump(self) -> dict[str, Any]:
         """The status as Kubernetes stores it; what is unset is left out."""

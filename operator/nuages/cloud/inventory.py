@@ -113,6 +113,10 @@ class Writes:
     def last(self, name: str) -> float:
         return self._at.get(_siblings(name), {}).get(name, 0.0)
 
+    def to(self, siblings: str, since: float) -> list[tuple[str, float]]:
+        """What one list shows and was written to later than `since`, and when."""
+        return [(name, at) for name, at in self._at.get(siblings, {}).items() if at > since]
+
     def newest(self, siblings: str) -> float:
         """To anything that one list shows."""
         return max(self._at.get(siblings, {}).values(), default=0.0)
@@ -231,6 +235,21 @@ class Inventory:
         self._sweep(now, max_age)
         since = max(now - max_age, self._written.newest(siblings))
         return tuple((await self._list(kind, scope, since)).value.values())
+
+    def names(self, kind: type[Resource], scope: str) -> frozenset[str] | None:
+        """Full names of a kind in a scope, as the last list and the looks after our writes show it; never asks.
+
+        None where it was not listed yet.
+        """
+        listed = self._lists.last((kind, scope))
+        if listed is None:
+            return None
+        names, siblings = set(listed.value), f"{scope}/{COLLECTIONS[kind]}"
+        for name, at in self._written.to(siblings, listed.began):
+            single = self._singles.last((kind, name))
+            if single is not None and single.began >= at:
+                (names.discard if single.value is None else names.add)(name)
+        return frozenset(names)
 
     def _sweep(self, now: float, age: float) -> None:
         """Now and then: what is older than the largest age asked for so far can answer nobody."""

@@ -20,6 +20,7 @@ class Watched:
     def __init__(self, enqueue: Enqueue, contents: Contents) -> None:
         self._enqueue, self._contents = enqueue, contents
         self._seen: dict[str, str] = {}
+        self._tenants: dict[str, str] = {}
 
     def app(self, event_type: str | None, body: Mapping[str, Any]) -> None:
         """An app came, changed or went."""
@@ -37,9 +38,16 @@ class Watched:
         self._contents.heed(key, body)
         self._enqueue(key)
 
-    def tenant(self, namespace: str, is_deleting: bool = False) -> None:
-        """A tenant changed: every app of its namespace is looked at; so is, on deletion, whether it may go."""
-        if is_deleting:
+    def tenant(self, event_type: str | None, body: Mapping[str, Any]) -> None:
+        """A tenant came, changed or went: it is looked at, by a key without a name, and so are its namespace's apps."""
+        metadata = body["metadata"]
+        namespace, mark = metadata["namespace"], _mark(metadata)
+        if event_type == "DELETED":
+            self._tenants.pop(namespace, None)
+        elif event_type is not None and self._tenants.get(namespace) == mark:
+            return
+        else:
+            self._tenants[namespace] = mark
             self._enqueue(f"{namespace}/")
         for key in [key for key in self._seen if key.startswith(f"{namespace}/")]:
             self._enqueue(key)
@@ -71,9 +79,8 @@ def registry(watched: Watched) -> kopf.OperatorRegistry:
         watched.app(type, body)
 
     @kopf.on.event(GROUP, VERSION, TENANTS, registry=made)
-    async def tenant(type: str | None, namespace: str | None, body: kopf.Body, **_: Any) -> None:
-        is_deleting = type != "DELETED" and bool(body["metadata"].get("deletionTimestamp"))
-        watched.tenant(namespace or "", is_deleting)
+    async def tenant(type: str | None, body: kopf.Body, **_: Any) -> None:
+        watched.tenant(type, body)
 
     return made
 

@@ -48,16 +48,16 @@ class KubernetesCluster:
     async def config_map(self, namespace: str, name: str) -> Body | None:
         return await self._read(f"/api/v1/namespaces/{namespace}/configmaps/{name}")
 
-    async def write_status(self, app: Body, status: Mapping[str, Any]) -> Body:
+    async def write_status(self, body: Body, status: Mapping[str, Any]) -> Body:
         """Replaces the sub-resource with the resourceVersion that was read. Raises Gone, Stale."""
-        body = {
-            "apiVersion": app["apiVersion"],
-            "kind": app["kind"],
-            "metadata": dict(app["metadata"]),
-            "spec": app["spec"],
+        whole = {
+            "apiVersion": body["apiVersion"],
+            "kind": body["kind"],
+            "metadata": dict(body["metadata"]),
+            "spec": body["spec"],
             "status": dict(status),
         }
-        return await self._write("PUT", f"{_path(app)}/status", body, "application/json")
+        return await self._write("PUT", f"{_path(body)}/status", whole, "application/json")
 
     async def write_finalizers(self, body: Body, finalizers: list[str]) -> Body:
         """A merge patch, conditioned on the resourceVersion. Raises Gone, Stale."""

@@ -26,8 +26,8 @@ class Cluster(Protocol):
     async def config_map(self, namespace: str, name: str) -> Body | None:
         """A ConfigMap, or None."""
 
-    async def write_status(self, app: Body, status: Mapping[str, Any]) -> Body:
-        """Replace the status; returns the object as it is now."""
+    async def write_status(self, body: Body, status: Mapping[str, Any]) -> Body:
+        """Replace the status of an app or a tenant; returns the object as it is now."""
 
     async def write_finalizers(self, body: Body, finalizers: list[str]) -> Body:
         """Replace metadata.finalizers, of an app or a tenant."""

@@ -118,7 +118,11 @@ _UNDER_WAY = (
     Reason(ROTATING, Kind.UNDER_WAY, "A rotation takes two releases: a new SECRET_KEY is accepted before it signs."),
     Reason(BACKING_UP, Kind.UNDER_WAY, "Deletion with `deletionPolicy: Snapshot`: the instance is being backed up."),
     Reason(LEAVING_DATABASE, Kind.UNDER_WAY, "Deletion: a job drops the database, or marks it as retained."),
-    Reason(DELETING, Kind.UNDER_WAY, "Deletion: Google resources go, in reverse order."),
+    Reason(
+        DELETING,
+        Kind.UNDER_WAY,
+        "Deletion: Google resources go, in reverse order; a tenant waits for those of its apps.",
+    ),
 )
 
 _WRONG_INPUT = (
@@ -337,7 +341,11 @@ _EVENTS = (
 )
 
 TABLE = (
-    Reason(AVAILABLE, Kind.READY, "The app is deployed and serves; of a part: all of it is there."),
+    Reason(
+        AVAILABLE,
+        Kind.READY,
+        "The app is deployed and serves; of a part: all of it is there; of a tenant: its project answers.",
+    ),
     Reason(APPLIED, Kind.READY, "Of MigrationsApplied: the database is up to date."),
     *_UNDER_WAY,
     Reason(PAUSED, Kind.HELD, "`spec.paused` is true: nothing is written.", "Set it to false."),

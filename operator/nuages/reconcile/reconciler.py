@@ -33,7 +33,17 @@ from nuages.reconcile.rollout import rollout
 from nuages.reconcile.settings import Settings
 from nuages.reconcile.status import status, waiting
 from nuages.reconcile.teardown import tear_down
-from nuages.reconcile.tenancy import FINALIZER, finalizers, hold, let_go, tenant_of
+from nuages.reconcile.tenancy import (
+    FINALIZER,
+    Held,
+    access,
+    finalizers,
+    hold,
+    let_go,
+    look_at_tenant,
+    tell_usage,
+    tenant_of,
+)
 from nuages.reconcile.trouble import ABANDON, Trouble, of_error
 from nuages.reconcile.wait import Wait, poll
 
@@ -86,12 +96,14 @@ class Reconciler:
         self._waits: dict[str, Wait] = {}
 
     async def reconcile(self, key: str, interrupted: Callable[[], bool] = lambda: False) -> Next:
-        """One pass over `namespace/name`. Never raises: a bug is logged, counted and tried again."""
+        """One pass over `namespace/name`, or over the tenant of `namespace/`.
+
+        Never raises: a bug is logged, counted and tried again.
+        """
         namespace, name = key.split("/", 1)
         try:
-            if not name:  # a tenant that is being deleted
-                await let_go(namespace, self._cluster)
-                return Next()
+            if not name:
+                return await look_at_tenant(namespace, self._cluster, self._clouds, self._settings)
             body = await self._cluster.app(namespace, name)
             if body is None:
                 self._waits.pop(key, None)
@@ -134,13 +146,15 @@ class Reconciler:
         if deleting and (metadata.get("annotations") or {}).get(ABANDON) == "true":
             return await self._abandon(body)
         try:
-            app, tenant, cloud = await self._parse(body)
+            app, held, cloud = await self._parse(body)
         except Trouble as trouble:
             return await self._tell(body, Report(generation, trouble=trouble, deleting=deleting), None)
         underway, failed = await self._operations(body, cloud)
-        work = Pass(body, app, tenant, self._cluster, cloud, self._settings, underway, interrupted, failed=failed)
+        work = Pass(body, app, held.tenant, self._cluster, cloud, self._settings, underway, interrupted, failed=failed)
         report = await self._work(work)
-        return await self._tell(work.body, report, app, cloud)
+        coming = await self._tell(work.body, report, app, cloud)
+        await tell_usage(held, cloud, self._cluster)
+        return coming
 
     async def _work(self, work: Pass) -> Report:
         app = work.app
@@ -165,21 +179,17 @@ class Reconciler:
             unforeseen = of_error(error, "Google Cloud", work.cloud.identity.principal)
             return Report(**common, trouble=unforeseen, deleting=app.is_deleting)
 
-    async def _parse(self, body: Body) -> tuple[DjangoApp, DjangoTenant, CloudAccess]:
+    async def _parse(self, body: Body) -> tuple[DjangoApp, Held, CloudAccess]:
         """The app, its tenant and the tenant's credentials. Raises Trouble."""
         try:
             app = parse_app(body)
         except InvalidSpec as error:
             raise Trouble(reasons.INVALID_SPEC, str(error)) from error
-        tenant = await tenant_of(app, self._cluster, self._settings)
-        violations = check_allowed(app, tenant)
+        held = await tenant_of(app, self._cluster, self._settings)
+        violations = check_allowed(app, held.tenant)
         if violations and not app.is_deleting:
             raise Trouble(reasons.NOT_ALLOWED, str(violations[0]))
-        try:
-            return app, tenant, await self._clouds.for_tenant(tenant.spec.impersonate_service_account or "")
-        except errors.CloudError as error:
-            who = tenant.spec.impersonate_service_account or "the operator's own credentials"
-            raise of_error(error, f"DjangoTenant spec.impersonateServiceAccount: {who}") from error
+        return app, held, await access(held.tenant, self._clouds)
 
     async def _operations(
         self, body: Body, cloud: CloudAccess

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from nuages.api.status import DjangoAppStatus
 from nuages.api.validate import parse_status
 from nuages.cloud.driver import Observed, Readiness
 from nuages.reconcile import drift, reasons
-from nuages.reconcile.conditions import conditions, trouble_of
+from nuages.reconcile.conditions import Condition, conditions, trouble_of
 from nuages.reconcile.execute import Result, State
 from nuages.reconcile.plan import Action, Verb
 from nuages.reconcile.release.outcome import Failed, Waiting
@@ -106,10 +106,13 @@ def _phase(report: Report, served_before: bool) -> str:
     return "Migrating" if report.stage in ("DbInit", "Migrate") else "Releasing"
 
 
-def _conditions(report: Report, before: Sequence[Mapping[str, Any]], now: str) -> list[dict[str, Any]]:
+def dated(
+    found: Iterable[Condition], generation: int, before: Sequence[Mapping[str, Any]], now: str
+) -> list[dict[str, Any]]:
+    """The conditions as a status has them, each with the time since which it is so."""
     old = {item["type"]: item for item in before}
     made = []
-    for condition in conditions(report):
+    for condition in found:
         known = old.get(condition.type)
         since = known["lastTransitionTime"] if known and known["status"] == condition.status else now
         made.append(
@@ -119,9 +122,14 @@ def _conditions(report: Report, before: Sequence[Mapping[str, Any]], now: str) -
                 "reason": condition.reason,
                 "message": condition.message[:1000],
                 "lastTransitionTime": since,
-                "observedGeneration": report.generation,
+                "observedGeneration": generation,
             }
         )
+    return made
+
+
+def _conditions(report: Report, before: Sequence[Mapping[str, Any]], now: str) -> list[dict[str, Any]]:
+    made = dated(conditions(report), report.generation, before, now)
     if report.release is None and not report.deleting:  # not looked at, wholly or the release: as they were
         spoken = {item["type"] for item in made} | {reasons.RECONCILING, reasons.STALLED}
         made += [dict(item) for item in before if item["type"] not in spoken]

@@ -6,39 +6,117 @@ the apps' resources are, and as whom they may be deleted.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from nuages.api.app import DjangoApp
 from nuages.api.tenant import DjangoTenant
 from nuages.api.validate import InvalidSpec, parse_tenant
+from nuages.cloud import errors
+from nuages.cloud.access import CloudAccess, Clouds
+from nuages.cloud.call import request_reason
 from nuages.reconcile import reasons
-from nuages.reconcile.cluster import Body, Cluster, Stale
+from nuages.reconcile.cluster import Body, Cluster, Gone, Stale
+from nuages.reconcile.gather import project_number
+from nuages.reconcile.queue import Next
 from nuages.reconcile.settings import Settings
-from nuages.reconcile.trouble import Trouble
+from nuages.reconcile.tenantstatus import tenant_status, usage, with_limits
+from nuages.reconcile.trouble import Trouble, of_error
 
 FINALIZER = "nuages.dev/google-resources"
 
 
-async def tenant_of(app: DjangoApp, cluster: Cluster, settings: Settings) -> DjangoTenant:
+@dataclass(frozen=True)
+class Held:
+    """An app's tenant, and its object as it was read; None where it is the operator's default."""
+
+    tenant: DjangoTenant
+    body: Body | None
+
+
+async def tenant_of(app: DjangoApp, cluster: Cluster, settings: Settings) -> Held:
     """The namespace's own, held, else the operator's default. Raises Trouble; Stale, Gone."""
     namespace = app.metadata.namespace
     body = await cluster.tenant(namespace)
     if body is not None:
-        try:
-            tenant = parse_tenant(body)
-        except InvalidSpec as error:
-            raise Trouble(reasons.TENANT_INVALID, f"DjangoTenant {error}") from error
+        tenant = _parsed(body)
         if not app.is_deleting:
             await _hold(body, app, cluster)
-        return tenant
+        return Held(tenant, body)
     if settings.default_tenant is None:
         raise Trouble(
             reasons.TENANT_MISSING,
             f"namespace {namespace} has no DjangoTenant named default, and the operator no default project. Create "
             "one, or start the operator with --project.",
         )
-    return settings.default_tenant(namespace)
+    return Held(settings.default_tenant(namespace), None)
+
+
+async def access(tenant: DjangoTenant, clouds: Clouds) -> CloudAccess:
+    """Google Cloud as the tenant's identity sees it. Raises Trouble."""
+    impersonated = tenant.spec.impersonate_service_account or ""
+    try:
+        return await clouds.for_tenant(impersonated)
+    except errors.CloudError as error:
+        who = impersonated or "the operator's own credentials"
+        raise of_error(error, f"DjangoTenant spec.impersonateServiceAccount: {who}") from error
+
+
+async def look_at_tenant(namespace: str, cluster: Cluster, clouds: Clouds, settings: Settings) -> Next:
+    """One pass over the namespace's tenant: whether it may go, else what its status says. Raises Stale, Gone."""
+    await let_go(namespace, cluster)
+    body = await cluster.tenant(namespace)
+    if body is None:
+        return Next()
+    request_reason.set(f"nuages/{namespace}/@{body['metadata'].get('generation', 0)}")
+    before = body.get("status") or {}
+    limits, trouble = {}, None
+    try:
+        limits = await _check(body, clouds)
+    except Trouble as found:
+        trouble = found
+    after = tenant_status(body, trouble, limits, dt.datetime.now(dt.UTC), settings.patience.seconds)
+    if after != before:
+        await cluster.write_status(body, after)
+    if trouble is None or trouble.reason in (reasons.DELETING, reasons.TENANT_INVALID):  # an event comes by itself
+        return Next()
+    return Next(failed=True, at_least=trouble.retry_after)
+
+
+async def _check(body: Body, clouds: Clouds) -> dict[str, Any]:
+    """The limits of a tenant whose project answers. Raises Trouble."""
+    if body["metadata"].get("deletionTimestamp"):
+        message = "It goes once no app of the namespace has resources at Google."
+        raise Trouble(reasons.DELETING, message, stalled=False)
+    tenant = _parsed(body)
+    cloud = await access(tenant, clouds)
+    await project_number(tenant, cloud)  # asked once for each project and identity
+    return usage(tenant, cloud.inventory)
+
+
+async def tell_usage(held: Held, cloud: CloudAccess, cluster: Cluster) -> None:
+    """After a pass over an app: how near the limits are, where that changed and the tenant was looked at before.
+
+    The namespace's other apps may write at the same time: what one of them misses, the next pass tells.
+    """
+    limits = usage(held.tenant, cloud.inventory)
+    if held.body is None or not with_limits(held.body, limits):
+        return
+    try:
+        body = await cluster.tenant(held.tenant.metadata.namespace)
+        if body is not None and (after := with_limits(body, limits)):
+            await cluster.write_status(body, after)
+    except (Gone, Stale):
+        return
+
+
+def _parsed(body: Body) -> DjangoTenant:
+    try:
+        return parse_tenant(body)
+    except InvalidSpec as error:
+        raise Trouble(reasons.TENANT_INVALID, f"DjangoTenant {error}") from error
 
 
 async def _hold(body: Body, app: DjangoApp, cluster: Cluster) -> None:

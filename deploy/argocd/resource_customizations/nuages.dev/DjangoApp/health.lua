@@ -1,4 +1,5 @@
--- Health of a DjangoApp. Its status follows kstatus (https://github.com/kubernetes-sigs/cli-utils/tree/master/pkg/kstatus):
+-- Health of a DjangoApp and of a DjangoTenant. Their status follows kstatus
+-- (https://github.com/kubernetes-sigs/cli-utils/tree/master/pkg/kstatus):
 -- Ready is there from the first write, Reconciling and Stalled only while true and never both, and observedGeneration
 -- moves only when that generation was processed. No library is used: scripts of argocd-cm get hardly any.
 

@@ -1,0 +1,1 @@
+../DjangoApp/health.lua
