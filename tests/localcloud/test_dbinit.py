@@ -195,6 +195,25 @@ async def test_a_missing_extension_leaves_nothing_half_made(server):
     assert await admin(server, "SELECT rolname FROM pg_roles WHERE rolname LIKE 'typo%'") == []
 
 
+async def test_an_apps_own_functions_never_run_as_the_administrator(server):
+    """An owner may set its database's search_path, and put a function of PostgreSQL's name first."""
+    spec = spec_of("sly")
+    assert (await run(server, spec)).code == 0
+    statements = (
+        "CREATE SCHEMA sly",
+        "CREATE TABLE sly.caught (who text)",
+        "GRANT ALL ON SCHEMA sly TO PUBLIC",
+        "GRANT ALL ON sly.caught TO PUBLIC",
+        "CREATE FUNCTION sly.set_config(text, text, boolean) RETURNS text LANGUAGE sql AS "
+        "$$ INSERT INTO sly.caught VALUES (session_user) RETURNING who $$",
+        "ALTER DATABASE sly SET search_path = sly, public, pg_catalog",
+    )
+    await sql(server, "sly-a", SECRETS["PASSWORD_A"], "sly", *statements)
+    assert (await run(server, spec)).code == 0
+    caught = await sql(server, "sly-a", SECRETS["PASSWORD_A"], "sly", "SELECT who FROM sly.caught")
+    assert caught == []
+
+
 async def test_anothers_database_is_refused_until_adopted(server):
     """Neither one without a marker nor one of another app; adoption takes what the administrator may take."""
     await server.create_database("taken")

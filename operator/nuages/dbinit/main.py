@@ -178,7 +178,9 @@ class Run:
             time.sleep(nap)
             nap = min(nap * 1.5, 2.0)
         with connection:
-            connection.execute("SELECT set_config('search_path', '', false)")  # apps cannot put functions in our way
+            # By its full name: the app's owner role may set its database's search_path, and what it put there under
+            # the name of a function would run as the administrator of everybody's databases.
+            connection.execute("SELECT pg_catalog.set_config('search_path', '', false)")
             connection.execute("SELECT set_config('lock_timeout', %s, false)", [f"{self._spec.wait_seconds}s"])
             yield connection
 
