@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -18,6 +19,9 @@ from nuages.desired.secretmanager import Composed, Copied, Random, Secret
 API = "SecretManagerService"
 OWNER = Owner("shop", "web", "uid-1")
 NAME = "projects/demo/secrets/shop-key"
+
+
+SHARED = Secret(name="projects/demo/secrets/nuages-admin-pg", owner=Owner(instance="pg"), payload=Random(40))
 
 
 def random_secret(name: str = NAME, **fields: object) -> Secret:
@@ -273,3 +277,29 @@ async def test_what_has_changed_since_is_a_conflict(driver, google):
     assert await versions(google) == ["1"]
     await driver.delete(NAME, (await seen(driver)).etag)
     assert await driver.observe(NAME) is None
+
+
+async def test_two_tenants_at_the_same_moment_make_one_version(scene, driver, google) -> None:
+    """Of what they share: each with credentials of its own, and both end with the same version."""
+    drivers = [driver, (await scene.as_bearer("another")).drivers.of(Secret)]
+
+    async def make(own: Driver[Secret]) -> Observed[Secret]:
+        try:
+            await own.create(SHARED)
+        except Conflict:
+            pass
+        return await healed(own, SHARED)
+
+    found = await asyncio.gather(*(make(own) for own in drivers))
+    assert [item.outputs for item in found] == [{"version": "1"}] * 2
+    assert await versions(google, SHARED.name) == ["1"]
+
+
+async def test_what_one_tenant_had_is_marked_as_the_instances(driver, google) -> None:
+    """The version, and labels of others, stay."""
+    await driver.create(replace(SHARED, owner=Owner("acme"), labels=(("team", "blue"),)))
+    before = await seen(driver, SHARED.name)
+    await driver.update(SHARED, before, ("owner",))
+    labels = dict((await google.get_secret(name=SHARED.name)).labels)
+    assert labels == {"managed-by": "nuages", "nuages-instance": "pg", "team": "blue"}
+    assert (await seen(driver, SHARED.name)).outputs == before.outputs

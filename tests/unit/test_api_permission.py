@@ -50,6 +50,18 @@ def test_what_is_not_allowed_names_the_tenants_field(
     assert _violations(spec, allowing) == []
 
 
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"env": [{"name": "A", "secret": {"name": "nuages-admin-acme-pg", "version": "1"}}]}, "spec.env[0].secret.name: Secret nuages-admin-acme-pg opens every database of an instance: for db-init only. Name another."),
+        ({"serviceAccount": {"existing": "acme--dbinit@acme-prod.iam.gserviceaccount.com"}}, "spec.serviceAccount.existing: acme--dbinit@acme-prod.iam.gserviceaccount.com reads the password of an instance's administrator. Name another."),
+    ],
+)  # fmt: skip
+def test_what_opens_every_database_no_tenant_can_allow(spec: dict[str, Any], message: str) -> None:
+    """The administrator's password is that of all tenants on the instance."""
+    assert _violations(spec, {"allow": {"secrets": ["**"], "serviceAccounts": ["**"]}}) == [message]
+
+
 def test_any_image_is_allowed_by_default() -> None:
     """A tenant restricts images only where it names some."""
     assert _violations({}, {}) == []

@@ -177,6 +177,9 @@ def test_adoption_stops_at_the_namespace():
     with pytest.raises(StoppedError) as stopped:
         plan.check(dataclasses.replace(SPEC, adopt=True), there)
     assert stopped.value.reason is Reason.NAME_CONFLICT
+    assert stopped.value.message == (
+        "spec.database.name: database shop belongs to other/shop (uid u-1). Choose another name."
+    )
 
 
 def test_an_administrator_is_never_adopted():

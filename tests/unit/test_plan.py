@@ -130,6 +130,7 @@ def test_what_failed_and_differs_is_updated() -> None:
         (Owner("other", "shop", "u-1"), "it belongs to other/shop"),
         (Owner("acme", "shop", "u-0"), "it belongs to acme/shop"),
         (Owner("acme"), "the apps of acme share it"),
+        (Owner(instance="acme-pg"), "all apps on instance acme-pg share it"),
         (Owner("other", "shop", "u-1", retained=True), "it belongs to other/shop"),
     ],
 )
@@ -223,6 +224,21 @@ def test_surplus_goes_after_the_release_and_dependents_first() -> None:
     assert [action.verb for action in plan.before_release.actions] == [Verb.CREATE]
 
 
+@pytest.mark.parametrize("before", [Owner("acme"), Owner("other")])
+def test_what_a_namespace_had_for_an_instance_becomes_the_instances(before: Owner) -> None:
+    """Without anybody's asking; what is an app's own, or another instance's, is not taken."""
+    shared = replace(PASSWORD, owner=Owner(instance="acme-pg"))
+    found = {PASSWORD.name: Observed(replace(PASSWORD, owner=before))}
+    (action,) = make_plan([shared], found, OWNED.__getitem__).actions
+    assert (action.verb, action.paths[0]) == (Verb.UPDATE, "owner")
+    for other in (OURS, Owner(instance="other-pg"), None):
+        kept = {PASSWORD.name: Observed(replace(PASSWORD, owner=other))}
+        assert make_plan([shared], kept, OWNED.__getitem__).actions[0].verb is Verb.CONFLICT
+    theirs = {PASSWORD.name: Observed(shared)}
+    for wanted in (replace(PASSWORD, owner=OURS), replace(PASSWORD, owner=Owner("acme"))):
+        assert make_plan([wanted], theirs, OWNED.__getitem__, adopt=True).actions[0].verb is Verb.CONFLICT
+
+
 def test_refusals_stand_apart_from_changes() -> None:
     """What is refused is not written."""
     assert not WRITES & REFUSED
@@ -237,7 +253,7 @@ def test_versions_are_those_that_secrets_have() -> None:
     assert versions_of(seen) == {"a": "3"}
 
 
-@pytest.mark.parametrize("owner", [OURS, Owner("acme"), replace(OURS, retained=True), Owner("acme", retained=True)])
+@pytest.mark.parametrize("owner", [OURS, Owner("acme"), replace(OURS, retained=True), Owner("acme", retained=True), Owner(instance="acme-pg")])
 def test_markers_are_read_as_they_were_written(owner: Owner) -> None:
     """As labels and as a line of text; anything else is no marker."""
     assert Owner.of_labels({**owner.labels(), "team": "web"}) == owner

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from nuages.api import values
 from nuages.api.app import DjangoApp
 from nuages.api.tenant import DjangoTenant
 
@@ -58,8 +59,13 @@ def _image(app: DjangoApp, tenant: DjangoTenant) -> Iterator[Violation]:
 
 def _secrets(app: DjangoApp, tenant: DjangoTenant) -> Iterator[Violation]:
     for index, variable in enumerate(app.spec.env):
-        if variable.secret is not None and not matches_any(variable.secret.name, tenant.spec.allow.secrets):
-            yield _refused(f"spec.env[{index}].secret.name", variable.secret.name, "secret", "secrets")
+        if variable.secret is None:
+            continue
+        field, name = f"spec.env[{index}].secret.name", variable.secret.name
+        if not matches_any(name, tenant.spec.allow.secrets):
+            yield _refused(field, name, "secret", "secrets")
+        elif name.startswith(values.ADMINISTRATOR_SECRET):  # whatever a glob of one tenant says: it is everybody's
+            yield Violation(field, f"Secret {name} opens every database of an instance: for db-init only. Name another.")
 
 
 def _instance(app: DjangoApp, tenant: DjangoTenant) -> Iterator[Violation]:
@@ -80,9 +86,13 @@ def _instance(app: DjangoApp, tenant: DjangoTenant) -> Iterator[Violation]:
 
 
 def _service_account(app: DjangoApp, tenant: DjangoTenant) -> Iterator[Violation]:
-    existing = app.spec.service_account.existing
-    if existing is not None and not matches_any(existing, tenant.spec.allow.service_accounts):
-        yield _refused("spec.serviceAccount.existing", existing, "service account", "serviceAccounts")
+    field, existing = "spec.serviceAccount.existing", app.spec.service_account.existing
+    if existing is None:
+        return
+    if not matches_any(existing, tenant.spec.allow.service_accounts):
+        yield _refused(field, existing, "service account", "serviceAccounts")
+    elif existing.partition("@")[0].endswith(values.DB_INIT_ACCOUNT):
+        yield Violation(field, f"{existing} reads the password of an instance's administrator. Name another.")
 
 
 def _network(app: DjangoApp, tenant: DjangoTenant) -> Iterator[Violation]:

@@ -62,7 +62,14 @@ class TenantNetwork(Part):
     )
 
 
-_RESERVED_LABELS = ("managed-by", "nuages-namespace", "nuages-app", "nuages-uid")
+_RESERVED_LABELS = (
+    "managed-by",
+    "nuages-namespace",
+    "nuages-app",
+    "nuages-uid",
+    "nuages-retained",
+    "nuages-instance",
+)
 Labels = Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=32)]
 
 

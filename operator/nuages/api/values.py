@@ -31,6 +31,9 @@ DNS_LABEL_FORM = re.compile(DNS_LABEL)
 LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 LABEL_VALUE = re.compile(r"[a-z0-9_-]*")
 FLAG_NAME = re.compile(r"[a-z][a-z0-9_.]*")
+# What opens every database of an instance: the beginning of a secret's name, the end of an account's.
+ADMINISTRATOR_SECRET = "nuages-admin-"  # noqa: S105 - then the instance's id
+DB_INIT_ACCOUNT = "--dbinit"
 SYSTEM_DATABASES = ("postgres", "template0", "template1", "cloudsqladmin")
 TAG_OR_DIGEST = re.compile(r"[:@][^/]*$")
 

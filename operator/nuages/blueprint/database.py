@@ -41,14 +41,16 @@ def database(scope: Scope) -> Capability:
 
 
 def administrator_secret(scope: Scope) -> Secret:
-    """One an instance; an instance of the app's own takes its administrator along."""
-    instance = scope.instance.rsplit("/", 1)[-1]
+    """One an instance; an instance of the app's own takes its administrator along.
+
+    That of an instance for many tenants bears no tenant's labels: no two would agree on them.
+    """
     own = instance_of(scope.app, scope.tenant).create is not None
     return Secret(
-        name=f"{names.project(scope.tenant)}/secrets/{names.shorten(f'{names.ADMINISTRATOR_SECRET}{instance}', 255)}",
-        owner=scope.owner if own else scope.shared,
+        name=names.administrator_secret(scope.tenant.spec.project, scope.instance.rsplit("/", 1)[-1]),
+        owner=scope.owner if own else scope.instance_owner,
         payload=Random(PASSWORD_LENGTH),
-        labels=scope.labels,
+        labels=scope.labels if own else (),
     )
 
 

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import hashlib
 
+from nuages.api import values
 from nuages.api.app import DjangoApp
 from nuages.api.tenant import DjangoTenant
 
 SERVICE = 37  # tag + name at most 46 characters (behaviour-runtime.md, section 3), for the tag "candidate"
 JOB = 47  # job + "-" + start token, at most 14, under 63 characters
 ACCOUNT = 30
-ADMINISTRATOR_SECRET = "nuages-admin-"  # noqa: S105 - the beginning of a name; then the instance's id
 SOCKET = 107  # bytes of a socket's path on Linux; longer ones no client can open
 BUCKET = 63
+LABEL = 63
 ROLE = 63  # PostgreSQL's identifiers, in bytes
 
 
@@ -74,6 +75,19 @@ def account_name(tenant: DjangoTenant, name: str) -> str:
     """Full name of a service account; ids are 6 to 30 characters long."""
     account = shorten(name if len(name) >= 6 else f"{name}-{_hash(name)}", ACCOUNT)
     return f"{project(tenant)}/serviceAccounts/{account}@{tenant.spec.project}.iam.gserviceaccount.com"
+
+
+def db_init_account(tenant: DjangoTenant) -> str:
+    """Full name of the identity of db-init, one a tenant.
+
+    Two dashes: an app's name begins with a letter, so that none, not even "dbinit", runs as this identity.
+    """
+    return account_name(tenant, f"{shorten(tenant.deployment_id, 22)}{values.DB_INIT_ACCOUNT}")
+
+
+def administrator_secret(project: str, instance: str) -> str:
+    """Full name of the secret with the password of an instance's administrator; `instance` is its id."""
+    return f"projects/{project}/secrets/{shorten(f'{values.ADMINISTRATOR_SECRET}{instance}', 255)}"
 
 
 def instance_name(app: DjangoApp, tenant: DjangoTenant) -> str:

@@ -29,6 +29,11 @@ class Scope:
         return Owner(self.app.metadata.namespace)
 
     @property
+    def instance_owner(self) -> Owner:
+        """The instance that is there already, for what all apps on it share, whatever their namespaces."""
+        return Owner(instance=names.shorten(self.instance.rsplit("/", 1)[-1], names.LABEL))
+
+    @property
     def labels(self) -> tuple[tuple[str, str], ...]:
         """The tenant's labels, sorted."""
         return tuple(sorted(self.tenant.spec.labels.items()))
@@ -49,11 +54,8 @@ class Scope:
 
     @property
     def db_init_account(self) -> str:
-        """Full name of the identity that alone may read the administrator's secret, one a tenant.
-
-        Two dashes: an app's name begins with a letter, so that none, not even "dbinit", runs as this identity.
-        """
-        return names.account_name(self.tenant, f"{names.shorten(self.tenant.deployment_id, 22)}--dbinit")
+        """Full name of the identity that alone of its tenant's may read the administrator's secret."""
+        return names.db_init_account(self.tenant)
 
     @property
     def instance(self) -> str:

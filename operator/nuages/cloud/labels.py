@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 
 from nuages.desired.resource import Owner
 
-OWNER_KEYS = frozenset({"managed-by", "nuages-namespace", "nuages-app", "nuages-uid", "nuages-retained"})
+OWNER_KEYS = frozenset(
+    {"managed-by", "nuages-namespace", "nuages-app", "nuages-uid", "nuages-retained", "nuages-instance"}
+)
 Labels = tuple[tuple[str, str], ...]
 
 

@@ -7,8 +7,10 @@ made again is compared before a version is added.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from weakref import WeakValueDictionary
 
 from google.cloud.secretmanager_v1 import SecretManagerServiceAsyncClient, SecretVersion
 from google.cloud.secretmanager_v1.types import Secret as Found
@@ -24,6 +26,8 @@ from nuages.desired.secretmanager import Random, Secret
 
 ENABLED, DISABLED = SecretVersion.State.ENABLED, SecretVersion.State.DISABLED
 PAGE = 25_000  # the most that the API gives
+# Of one secret, by full name, across the drivers of all credentials: what tenants share gets one version.
+_writers: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
 
 class SecretDriver:
@@ -59,11 +63,16 @@ class SecretDriver:
     async def create(self, desired: Secret) -> None:
         secret = {"replication": {"automatic": {}}, "labels": merged({}, desired.owner, desired.labels)}
         request = {"parent": self.scope(desired.name), "secret_id": desired.id, "secret": secret}
-        found = await self._call(self._api.create_secret, request)
-        await self._settle(desired, found, {})  # it cannot have versions yet
+        async with _writer(desired.name):
+            found = await self._call(self._api.create_secret, request)
+            await self._settle(desired, found, {})  # it cannot have versions yet
 
     async def update(self, desired: Secret, observed: Observed[Secret], paths: Sequence[str]) -> None:
         """Of the observed version: raises Conflict where it has changed since. What others put on it stays."""
+        async with _writer(desired.name):
+            await self._update(desired, observed, paths)
+
+    async def _update(self, desired: Secret, observed: Observed[Secret], paths: Sequence[str]) -> None:
         found = await self._call(self._api.get_secret, {"name": desired.name})
         if found.etag != observed.etag:  # before a version is added that nobody asks for any more
             raise Conflict(f"The secret {desired.id} has changed since it was looked at.")
@@ -138,6 +147,11 @@ class SecretDriver:
     async def _patch(self, name: str, found: Found, field: str, value: dict[str, str]) -> Found:
         secret = {"name": name, "etag": found.etag, field: value}
         return await self._call(self._api.update_secret, {"secret": secret, "update_mask": {"paths": [field]}})
+
+
+def _writer(name: str) -> asyncio.Lock:
+    """Whoever comes second finds the version that the first has made, or the secret changed under its observation."""
+    return _writers.setdefault(name, asyncio.Lock())
 
 
 def _observed(name: str, found: Found, *, deep: bool, is_usable: bool = True) -> Observed[Secret]:

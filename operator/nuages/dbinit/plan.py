@@ -35,16 +35,20 @@ def check(spec: DbInitSpec, there: Instance) -> None:
         and not database_is_ours(spec, there)
         and not _may_adopt(spec, there.database.comment)
     ):
-        raise _conflict(f"database {spec.database}", there.database.comment)
+        raise _conflict(spec, f"database {spec.database}", there.database.comment)
     for extension in spec.extensions:
         if extension not in there.available:
             raise extension_missing(extension, there.available)
 
 
 def _may_adopt(spec: DbInitSpec, comment: str | None) -> bool:
+    return spec.adopt and _is_adoptable(spec, comment)
+
+
+def _is_adoptable(spec: DbInitSpec, comment: str | None) -> bool:
     """What bears no marker, or one of the same namespace; nobody takes what is another tenant's."""
     marker = Marker.parse(comment)
-    return spec.adopt and (marker is None or marker.app.split("/")[0] == spec.marker.app.split("/")[0])
+    return marker is None or marker.app.split("/")[0] == spec.marker.app.split("/")[0]
 
 
 def is_ours(marker: Marker | None, wanted: Marker) -> bool:
@@ -232,14 +236,16 @@ def _check_role(spec: DbInitSpec, role: Role, there: Instance) -> None:
         message = f"spec.database.name: role {role.name} is an administrator of the instance. Choose another name."
         raise StoppedError(Reason.NAME_CONFLICT, message)
     if not is_ours(Marker.parse(role.comment), spec.marker) and not _may_adopt(spec, role.comment):
-        raise _conflict(f"role {role.name}", role.comment)
+        raise _conflict(spec, f"role {role.name}", role.comment)
 
 
-def _conflict(what: str, comment: str | None) -> StoppedError:
+def _conflict(spec: DbInitSpec, what: str, comment: str | None) -> StoppedError:
     marker = Marker.parse(comment)
     whose = f"belongs to {marker.app} (uid {marker.uid})" if marker else "was not made by Nuages"
-    remedy = 'Choose another name, or annotate nuages.dev/adopt: "true".'
-    return StoppedError(Reason.NAME_CONFLICT, f"spec.database.name: {what} {whose}. {remedy}")
+    adoptable = ', or annotate nuages.dev/adopt: "true"' if _is_adoptable(spec, comment) else ""
+    return StoppedError(
+        Reason.NAME_CONFLICT, f"spec.database.name: {what} {whose}. Choose another name{adoptable}."
+    )
 
 
 def _is_retained(comment: str | None) -> bool:

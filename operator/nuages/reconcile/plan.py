@@ -145,4 +145,6 @@ def whose(found: Observed[Any]) -> str:
     owner = found.owner
     if owner is None:
         return "it bears no marker of ours"
+    if owner.instance:
+        return f"all apps on instance {owner.instance} share it"
     return f"it belongs to {owner.namespace}/{owner.app}" if owner.app else f"the apps of {owner.namespace} share it"

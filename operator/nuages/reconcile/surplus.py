@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from nuages.api import values
 from nuages.blueprint import names
 from nuages.blueprint.blueprint import Blueprint
 from nuages.cloud import errors
@@ -134,9 +135,9 @@ def _can_go(work: Pass, state: Resource, vanished: frozenset[str]) -> bool:
 
 def _instance_of_administrator(state: Resource) -> str:
     """Full name of the instance that a secret opens as its administrator; "" for any other."""
-    if not isinstance(state, Secret) or not state.id.startswith(names.ADMINISTRATOR_SECRET):
+    if not isinstance(state, Secret) or not state.id.startswith(values.ADMINISTRATOR_SECRET):
         return ""
-    return f"projects/{state.project}/instances/{state.id.removeprefix(names.ADMINISTRATOR_SECRET)}"
+    return f"projects/{state.project}/instances/{state.id.removeprefix(values.ADMINISTRATOR_SECRET)}"
 
 
 async def _vanished_instances(work: Pass, found: Found) -> frozenset[str]:
