@@ -220,15 +220,16 @@ async def test_the_same_names_are_a_conflict(tenants: Tenants, site: Site) -> No
     assert dict((await tenants.acme_shop.service()).labels)["nuages-namespace"] == tenants.acme.namespace
 
 
-async def test_an_instance_has_one_tenants_administrator(tenants: Tenants, site: Site) -> None:
-    """A tenant that allows itself Acme's instance still has no password for it, and sets none."""
+async def test_a_guest_on_an_instance_gets_no_database_of_anothers(tenants: Tenants, site: Site) -> None:
+    """A tenant on Acme's instance shares its administrator, sets no password for it, and takes nothing of Acme's."""
     secrets = tenants.acme.google(SecretManagerServiceAsyncClient)
     name = f"projects/{tenants.project}/secrets/nuages-admin-{tenants.acme.namespace}-pg"
     before = await secrets.get_secret(name=name)
     async with open_world(site, f"guest-{uuid.uuid4().hex[:4]}") as guest:
         await guest.apply(tenant(guest, database={"existing": f"{tenants.acme.namespace}-pg"}))
         said = await Deployment(guest, "shop").stalled("NameConflict", image=await site.image("shop", "v1"))
-        assert f"the apps of {tenants.acme.namespace} share it" in said["message"]
+        assert f"belongs to {tenants.acme.namespace}/shop" in said["message"]
+        assert said["message"].endswith("Choose another name.")
         await guest.delete("DjangoApp", "shop")
     assert await secrets.get_secret(name=name) == before
 

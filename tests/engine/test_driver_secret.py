@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import replace
 
 import pytest
@@ -284,10 +285,8 @@ async def test_two_tenants_at_the_same_moment_make_one_version(scene, driver, go
     drivers = [driver, (await scene.as_bearer("another")).drivers.of(Secret)]
 
     async def make(own: Driver[Secret]) -> Observed[Secret]:
-        try:
+        with contextlib.suppress(Conflict):
             await own.create(SHARED)
-        except Conflict:
-            pass
         return await healed(own, SHARED)
 
     found = await asyncio.gather(*(make(own) for own in drivers))

@@ -253,7 +253,16 @@ def test_versions_are_those_that_secrets_have() -> None:
     assert versions_of(seen) == {"a": "3"}
 
 
-@pytest.mark.parametrize("owner", [OURS, Owner("acme"), replace(OURS, retained=True), Owner("acme", retained=True), Owner(instance="acme-pg")])
+@pytest.mark.parametrize(
+    "owner",
+    [
+        OURS,
+        Owner("acme"),
+        replace(OURS, retained=True),
+        Owner("acme", retained=True),
+        Owner(instance="acme-pg"),
+    ],
+)
 def test_markers_are_read_as_they_were_written(owner: Owner) -> None:
     """As labels and as a line of text; anything else is no marker."""
     assert Owner.of_labels({**owner.labels(), "team": "web"}) == owner

@@ -65,7 +65,9 @@ def _secrets(app: DjangoApp, tenant: DjangoTenant) -> Iterator[Violation]:
         if not matches_any(name, tenant.spec.allow.secrets):
             yield _refused(field, name, "secret", "secrets")
         elif name.startswith(values.ADMINISTRATOR_SECRET):  # whatever a glob of one tenant says: it is everybody's
-            yield Violation(field, f"Secret {name} opens every database of an instance: for db-init only. Name another.")
+            yield Violation(
+                field, f"Secret {name} opens every database of an instance: for db-init only. Name another."
+            )
 
 
 def _instance(app: DjangoApp, tenant: DjangoTenant) -> Iterator[Violation]:

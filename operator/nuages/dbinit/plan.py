@@ -243,9 +243,7 @@ def _conflict(spec: DbInitSpec, what: str, comment: str | None) -> StoppedError:
     marker = Marker.parse(comment)
     whose = f"belongs to {marker.app} (uid {marker.uid})" if marker else "was not made by Nuages"
     adoptable = ', or annotate nuages.dev/adopt: "true"' if _is_adoptable(spec, comment) else ""
-    return StoppedError(
-        Reason.NAME_CONFLICT, f"spec.database.name: {what} {whose}. Choose another name{adoptable}."
-    )
+    return StoppedError(Reason.NAME_CONFLICT, f"spec.database.name: {what} {whose}. Choose another name{adoptable}.")
 
 
 def _is_retained(comment: str | None) -> bool:

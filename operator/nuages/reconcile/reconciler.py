@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -24,6 +25,7 @@ from nuages.reconcile.cluster import Body, Cluster, Gone, Stale
 from nuages.reconcile.conditions import trouble_of
 from nuages.reconcile.forecast import forecast, only_looks
 from nuages.reconcile.intervals import Intervals, intervals
+from nuages.reconcile.leaving import leave_project
 from nuages.reconcile.news import news
 from nuages.reconcile.provision import provision
 from nuages.reconcile.queue import Next
@@ -94,6 +96,7 @@ class Reconciler:
     def __init__(self, cluster: Cluster, clouds: Clouds, settings: Settings) -> None:
         self._cluster, self._clouds, self._settings = cluster, clouds, settings
         self._waits: dict[str, Wait] = {}
+        self._ends: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by namespace
 
     async def reconcile(self, key: str, interrupted: Callable[[], bool] = lambda: False) -> Next:
         """One pass over `namespace/name`, or over the tenant of `namespace/`.
@@ -152,7 +155,7 @@ class Reconciler:
         underway, failed = await self._operations(body, cloud)
         work = Pass(body, app, held.tenant, self._cluster, cloud, self._settings, underway, interrupted, failed=failed)
         report = await self._work(work)
-        coming = await self._tell(work.body, report, app, cloud)
+        coming = await (self._end(work, report) if report.gone else self._tell(work.body, report, app, cloud))
         await tell_usage(held, cloud, self._cluster)
         return coming
 
@@ -178,6 +181,16 @@ class Reconciler:
         except errors.CloudError as error:
             unforeseen = of_error(error, "Google Cloud", work.cloud.identity.principal)
             return Report(**common, trouble=unforeseen, deleting=app.is_deleting)
+
+    async def _end(self, work: Pass, report: Report) -> Next:
+        """After a deletion that is through: one app of a namespace at a time, so that the last one knows that it is."""
+        async with self._ends.setdefault(work.app.metadata.namespace, asyncio.Lock()):
+            try:
+                report = await leave_project(work, report)
+            except errors.CloudError as error:
+                trouble = of_error(error, "What the namespace's apps share", work.cloud.identity.principal)
+                report = replace(report, gone=False, trouble=trouble)
+            return await self._tell(work.body, report, work.app, work.cloud)
 
     async def _parse(self, body: Body) -> tuple[DjangoApp, Held, CloudAccess]:
         """The app, its tenant and the tenant's credentials. Raises Trouble."""
