@@ -221,7 +221,8 @@ async def test_anothers_database_is_refused_until_adopted(server):
     refused = await run(server, spec_of("taken"))
     assert (refused.code, refused.reason, refused.changed) == (10, "NameConflict", [])
     assert "database taken was not made by Nuages" in refused.message
-    adopted = await run(server, spec_of("taken", adopt=True))
+    assert (await run(server, spec_of("taken", adopt=True))).code == 10
+    adopted = await run(server, spec_of("taken", adopt=True, adopt_unmarked=True))
     assert adopted.code == 0
     assert {"database taken: owner was cloudsqlsuperuser", "table public.old: owner was nuages-admin"} <= set(
         adopted.changed

@@ -15,6 +15,7 @@ from nuages.blueprint.compose import compose
 from nuages.blueprint.facts import ExistingInstance, ImageFacts
 from nuages.blueprint.rotation import Pair
 from nuages.blueprint.web import python_of
+from nuages.dbinit.spec import DbInitSpec
 from nuages.desired.iam import IamMember, ProjectService
 from nuages.desired.run import RunJob, RunService, Template
 from nuages.desired.secretmanager import Composed, Secret, SecretRef
@@ -178,6 +179,32 @@ def test_two_apps_on_one_instance_part_without_harm() -> None:
     spec = {"serviceAccount": {"existing": EXISTING_ACCOUNT}, "env": [NAMED]}
     one, other = (compose(an_app(spec, name=name, uid=name), tenant, facts) for name in ("one", "other"))
     assert not {item.name for item in one.own} & {item.name for item in other.resources}
+
+
+@pytest.mark.parametrize(
+    ("annotations", "databases", "adopts"),
+    [
+        ({}, ["shop"], (False, False)),
+        ({"nuages.dev/adopt": "true"}, [], (True, False)),
+        ({"nuages.dev/adopt": "true"}, ["legacy-*"], (True, False)),
+        ({"nuages.dev/adopt": "true"}, ["sho*"], (True, True)),
+    ],
+)
+def test_a_database_of_nobodys_is_adopted_where_app_and_tenant_say_so(
+    annotations: dict[str, str], databases: list[str], adopts: tuple[bool, bool]
+) -> None:
+    """On an existing instance, which may be many teams'; on one of the app's own all is the app's."""
+    facts = some_facts(existing_instance=ExistingInstance("europe-west1", "POSTGRES_15"))
+    allow = {"allow": {"databases": databases}}
+
+    def adoption(tenant: dict[str, Any]) -> tuple[bool, bool]:
+        job = compose(an_app({}, annotations=annotations), a_tenant(tenant), facts).db_init
+        assert job is not None
+        document = DbInitSpec.from_json(str(dict(job.template.environment)["NUAGES_DBINIT"]))
+        return document.adopt, document.adopt_unmarked
+
+    assert adoption({**allow, "database": {"existing": "pg"}}) == adopts
+    assert adoption(allow) == (True, True)
 
 
 def test_bytes_do_not_depend_on_the_order_of_maps() -> None:

@@ -168,7 +168,23 @@ def test_only_what_is_ours_is_taken(comment, taken):
     with pytest.raises(StoppedError) as stopped:
         plan.check(SPEC, there)
     assert stopped.value.reason is Reason.NAME_CONFLICT
-    plan.check(dataclasses.replace(SPEC, adopt=True), there)
+    plan.check(dataclasses.replace(SPEC, adopt=True, adopt_unmarked=True), there)
+
+
+@pytest.mark.parametrize("comment", [None, "the sales team's"])
+def test_what_nuages_did_not_make_is_adopted_only_where_the_tenant_says_so(comment):
+    """On an instance of many tenants it may be anybody's: an annotation alone does not open it."""
+    for there in (
+        instance(database=Database("sales", comment, frozenset())),
+        instance(owner=role("owner", comment=comment)),
+    ):
+        with pytest.raises(StoppedError) as stopped:
+            plan.check(dataclasses.replace(SPEC, adopt=True), there)
+        assert stopped.value.message.endswith(
+            "was not made by Nuages. Choose another name, or add it to DjangoTenant spec.allow.databases and annotate "
+            'nuages.dev/adopt: "true".'
+        )
+        plan.check(dataclasses.replace(SPEC, adopt=True, adopt_unmarked=True), there)
 
 
 def test_adoption_stops_at_the_namespace():

@@ -23,6 +23,9 @@ class Allow(Part):
     secrets: Globs = Field((), description="Secrets of the project, by short name. Default: none.")
     instances: Globs = Field((), description="Cloud SQL instances besides the tenant's. Default: none.")
     service_accounts: Globs = Field((), description="Service accounts that apps may run as. Default: none.")
+    databases: Globs = Field(
+        (), description="Databases on existing instances, not made by Nuages, that apps may adopt. Default: none."
+    )
 
 
 class Connector(Part):

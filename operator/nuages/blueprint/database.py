@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from nuages.api.database import CreateInstance
+from nuages.api.permission import matches_any
 from nuages.api.tenant import instance_of
 from nuages.blueprint import names
 from nuages.blueprint.blueprint import Capability
@@ -62,7 +63,9 @@ def db_init(scope: Scope, action: Action = "ensure") -> RunJob | None:
         Login(names.role(scope.app.database_name, letter), f"{PASSWORD_VARIABLE}{letter.upper()}")
         for letter in _letters(scope)
     )
+    # Whoever owns the instance owns the database: it may bear the uid of an earlier life of the app.
     own = instance_of(scope.app, scope.tenant).create is not None
+    adopts = scope.app.metadata.annotations.get("nuages.dev/adopt") == "true"
     document = DbInitSpec(
         database=scope.app.database_name,
         owner=names.role(scope.app.database_name, "owner"),
@@ -70,8 +73,8 @@ def db_init(scope: Scope, action: Action = "ensure") -> RunJob | None:
         logins=logins,
         extensions=scope.app.spec.database.extensions,
         action=action,
-        # Whoever owns the instance owns the database: it may bear the uid of an earlier life of the app.
-        adopt=own or scope.app.metadata.annotations.get("nuages.dev/adopt") == "true",
+        adopt=own or adopts,
+        adopt_unmarked=own or (adopts and matches_any(scope.app.database_name, scope.tenant.spec.allow.databases)),
     )
     environment: dict[str, str | SecretRef] = {
         "PGHOST": f"/cloudsql/{scope.connection_name}",

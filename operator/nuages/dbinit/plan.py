@@ -42,13 +42,13 @@ def check(spec: DbInitSpec, there: Instance) -> None:
 
 
 def _may_adopt(spec: DbInitSpec, comment: str | None) -> bool:
-    return spec.adopt and _is_adoptable(spec, comment)
-
-
-def _is_adoptable(spec: DbInitSpec, comment: str | None) -> bool:
-    """What bears no marker, or one of the same namespace; nobody takes what is another tenant's."""
+    """What bears a marker of the same namespace, or none; nobody takes what is another tenant's."""
     marker = Marker.parse(comment)
-    return marker is None or marker.app.split("/")[0] == spec.marker.app.split("/")[0]
+    return spec.adopt_unmarked if marker is None else spec.adopt and _is_of_same_namespace(spec, marker)
+
+
+def _is_of_same_namespace(spec: DbInitSpec, marker: Marker) -> bool:
+    return marker.app.split("/")[0] == spec.marker.app.split("/")[0]
 
 
 def is_ours(marker: Marker | None, wanted: Marker) -> bool:
@@ -242,8 +242,14 @@ def _check_role(spec: DbInitSpec, role: Role, there: Instance) -> None:
 def _conflict(spec: DbInitSpec, what: str, comment: str | None) -> StoppedError:
     marker = Marker.parse(comment)
     whose = f"belongs to {marker.app} (uid {marker.uid})" if marker else "was not made by Nuages"
-    adoptable = ', or annotate nuages.dev/adopt: "true"' if _is_adoptable(spec, comment) else ""
-    return StoppedError(Reason.NAME_CONFLICT, f"spec.database.name: {what} {whose}. Choose another name{adoptable}.")
+    adopting = 'annotate nuages.dev/adopt: "true"'
+    if marker is None:
+        remedy = f"Choose another name, or add it to DjangoTenant spec.allow.databases and {adopting}."
+    elif _is_of_same_namespace(spec, marker):
+        remedy = f"Choose another name, or {adopting}."
+    else:
+        remedy = "Choose another name."
+    return StoppedError(Reason.NAME_CONFLICT, f"spec.database.name: {what} {whose}. {remedy}")
 
 
 def _is_retained(comment: str | None) -> bool:

@@ -53,7 +53,8 @@ class DbInitSpec:
     read_only: Login | None = None
     extensions: tuple[str, ...] = ()
     action: Action = "ensure"
-    adopt: bool = False  # take over what bears another marker, or none
+    adopt: bool = False  # take over what bears another marker of the same namespace
+    adopt_unmarked: bool = False  # and what bears none
     connect_seconds: int = 60  # how long the database may be out of reach: sockets and grants come late
     wait_seconds: int = 120  # how long another run on the same database may take
 
@@ -110,7 +111,13 @@ def _check_name(field: str, name: str) -> None:
         raise bad_input(f"{field}: {name} is reserved by PostgreSQL or Cloud SQL. Use another name")
 
 
-SCALARS: dict[str, type] = {"adopt": bool, "retained": bool, "connect_seconds": int, "wait_seconds": int}
+SCALARS: dict[str, type] = {
+    "adopt": bool,
+    "adopt_unmarked": bool,
+    "retained": bool,
+    "connect_seconds": int,
+    "wait_seconds": int,
+}
 
 
 T = TypeVar("T", DbInitSpec, Marker, Login)
