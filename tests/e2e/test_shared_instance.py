@@ -200,13 +200,19 @@ async def test_one_team_leaves_and_the_other_goes_on(teams: Teams) -> None:
 
 
 async def test_the_last_team_leaves_the_administrator_to_the_instance(teams: Teams) -> None:
-    """Nobody may read its password any more; whoever comes next goes on with it."""
+    """Nobody may read its password any more."""
     await teams.red.world.delete("DjangoApp", "shop")
     assert await teams.traces(teams.red) == set()
     assert await teams.readers() == set()
     assert await teams.versions() == ["1"]
     assert "nuages-admin" in await teams.users()
-    await teams.blue.release()
+
+
+async def test_whoever_comes_next_goes_on_with_the_same_password(teams: Teams) -> None:
+    """Two apps of one namespace, which is then deleted with both at once: one of them is the last."""
+    blog = Deployment(teams.blue.world, "blog", dict(teams.blue.spec))
+    await asyncio.gather(teams.blue.release(), blog.release(database={"name": "blue-blog"}))
     assert await teams.versions() == ["1"]
-    await teams.blue.world.delete("DjangoApp", "shop")
+    assert await teams.readers() == {f"serviceAccount:{teams.db_init(teams.blue)}"}
+    await teams.blue.world.delete_namespace()
     assert await teams.traces(teams.blue) == set()
