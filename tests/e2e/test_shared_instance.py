@@ -166,6 +166,7 @@ async def test_another_teams_database_is_not_to_be_had(teams: Teams) -> None:
     adopting = await thief.world.until(lambda app: bool(condition(app, "Stalled")), "thief")
     assert "belongs to" in condition(adopting, "Stalled")["message"]
     await thief.world.delete("DjangoApp", "thief")
+    assert await teams.traces(teams.blue) == {"account", "project", "secret"}  # Blue's shop is there
     assert served(await teams.red.status()) == {revision: 100}
     assert (await (await teams.red.browser()).get("/")).status == 200
 
