@@ -60,7 +60,7 @@ class OneApp(RuleBasedStateMachine):
     def create(self, change: Change) -> None:
         self.life, self.operator = self.run(self.world.begin()), self.world.operator()
         self.spec = self.good = FIRST
-        self.retries = 0
+        self.retries, self.asked = 0, dict[str, str]()
         self.run(self.world.apply(self.life, FIRST))
         self.change(change)
 
@@ -79,7 +79,8 @@ class OneApp(RuleBasedStateMachine):
     @rule(name=st.sampled_from(["reconcile-at", "retry-migration", "rotate", "adopt"]), value=st.sampled_from("abc"))
     def ask(self, name: str, value: str) -> None:
         """What people ask for by annotations."""
-        self.retries += name == "retry-migration"
+        self.retries += name == "retry-migration" and self.asked.get(name) != value
+        self.asked[name] = value
         self.run(self.world.annotate(self.life, name, "true" if name == "adopt" else value))
 
     @rule(tag=st.sampled_from(["v1", "v2", "v3"]))
@@ -146,6 +147,7 @@ class OneApp(RuleBasedStateMachine):
             self.check_stall(app)
             self.mend()
             app = self.rest()
+            self.check_mended(app)
         if said(app, "Ready").get("status") == "True":
             self.good = self.spec
             self.check_rest(app)
@@ -232,6 +234,14 @@ class OneApp(RuleBasedStateMachine):
         documented = {row.word for row in reasons.TABLE if row.kind is reasons.Kind.STALLED}
         assert stalled["reason"] in documented & EXPECTED, f"{stalled} of {self.spec}"
         note(f"{stalled['reason']}: {stalled['message']}")
+
+    def check_mended(self, app: Mapping[str, Any]) -> None:
+        """A spec that was Ready is Ready again, whatever came in between."""
+        ready = said(app, "Ready")
+        pending = (
+            ready["reason"] == reasons.MIGRATION_PENDING and self.spec.get("migrations", {}).get("policy") == "Manual"
+        )
+        assert ready["status"] == "True" or pending, f"{app['status']['conditions']} of {self.spec}"
 
     def check_rest(self, app: Mapping[str, Any]) -> None:
         """Nothing is left to do: not for the plan, nor for a new operator that knows nothing."""

@@ -14,7 +14,7 @@ from sweep_gate import Snare, Write
 from sweep_lives import Life, NotOver, has_release, over
 from sweep_points import FAULTS, Point
 from sweep_site import Site
-from sweep_snapshot import snapshot
+from sweep_snapshot import payloads, snapshot
 
 WITHIN_S = 75.0  # a release step that failed is tried again after half a minute
 LEASE_WITHIN_S = 5.0  # a standby would wait for 15
@@ -48,6 +48,7 @@ async def run(site: Site, life: Life, point: Point) -> Result:
     """Restore, disturb, wait for the end, compare."""
     began, result = time.monotonic(), Result(point)
     await site.restore(life.start)
+    had = payloads(site)
     try:
         reached = await (_fail(site, life, point) if point.fault else _kill(site, life, point, result))
         result.problems += life.end.differences(await snapshot(site))
@@ -55,6 +56,8 @@ async def run(site: Site, life: Life, point: Point) -> Result:
         reached = True
         result.problems.append(f"did not converge: {error}")
         result.problems += life.end.differences(await snapshot(site))[:5]
+    has = payloads(site)
+    result.problems += [f"made anew: {name}" for name in sorted(had.keys() & has.keys()) if had[name] != has[name]]
     result.calls = len(site.google_calls())
     if point.fault and result.calls > CALLS_FACTOR * len(life.calls) + CALLS_MORE:
         result.problems.append(f"{result.calls} calls, undisturbed {len(life.calls)}")

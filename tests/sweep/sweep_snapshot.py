@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -77,6 +78,15 @@ async def snapshot(site: Site) -> Snapshot:
     if site.real:
         google |= await _inside(site)
     return Snapshot(google, _of_app(await site.app()))
+
+
+def payloads(site: Site) -> dict[str, str]:
+    """Of each version of a secret that has one, what stands for it."""
+    found = site.cloud.core.store.load("secretmanager.payloads")
+    return {
+        name: hashlib.sha256(secretmanager_v1.SecretPayload.pb().FromString(body).data).hexdigest()
+        for name, body in found
+    }
 
 
 async def _inside(site: Site) -> dict[str, Any]:
