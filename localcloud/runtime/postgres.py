@@ -32,11 +32,16 @@ STOP_S = 10.0
 POLL_S = 0.01
 SAID_WHEN = re.compile(r"^.*?(?=[A-Z]+:  )")  # time, process, database
 ORDINARY = ("database system is shut down",)
+PORT_TAKEN = "could not create any TCP/IP sockets"
 CLOUD_SQL_PORT = 5432  # the port in the socket's name, which clients take when they are told none
 
 
 class PostgresStartError(Exception):
     """The server does not run; the message carries its last words."""
+
+
+class PortTakenError(PostgresStartError):
+    """Another program has its port."""
 
 
 class PostgresServer:
@@ -124,8 +129,13 @@ class PostgresServer:
         elif self._major() != programs.major:
             raise PostgresStartError(f"{self._data} is a PostgreSQL {self._major()} cluster. {self._choice.stands_in}")
         await self._until_no_other()
-        await asyncio.to_thread(self._prepare, programs, way)
-        await self._launch(await trusting(programs), way)
+        for is_last in (False, False, True):
+            await asyncio.to_thread(self._prepare, programs, way)
+            try:
+                return await self._launch(await trusting(programs), way)
+            except PortTakenError:  # since it was found free: connections take ports too
+                if is_last:
+                    raise
 
     def _major(self) -> int:
         """The version of the cluster that is there, which no other server reads; else the one asked for."""
@@ -177,7 +187,8 @@ class PostgresServer:
         while not await self._answers():
             if self._child.returncode is not None or time.monotonic() > deadline:
                 await self._child.stop(0)
-                raise PostgresStartError(f"{self._folder.name}: the server did not start: {self._last_words()}")
+                kind = PortTakenError if any(PORT_TAKEN in line for line in self._last_lines) else PostgresStartError
+                raise kind(f"{self._folder.name}: the server did not start: {self._last_words()}")
             await asyncio.sleep(POLL_S)
 
     async def _answers(self) -> bool:

@@ -2,9 +2,12 @@
 
 import asyncio
 import os
+import re
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
@@ -13,7 +16,13 @@ import pytest_asyncio
 
 from localcloud.runtime.postgres import PostgresRefusedError, PostgresServer, PostgresStartError
 from localcloud.runtime.postgres_files import live_postmaster
-from localcloud.runtime.postgres_programs import WAYS_OF_ROOT, PostgresMissingError
+from localcloud.runtime.postgres_programs import (
+    WAYS_OF_ROOT,
+    PostgresMissingError,
+    Unprivileged,
+    choose,
+    unprivileged,
+)
 from localcloud.runtime.processes import Processes
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -259,6 +268,38 @@ async def test_root_runs_it_as_somebody_else(processes, tmp_path, way):
             assert await one(connection, "SELECT current_user") == "admin"
     finally:
         await instance.delete()
+
+
+@dataclass(frozen=True)
+class Neighbour(Unprivileged):
+    """As another program that takes the port as soon as it was found free, once."""
+
+    taken: list[socket.socket] = field(default_factory=list)
+
+    def own(self, folder: Path) -> None:
+        super().own(folder)
+        settings = folder / "localcloud.conf"
+        said = re.search(r"^port = '(\d+)'", settings.read_text(), re.MULTILINE) if settings.exists() else None
+        if said and not self.taken:
+            self.taken.append(socket.create_server(("127.0.0.1", int(said[1]))))
+
+
+async def test_a_port_that_is_taken_meanwhile_is_given_up(processes, tmp_path):
+    """The server takes another one."""
+    way = await unprivileged((await choose(18)).programs)
+    neighbour = Neighbour(way.prefix, way.uid)
+    instance = PostgresServer(tmp_path / "main", processes, version=18, run_as=neighbour)
+    await instance.start()
+    try:
+        (taken,) = neighbour.taken
+        assert instance.port != taken.getsockname()[1]
+        await instance.create_user("admin", ADMIN_PASSWORD)
+        async with await connect(instance) as connection:
+            assert await one(connection, "SELECT current_user") == "admin"
+    finally:
+        await instance.delete()
+        for listener in neighbour.taken:
+            listener.close()
 
 
 async def test_a_missing_version_is_said(processes, tmp_path):
