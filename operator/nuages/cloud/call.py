@@ -39,6 +39,7 @@ class Call:
 
     async def __call__(self, method: Callable[..., Awaitable[T]], request: Any = None, **fields: Any) -> T:
         """Call a method of one of Google's async clients. Raises CloudError."""
+        metadata = await self._metadata()  # before the slot: a new token takes one itself
 
         async def work() -> T:
             return await method(
@@ -46,7 +47,7 @@ class Call:
                 **fields,
                 retry=None,
                 timeout=self._deadline,
-                metadata=await self._metadata(),
+                metadata=metadata,
             )
 
         return await self._counted(method.__qualname__, work)

@@ -1,0 +1,42 @@
+"""Calls of Google, and the token that each of them bears."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from typing import Any
+
+from google.auth import credentials as auth
+
+from nuages.cloud.call import Call
+from nuages.cloud.credentials import Identity
+
+PARALLEL = 4
+
+
+class Expired(auth.Credentials):  # type: ignore[misc]
+    """Good for an hour from its next refresh on."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.refreshed = 0
+
+    def refresh(self, request: Any) -> None:
+        self.refreshed += 1
+        self.token = "ya29.fresh"
+        self.expiry = dt.datetime.now(dt.UTC).replace(tzinfo=None) + dt.timedelta(hours=1)
+
+
+async def test_a_token_expires_under_as_many_calls_as_may_run() -> None:
+    """One of them gets the next one, and none waits for another's place: all of them are made, with that token."""
+    credentials, call = Expired(), Call(PARALLEL, deadline=5.0)
+    call.token = Identity(credentials, call).metadata
+    seen: list[str] = []
+
+    async def get_secret(*, metadata: tuple[tuple[str, str], ...], **_: Any) -> None:
+        seen.append(dict(metadata)["authorization"])
+
+    async with asyncio.timeout(4.0):
+        await asyncio.gather(*(call(get_secret) for _ in range(PARALLEL * 3)))
+    assert seen == ["Bearer ya29.fresh"] * (PARALLEL * 3)
+    assert credentials.refreshed == 1
