@@ -37,6 +37,7 @@ REVISION_FAILED, VERIFY_FAILED = "RevisionFailed", "VerifyFailed"
 ACCESS_FAILED, SUPERUSER_FAILED, DATABASE_NOT_LEFT = "AccessFailed", "SuperuserFailed", "DatabaseNotLeft"
 CREATED, UPDATED, ADOPTED, DELETED = "Created", "Updated", "Adopted", "Deleted"
 TAKEN_BACK, RETAINED, ABANDONED = "TakenBack", "Retained", "Abandoned"
+LEFT_ALONE = "LeftAlone"
 DRIFT_CORRECTED, DRIFT_DETECTED = "DriftCorrected", "DriftDetected"
 
 
@@ -337,6 +338,12 @@ _EVENTS = (
         DRIFT_DETECTED, Kind.EVENT, "Somebody else's change was found that cannot be set back, or that has lost data."
     ),
     Reason(RETAINED, Kind.EVENT, "Kept when the app was deleted, as `spec.deletionPolicy` says."),
+    Reason(
+        LEFT_ALONE,
+        Kind.EVENT,
+        "Deletion: a clone or a copy that bears the app's labels is not of its making, and stays under every policy.",
+        "Delete it by hand where nobody needs it, or take the labels off it.",
+    ),
     Reason(ABANDONED, Kind.EVENT, "The app went without its Google resources, as `nuages.dev/abandon` asks."),
 )
 

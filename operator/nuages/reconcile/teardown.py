@@ -25,7 +25,7 @@ from nuages.reconcile.release.outcome import Done, Failed, Waiting
 from nuages.reconcile.release.release import fingerprint
 from nuages.reconcile.report import Report
 from nuages.reconcile.rotation import rotating_secrets, with_rotation
-from nuages.reconcile.surplus import owned
+from nuages.reconcile.surplus import is_made, marked
 from nuages.reconcile.trouble import Trouble
 
 if TYPE_CHECKING:
@@ -76,9 +76,11 @@ async def tear_down(work: Pass, report: Report) -> Report:
     keep = work.app.spec.deletion_policy != "Delete"
     rest = await _delete_all(work, tuple(reversed(blueprint.own)), keep)
     results = runs | rest
+    others: tuple[Observed[Any], ...] = ()
     if all(result.state is State.READY for result in results.values()):  # by the marker: what is in no blueprint
-        surplus = [item.state for item in await owned(work, blueprint, 0.0) if item.state.name not in results]
-        rest |= await _delete_all(work, tuple(surplus), keep)
+        others = tuple(item for item in await marked(work, blueprint, 0.0) if item.state.name not in results)
+        surplus = tuple(item.state for item in others if is_made(work, item.state))
+        rest |= await _delete_all(work, surplus, keep)
         results |= rest
     kept = tuple(r.resource.shown for r in rest.values() if r.did is Verb.KEEP)
     gone = all(result.state is State.READY for result in results.values())
@@ -87,7 +89,8 @@ async def tear_down(work: Pass, report: Report) -> Report:
         if snapshot.is_wanted(work):
             shared = _instance_of(blueprint.db_leave) if blueprint.db_leave is not None else ""
             kept += await snapshot.taken(work, shared)
-    return replace(report, results=results, kept=kept, gone=gone)
+    copies = tuple(item.state.shown for item in others if item.state.name not in results)
+    return replace(report, results=results, kept=kept, copies=copies, gone=gone)
 
 
 def _run_resources(blueprint: Blueprint) -> tuple[Resource, ...]:
