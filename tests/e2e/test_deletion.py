@@ -83,6 +83,30 @@ async def test_own_instance_is_retained_and_taken_back(place: World) -> None:
     assert await left(place, place.google_id("own")) == {}
 
 
+async def test_a_clone_of_an_own_instance_outlives_the_app(place: World) -> None:
+    """It has the labels of its origin, and nobody asked for its end; the app goes on with the origin while it lives."""
+    app = Deployment(place, "twin")
+    await app.release(image=await app.image("v1"), database=OWN, deletionPolicy="Delete")
+    instances, project = place.google(SqlInstancesServiceAsyncClient), place.site.project
+    origin = await instances.get(request={"project": project, "instance": (await app.status())["database"]["instance"]})
+    settings = {name: getattr(origin.settings, name) for name in ("tier", "edition", "user_labels")}
+    body = {"name": f"a-{place.google_id('twin')}", "database_version": origin.database_version, "settings": settings}
+    settings["deletion_protection_enabled"] = True
+    await instances.insert(request={"project": project, "body": {**body, "region": origin.region}})
+    clone = {"project": project, "instance": body["name"]}
+
+    async def runs() -> bool:
+        return bool((await instances.get(request=clone)).state.name == "RUNNABLE")
+
+    await eventually(runs, "the clone")
+    await app.release(env=[{"name": "COLOUR", "value": "red"}])
+    assert (await app.environment())["DB_HOST"].value.endswith(f":{origin.name}")
+    await place.delete("DjangoApp", "twin")
+    assert await left(place, place.google_id("twin")) == {"instances": {body["name"]}}
+    assert (await instances.get(request=clone)).settings.deletion_protection_enabled
+    await place.told("twin", "LeftAlone", f"Instance {body['name']}")
+
+
 async def test_parents_that_are_gone_are_no_hindrance(place: World) -> None:
     """Instance and bucket deleted by hand: the deletion ends all the same, and leaves nothing."""
     app = Deployment(place, "orphan")

@@ -56,7 +56,14 @@ class NamedInstance(Resource):
 async def tear_down(work: Pass, report: Report) -> Report:
     """One pass of it; `gone` once nothing is left to do. Raises Trouble, CloudError."""
     facts = await gather(
-        work.app, work.tenant, work.cluster, work.cloud, work.settings.operator_image, None, work.max_age
+        work.app,
+        work.tenant,
+        work.cluster,
+        work.cloud,
+        work.settings.operator_image,
+        None,
+        work.max_age,
+        (work.before.get("database") or {}).get("instance", ""),
     )
     facts = with_rotation(facts, work, await see(work, rotating_secrets(work)), None)
     blueprint = compose(work.app, work.tenant, facts)
