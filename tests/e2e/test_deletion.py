@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from e2e_accounts import superuser_password
 from e2e_leftovers import OWN, left, rows, with_data
-from e2e_release import Deployment, eventually, shared_instance
+from e2e_release import Deployment, condition, eventually, shared_instance
 from e2e_site import Site
 from e2e_world import World, open_world
 from google.api_core.exceptions import NotFound
+from google.cloud.run_v2 import JobsAsyncClient
+from google.cloud.secretmanager_v1 import SecretManagerServiceAsyncClient
 from google.cloud.sqladmin_v1 import (
     SqlInstancesServiceAsyncClient,
 )
@@ -67,6 +69,49 @@ async def test_deleted_on_a_shared_instance_nothing_is_left(place: World, local:
     again = Deployment(place, "gone")
     await again.release(**app.spec)
     assert not await rows(again)
+
+
+async def databases(app: Deployment, local: Any) -> Callable[[], Awaitable[bool]]:
+    """Asks whether the app's database is on its instance, also once the app has gone."""
+    environment = await app.environment()
+    server = local.cloud.runtime.databases.find(environment["DB_HOST"].value.removeprefix("/cloudsql/"))
+    name = environment["DB_NAME"].value
+
+    async def is_there() -> bool:
+        return name in {item.name for item in await local.call(server.list_databases())}
+
+    return is_there
+
+
+async def test_a_database_goes_though_its_job_was_deleted_by_hand(place: World, local: Any) -> None:
+    """The job of db-init is made again: its absence is no proof that there is no database."""
+    app = Deployment(place, "jobless")
+    await app.release(image=await app.image("v1"), deletionPolicy="Delete")
+    is_there = await databases(app, local)
+    await place.google(JobsAsyncClient).delete_job(name=app.job_name("db-init"))
+    assert await is_there()
+    await place.delete("DjangoApp", "jobless")
+    assert not await is_there()
+    assert await left(place, place.google_id("jobless")) == {}
+
+
+async def test_a_database_that_cannot_be_opened_stops_the_deletion(place: World, local: Any) -> None:
+    """Not skipped without a word: it goes once the administrator's password can be read again."""
+    secrets = place.google(SecretManagerServiceAsyncClient)
+    app = Deployment(place, "locked")
+    await app.release(image=await app.image("v1"), deletionPolicy="Delete")
+    is_there = await databases(app, local)
+    version = f"projects/{place.site.project}/secrets/nuages-admin-{place.namespace}-pg/versions/1"
+    await secrets.disable_secret_version(name=version)
+    place.kubectl("delete", "djangoapp", "locked", "--wait=false")
+    found = condition(await place.wait("locked", "Stalled", reason="SecretVersionDisabled"), "Stalled")
+    assert f"Secret nuages-admin-{place.namespace}-pg" in found["message"]
+    assert await is_there()
+    await secrets.enable_secret_version(name=version)
+    await place.annotate("locked", "nuages.dev/reconcile-at", "now")
+    await place.delete("DjangoApp", "locked")
+    assert not await is_there()
+    assert await left(place, place.google_id("locked")) == {}
 
 
 async def test_own_instance_is_retained_and_taken_back(place: World) -> None:

@@ -21,7 +21,7 @@ from nuages.reconcile.gather import gather
 from nuages.reconcile.plan import Verb, versions_of
 from nuages.reconcile.provision import see
 from nuages.reconcile.release.jobs import Run, run_once
-from nuages.reconcile.release.outcome import Done, Failed, Waiting
+from nuages.reconcile.release.outcome import DONE, Done, Failed, Waiting
 from nuages.reconcile.release.release import fingerprint
 from nuages.reconcile.report import Report
 from nuages.reconcile.rotation import rotating_secrets, with_rotation
@@ -75,11 +75,10 @@ async def tear_down(work: Pass, report: Report) -> Report:
     if any(result.state is not State.READY for result in runs.values()):
         return replace(report, results=runs)
     instance_is_there = blueprint.db_leave is None or facts.existing_instance is not None
-    left = await _leave_database(work, blueprint) if instance_is_there else None
-    if left is not None:
+    left = await _leave_database(work, blueprint) if instance_is_there else DONE
+    if isinstance(left, Waiting):
         return replace(report, outcome=left, stage="LeaveDatabase")
-    if blueprint.db_init is not None:
-        runs |= await _delete_all(work, (blueprint.db_init,), keep=False)
+    report = replace(report, database_left=blueprint.db_leave is not None and not left.news)
     keep = work.app.spec.deletion_policy != "Delete"
     rest = await _delete_all(work, tuple(reversed(blueprint.own)), keep)
     results = runs | rest
@@ -89,7 +88,10 @@ async def tear_down(work: Pass, report: Report) -> Report:
         surplus = tuple(item.state for item in others if is_made(work, item.state))
         rest |= await _delete_all(work, surplus, keep)
         results |= rest
+    if blueprint.db_init is not None and all(result.state is State.READY for result in results.values()):
+        results |= await _delete_all(work, (blueprint.db_init,), keep=False)  # the proof of what was done inside
     kept = tuple(r.resource.shown for r in rest.values() if r.did is Verb.KEEP)
+    kept += (left.news,) if left.news else ()
     gone = all(result.state is State.READY for result in results.values())
     if gone:
         work.cloud.inventory.drop(results)
@@ -156,14 +158,22 @@ async def _retain(work: Pass, resource: Resource, found: Observed[Any]) -> Resul
     return Result(resource, State.READY, found, Verb.KEEP)
 
 
-async def _leave_database(work: Pass, blueprint: Blueprint) -> Waiting | None:
-    """On an instance that stays, the database goes, or is marked as retained, by a job; None once that is done."""
-    job = blueprint.db_leave
-    if job is None or await work.cloud.drivers.of(RunJob).observe(job.name) is None:
-        return None  # there has never been a db-init, or this is done: the job goes right after it
-    bound = job.bind(versions_of(await see(work, tuple(r for r in blueprint.resources if isinstance(r, Secret)))))
+async def _leave_database(work: Pass, blueprint: Blueprint) -> Waiting | Done:
+    """On an instance that stays, the database goes, or is marked as retained, by a job. Raises Trouble, CloudError."""
+    job, user = blueprint.db_leave, blueprint.administrator
+    if job is None or user is None or not await _was_initialised(work, job):
+        return DONE
+    secret = await work.cloud.inventory.fresh(Secret, user.password)
+    if secret is None:
+        name = work.app.database_name
+        return Done(f"database {name} on {_instance_of(job)}, for the secret of {user.id} has gone, which opens it")
+    bound = job.bind(versions_of({user.password: secret}))
     if bound is None:
-        return None  # its secrets are gone, and so is what they opened
+        raise Trouble(
+            reasons.SECRET_VERSION_DISABLED,
+            f"spec.deletionPolicy: the version of {secret.state.shown} that opens the instance cannot be used, and the "
+            "database is still there. Enable that version again.",
+        )
     if snapshot.is_wanted(work):
         unfinished = await snapshot.back_up(work, _instance_of(job))
         if unfinished is not None:
@@ -183,7 +193,15 @@ async def _leave_database(work: Pass, blueprint: Blueprint) -> Waiting | None:
     outcome = await run_once(run, work.cloud)
     if isinstance(outcome, Failed):
         raise Trouble(outcome.reason, f"spec.deletionPolicy: {outcome.message}")
-    return None if isinstance(outcome, Done) else outcome
+    return outcome
+
+
+async def _was_initialised(work: Pass, job: RunJob) -> bool:
+    """Whether there may be a database: somebody may have deleted the job by hand, or the status may have been lost.
+
+    Once the database is left, the status forgets it first, and the job goes last: together they say that it is done.
+    """
+    return bool(work.before.get("database")) or await work.cloud.drivers.of(RunJob).observe(job.name) is not None
 
 
 def _instance_of(job: RunJob) -> str:
