@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -126,6 +127,19 @@ async def test_own_instance_is_retained_and_taken_back(place: World) -> None:
     await app.release(deletionPolicy="Delete")
     await place.delete("DjangoApp", "own")
     assert await left(place, place.google_id("own")) == {}
+
+
+async def test_a_bucket_with_many_files_is_emptied_at_once(place: World) -> None:
+    """A thousand a pass, one pass after the other: work that goes on is no failure, and has no pause."""
+    app = Deployment(place, "files")
+    await app.release(image=await app.image("v1"), deletionPolicy="Delete")
+    storage = StorageClient(project=place.site.project, credentials=place.site.credentials())
+    bucket = storage.bucket(f"{place.site.project}-{place.google_id('files', 'media')}")
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda number: bucket.blob(f"{number}.txt").upload_from_string(b"a"), range(1001)))
+    await place.delete("DjangoApp", "files")
+    assert await left(place, place.google_id("files")) == {}
+    await place.told("files", "EmptyingBucket", f"Bucket {bucket.name}: is being emptied")
 
 
 async def test_a_clone_of_an_own_instance_outlives_the_app(place: World) -> None:

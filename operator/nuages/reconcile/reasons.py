@@ -20,6 +20,7 @@ DEPLOYING_CANDIDATE, VERIFYING, SHIFTING_TRAFFIC = "DeployingCandidate", "Verify
 CLEANING_UP = "CleaningUp"
 CREATING_SUPERUSER, SUPERSEDED, ROTATING = "CreatingSuperuser", "Superseded", "Rotating"
 LEAVING_DATABASE, DELETING, PAUSED = "LeavingDatabase", "Deleting", "Paused"
+EMPTYING_BUCKET = "EmptyingBucket"
 BACKING_UP, BACKUP_FAILED = "BackingUp", "BackupFailed"
 OBSERVED = "Observed"
 INVALID_SPEC, NOT_ALLOWED = "InvalidSpec", "NotAllowed"
@@ -119,6 +120,11 @@ _UNDER_WAY = (
     Reason(ROTATING, Kind.UNDER_WAY, "A rotation takes two releases: a new SECRET_KEY is accepted before it signs."),
     Reason(BACKING_UP, Kind.UNDER_WAY, "Deletion with `deletionPolicy: Snapshot`: the instance is being backed up."),
     Reason(LEAVING_DATABASE, Kind.UNDER_WAY, "Deletion: a job drops the database, or marks it as retained."),
+    Reason(
+        EMPTYING_BUCKET,
+        Kind.UNDER_WAY,
+        "Deletion with `deletionPolicy: Delete`: the bucket's objects go, 1,000 a pass, one pass after the other.",
+    ),
     Reason(
         DELETING,
         Kind.UNDER_WAY,

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nuages.blueprint.blueprint import Blueprint
 from nuages.blueprint.compose import compose
 from nuages.cloud.driver import Observed, Operation
-from nuages.cloud.errors import CloudError, NotFound, Propagating
+from nuages.cloud.errors import CloudError, NotFound, Propagating, Unfinished
 from nuages.dbinit.verdict import RETRYABLE
 from nuages.desired.iam import IamMember
 from nuages.desired.resource import Resource
 from nuages.desired.run import RunJob, RunService
 from nuages.desired.secretmanager import Secret
 from nuages.desired.sql import SqlInstance, SqlUser
+from nuages.desired.storage import Bucket
 from nuages.reconcile import reasons, snapshot
 from nuages.reconcile.execute import Result, State
 from nuages.reconcile.gather import gather
@@ -26,7 +28,7 @@ from nuages.reconcile.release.release import fingerprint
 from nuages.reconcile.report import Report
 from nuages.reconcile.rotation import rotating_secrets, with_rotation
 from nuages.reconcile.surplus import is_made, marked
-from nuages.reconcile.trouble import Trouble
+from nuages.reconcile.trouble import Trouble, of_error
 
 if TYPE_CHECKING:
     from nuages.reconcile.reconciler import Pass
@@ -99,7 +101,21 @@ async def tear_down(work: Pass, report: Report) -> Report:
             shared = _instance_of(blueprint.db_leave) if blueprint.db_leave is not None else ""
             kept += await snapshot.taken(work, shared)
     copies = tuple(item.state.shown for item in others if item.state.name not in results)
-    return replace(report, results=results, kept=kept, copies=copies, gone=gone)
+    return replace(report, results=results, outcome=_emptying(results), kept=kept, copies=copies, gone=gone)
+
+
+def _emptying(results: Mapping[str, Result]) -> Waiting | None:
+    """A bucket that has more objects than a pass deletes: the next one follows at once."""
+    bucket = next((r.resource for r in results.values() if isinstance(r.resource, Bucket) and _goes_on(r)), None)
+    if bucket is None:
+        return None
+    told = of_error(Unfinished(""), bucket.shown)
+    return Waiting(told.reason, told.message, after=0.0)
+
+
+def _goes_on(result: Result) -> bool:
+    """Whether it is this operator's own work that is not done, rather than an operation of Google's."""
+    return result.state is State.WAITING and result.operation is None
 
 
 def _run_resources(blueprint: Blueprint) -> tuple[Resource, ...]:
@@ -139,6 +155,8 @@ async def _delete(work: Pass, resource: Resource, keep: bool) -> Result:
             operation = await driver.delete(resource.name, found.etag)
     except (NotFound, Propagating):  # what it is of has gone before it: a grant's target, or its member
         return Result(resource, State.READY)
+    except Unfinished:
+        return Result(resource, State.WAITING, found)
     except CloudError as error:
         return Result(resource, State.FAILED, error=error)
     finally:
