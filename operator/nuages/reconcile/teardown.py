@@ -57,51 +57,51 @@ class NamedInstance(Resource):
 
 async def tear_down(work: Pass, report: Report) -> Report:
     """One pass of it; `gone` once nothing is left to do. Raises Trouble, CloudError."""
-    facts = await gather(
-        work.app,
-        work.tenant,
-        work.cluster,
-        work.cloud,
-        work.settings.operator_image,
-        None,
-        work.max_age,
-        (work.before.get("database") or {}).get("instance", ""),
-    )
-    facts = with_rotation(facts, work, await see(work, rotating_secrets(work)), None)
-    blueprint = compose(work.app, work.tenant, facts)
+    blueprint, instance_is_there = await _composed(work)
     report = replace(report, blueprint=blueprint)
     if work.underway:
         waiting = {o.resource: Result(_named(o.resource), State.WAITING, operation=o) for o in work.underway}
         return replace(report, results=waiting)
     runs = await _delete_all(work, _run_resources(blueprint), keep=False)
-    if any(result.state is not State.READY for result in runs.values()):
+    if not _are_gone(runs):
         return replace(report, results=runs)
-    instance_is_there = blueprint.db_leave is None or facts.existing_instance is not None
     left = await _leave_database(work, blueprint) if instance_is_there else DONE
     if isinstance(left, Waiting):
         return replace(report, outcome=left, stage="LeaveDatabase")
     report = replace(report, database_left=blueprint.db_leave is not None and not left.news)
     keep = work.app.spec.deletion_policy != "Delete"
     rest = await _delete_all(work, tuple(reversed(blueprint.own)), keep)
-    results = runs | rest
     others: tuple[Observed[Any], ...] = ()
-    if all(result.state is State.READY for result in results.values()):  # by the marker: what is in no blueprint
-        others = tuple(item for item in await marked(work, blueprint, 0.0) if item.state.name not in results)
-        surplus = tuple(item.state for item in others if is_made(work, item.state))
-        rest |= await _delete_all(work, surplus, keep)
-        results |= rest
-    if blueprint.db_init is not None and all(result.state is State.READY for result in results.values()):
-        results |= await _delete_all(work, (blueprint.db_init,), keep=False)  # the proof of what was done inside
+    if _are_gone(rest):  # by the marker: what is in no blueprint
+        others = tuple(item for item in await marked(work, blueprint, 0.0) if item.state.name not in rest)
+        rest |= await _delete_all(work, tuple(item.state for item in others if is_made(work, item.state)), keep)
+    results = runs | rest
+    if blueprint.db_init is not None and _are_gone(results):  # last: it proves what was done inside the instance
+        results |= await _delete_all(work, (blueprint.db_init,), keep=False)
     kept = tuple(r.resource.shown for r in rest.values() if r.did is Verb.KEEP)
     kept += (left.news,) if left.news else ()
-    gone = all(result.state is State.READY for result in results.values())
-    if gone:
-        work.cloud.inventory.drop(results)
-        if snapshot.is_wanted(work):
-            shared = _instance_of(blueprint.db_leave) if blueprint.db_leave is not None else ""
-            kept += await snapshot.taken(work, shared)
+    if not _are_gone(results):
+        return replace(report, results=results, outcome=_emptying(results), kept=kept)
+    work.cloud.inventory.drop(results)
+    if snapshot.is_wanted(work):
+        kept += await snapshot.taken(work, _instance_of(blueprint.db_leave) if blueprint.db_leave is not None else "")
     copies = tuple(item.state.shown for item in others if item.state.name not in results)
-    return replace(report, results=results, outcome=_emptying(results), kept=kept, copies=copies, gone=gone)
+    return replace(report, results=results, kept=kept, copies=copies, gone=True)
+
+
+async def _composed(work: Pass) -> tuple[Blueprint, bool]:
+    """The blueprint, and whether the instance of the database is there, as far as it is not the app's own."""
+    known = (work.before.get("database") or {}).get("instance", "")
+    image = work.settings.operator_image
+    facts = await gather(work.app, work.tenant, work.cluster, work.cloud, image, None, work.max_age, known)
+    facts = with_rotation(facts, work, await see(work, rotating_secrets(work)), None)
+    blueprint = compose(work.app, work.tenant, facts)
+    return blueprint, blueprint.db_leave is None or facts.existing_instance is not None
+
+
+def _are_gone(results: Mapping[str, Result]) -> bool:
+    """Deleted, or kept as the policy says."""
+    return all(result.state is State.READY for result in results.values())
 
 
 def _emptying(results: Mapping[str, Result]) -> Waiting | None:
