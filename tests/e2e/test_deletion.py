@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from e2e_accounts import superuser_password
 from e2e_leftovers import OWN, left, rows, with_data
-from e2e_release import Deployment, eventually, shared_instance
+from e2e_release import Deployment, condition, eventually, shared_instance
 from e2e_site import Site
 from e2e_world import World, open_world
 from google.api_core.exceptions import NotFound
+from google.cloud.run_v2 import JobsAsyncClient
+from google.cloud.secretmanager_v1 import SecretManagerServiceAsyncClient
 from google.cloud.sqladmin_v1 import (
     SqlInstancesServiceAsyncClient,
 )
@@ -69,6 +72,49 @@ async def test_deleted_on_a_shared_instance_nothing_is_left(place: World, local:
     assert not await rows(again)
 
 
+async def databases(app: Deployment, local: Any) -> Callable[[], Awaitable[bool]]:
+    """Asks whether the app's database is on its instance, also once the app has gone."""
+    environment = await app.environment()
+    server = local.cloud.runtime.databases.find(environment["DB_HOST"].value.removeprefix("/cloudsql/"))
+    name = environment["DB_NAME"].value
+
+    async def is_there() -> bool:
+        return name in {item.name for item in await local.call(server.list_databases())}
+
+    return is_there
+
+
+async def test_a_database_goes_though_its_job_was_deleted_by_hand(place: World, local: Any) -> None:
+    """The job of db-init is made again: its absence is no proof that there is no database."""
+    app = Deployment(place, "jobless")
+    await app.release(image=await app.image("v1"), deletionPolicy="Delete")
+    is_there = await databases(app, local)
+    await place.google(JobsAsyncClient).delete_job(name=app.job_name("db-init"))
+    assert await is_there()
+    await place.delete("DjangoApp", "jobless")
+    assert not await is_there()
+    assert await left(place, place.google_id("jobless")) == {}
+
+
+async def test_a_database_that_cannot_be_opened_stops_the_deletion(place: World, local: Any) -> None:
+    """Not skipped without a word: it goes once the administrator's password can be read again."""
+    secrets = place.google(SecretManagerServiceAsyncClient)
+    app = Deployment(place, "locked")
+    await app.release(image=await app.image("v1"), deletionPolicy="Delete")
+    is_there = await databases(app, local)
+    version = f"projects/{place.site.project}/secrets/nuages-admin-{place.namespace}-pg/versions/1"
+    await secrets.disable_secret_version(name=version)
+    place.kubectl("delete", "djangoapp", "locked", "--wait=false")
+    found = condition(await place.wait("locked", "Stalled", reason="SecretVersionDisabled"), "Stalled")
+    assert f"Secret nuages-admin-{place.namespace}-pg" in found["message"]
+    assert await is_there()
+    await secrets.enable_secret_version(name=version)
+    await place.annotate("locked", "nuages.dev/reconcile-at", "now")
+    await place.delete("DjangoApp", "locked")
+    assert not await is_there()
+    assert await left(place, place.google_id("locked")) == {}
+
+
 async def test_own_instance_is_retained_and_taken_back(place: World) -> None:
     """The instance's name has the uid of its first app in it; it is found by its label."""
     app = await with_data(place, "own", database=OWN)
@@ -81,6 +127,43 @@ async def test_own_instance_is_retained_and_taken_back(place: World) -> None:
     await app.release(deletionPolicy="Delete")
     await place.delete("DjangoApp", "own")
     assert await left(place, place.google_id("own")) == {}
+
+
+async def test_a_bucket_with_many_files_is_emptied_at_once(place: World) -> None:
+    """A thousand a pass, one pass after the other: work that goes on is no failure, and has no pause."""
+    app = Deployment(place, "files")
+    await app.release(image=await app.image("v1"), deletionPolicy="Delete")
+    storage = StorageClient(project=place.site.project, credentials=place.site.credentials())
+    bucket = storage.bucket(f"{place.site.project}-{place.google_id('files', 'media')}")
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda number: bucket.blob(f"{number}.txt").upload_from_string(b"a"), range(1001)))
+    await place.delete("DjangoApp", "files")
+    assert await left(place, place.google_id("files")) == {}
+    await place.told("files", "EmptyingBucket", f"Bucket {bucket.name}: is being emptied")
+
+
+async def test_a_clone_of_an_own_instance_outlives_the_app(place: World) -> None:
+    """It has the labels of its origin, and nobody asked for its end; the app goes on with the origin while it lives."""
+    app = Deployment(place, "twin")
+    await app.release(image=await app.image("v1"), database=OWN, deletionPolicy="Delete")
+    instances, project = place.google(SqlInstancesServiceAsyncClient), place.site.project
+    origin = await instances.get(request={"project": project, "instance": (await app.status())["database"]["instance"]})
+    settings = {name: getattr(origin.settings, name) for name in ("tier", "edition", "user_labels")}
+    body = {"name": f"a-{place.google_id('twin')}", "database_version": origin.database_version, "settings": settings}
+    settings["deletion_protection_enabled"] = True
+    await instances.insert(request={"project": project, "body": {**body, "region": origin.region}})
+    clone = {"project": project, "instance": body["name"]}
+
+    async def runs() -> bool:
+        return bool((await instances.get(request=clone)).state.name == "RUNNABLE")
+
+    await eventually(runs, "the clone")
+    await app.release(env=[{"name": "COLOUR", "value": "red"}])
+    assert (await app.environment())["DB_HOST"].value.endswith(f":{origin.name}")
+    await place.delete("DjangoApp", "twin")
+    assert await left(place, place.google_id("twin")) == {"instances": {body["name"]}}
+    assert (await instances.get(request=clone)).settings.deletion_protection_enabled
+    await place.told("twin", "LeftAlone", f"Instance {body['name']}")
 
 
 async def test_parents_that_are_gone_are_no_hindrance(place: World) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from e2e_leftovers import left
 from e2e_plan import plan
 from e2e_release import GROUP_VERSION, Deployment, shared_instance
 from e2e_site import Site
@@ -164,25 +165,48 @@ async def test_an_identity_goes_once_no_revision_runs_as_it(place: World) -> Non
     assert [name for name in clients if before in name] == []
 
 
-async def test_what_bears_the_marker_goes_with_its_use_or_with_the_app(place: World) -> None:
-    """A vanished instance's password at once; what holds data only with the app, whatever it is called."""
+async def test_what_the_app_made_goes_with_its_use_or_with_the_app(place: World) -> None:
+    """A vanished instance's password at once; a superuser's only with the app, though the spec has long lost it."""
     secrets, project = place.google(SecretManagerServiceAsyncClient), f"projects/{place.site.project}"
     wiki = Deployment(place, "wiki")
-    await wiki.release(image=await wiki.image("v1"), deletionPolicy="Delete")
-    key = await secrets.get_secret(name=f"{project}/secrets/{place.google_id('wiki', 'secret-key')}")
-
-    async def marked(id_: str) -> str:
-        body = {"replication": {"automatic": {}}, "labels": dict(key.labels)}
-        await secrets.create_secret(request={"parent": project, "secret_id": id_, "secret": body})
-        return f"{project}/secrets/{id_}"
-
-    vanished = await marked(f"nuages-admin-{place.namespace}-gone")
-    precious = await marked(f"{place.google_id('wiki')}-precious")
+    superuser = {"username": "admin", "email": "admin@acme.example"}
+    await wiki.release(image=await wiki.image("v1"), deletionPolicy="Delete", superuser=superuser)
+    password = f"{project}/secrets/{place.google_id('wiki', 'superuser-password')}"
+    labels = dict((await secrets.get_secret(name=password)).labels)
+    id_ = f"nuages-admin-{place.google_id('wiki')}-0a1b2c"  # as of an earlier life's instance
+    body = {"replication": {"automatic": {}}, "labels": labels}
+    await secrets.create_secret(request={"parent": project, "secret_id": id_, "secret": body})
+    await wiki.release(superuser=None)
     await place.annotate("wiki", "nuages.dev/reconcile-at", "now")
     app = await place.until(lambda app: app["status"]["release"].get("reconcileAt") == "now", "wiki")
-    assert not await is_there(place, vanished)
-    assert await is_there(place, precious)
-    states = {row["name"]: row["state"] for row in app["status"]["resources"]}
-    assert states[precious] == "Retained"
+    assert not await is_there(place, f"{project}/secrets/{id_}")
+    assert await is_there(place, password)
+    assert {row["name"]: row["state"] for row in app["status"]["resources"]}[password] == "Retained"
     await place.delete("DjangoApp", "wiki")
-    assert not await is_there(place, precious)
+    assert not await is_there(place, password)
+
+
+async def test_somebodys_copy_is_not_touched(place: World) -> None:
+    """Its labels are the original's: neither the living app nor its deletion takes it for one of the app's own."""
+    secrets, project = place.google(SecretManagerServiceAsyncClient), f"projects/{place.site.project}"
+    jobs = place.google(run_v2.JobsAsyncClient)
+    docs = Deployment(place, "docs")
+    await docs.release(image=await docs.image("v1"), deletionPolicy="Delete")
+    key = await secrets.get_secret(name=f"{project}/secrets/{place.google_id('docs', 'secret-key')}")
+    body = {"replication": {"automatic": {}}, "labels": dict(key.labels)}
+    precious = f"{place.google_id('docs')}-precious"
+    await secrets.create_secret(request={"parent": project, "secret_id": precious, "secret": body})
+    original, copy = await jobs.get_job(name=docs.job_name("migrate")), f"{place.google_id('docs')}-report"
+    job = run_v2.Job(template=original.template, labels=original.labels)
+    place_of_jobs = original.name.rpartition("/jobs/")[0]
+    await jobs.create_job(parent=place_of_jobs, job_id=copy, job=job)
+    await place.annotate("docs", "nuages.dev/reconcile-at", "now")
+    app = await place.until(lambda app: app["status"]["release"].get("reconcileAt") == "now", "docs")
+    assert precious not in {row["name"].rpartition("/")[2] for row in app["status"]["resources"]}
+    assert await jobs.get_job(name=f"{place_of_jobs}/jobs/{copy}")
+    await place.delete("DjangoApp", "docs")
+    assert set(await left(place, place.google_id("docs"))) == {"secrets", "jobs"}
+    await place.told("docs", "LeftAlone", f"Secret {precious}")
+    await place.told("docs", "LeftAlone", f"Job {copy}")
+    await jobs.delete_job(name=f"{place_of_jobs}/jobs/{copy}")
+    await secrets.delete_secret(name=f"{project}/secrets/{precious}")

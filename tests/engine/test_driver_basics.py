@@ -10,8 +10,9 @@ from google.cloud.storage import Client
 from google.oauth2.credentials import Credentials
 
 from localcloud.core.errors import Code
+from nuages.cloud import storage
 from nuages.cloud.driver import Readiness, differences
-from nuages.cloud.errors import Conflict, PermissionDenied, QuotaExceeded, Transient
+from nuages.cloud.errors import Conflict, PermissionDenied, QuotaExceeded, Transient, Unfinished
 from nuages.desired.iam import ProjectService, ServiceAccount
 from nuages.desired.resource import Owner
 from nuages.desired.storage import Bucket
@@ -131,6 +132,20 @@ async def test_a_deleted_bucket_takes_its_files_along(buckets, google):
     await buckets.delete(BUCKET.name)
     assert await buckets.observe(BUCKET.name) is None
     await buckets.delete(BUCKET.name)
+
+
+async def test_a_bucket_with_many_files_is_emptied_in_parts(buckets, google, monkeypatch):
+    """No part of it is a failure."""
+    monkeypatch.setattr(storage, "AT_ONCE", 2)
+    await buckets.create(BUCKET)
+    for number in range(5):
+        await in_thread(google.bucket(BUCKET.id).blob(str(number)).upload_from_string, b"a")
+    for left in (3, 1):
+        with pytest.raises(Unfinished):
+            await buckets.delete(BUCKET.name)
+        assert len(await in_thread(lambda: list(google.list_blobs(BUCKET.id)))) == left
+    await buckets.delete(BUCKET.name)
+    assert await buckets.observe(BUCKET.name) is None
 
 
 async def test_a_bucket_with_lost_answer_is_found(scene, buckets):

@@ -13,6 +13,7 @@ from unit_support import TENANT, a_tenant, an_app, some_facts
 from nuages.blueprint.blueprint import Blueprint
 from nuages.blueprint.compose import compose
 from nuages.blueprint.facts import ExistingInstance, Facts
+from nuages.blueprint.names import is_given
 
 FOLDER = Path(__file__).parent / "blueprints"
 CLAIMS = sorted(path.parent for path in FOLDER.glob("*/app.yaml"))
@@ -45,6 +46,17 @@ def test_the_blueprint_is_the_one_on_file(claim: Path, request: pytest.FixtureRe
         expected.write_text(made)
     assert yaml.safe_load(made) == yaml.safe_load(expected.read_text())
     assert made == expected.read_text()
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)
+def test_whatever_is_made_is_known_by_its_name(claim: Path) -> None:
+    """Or a deletion would take it for somebody's copy, and leave it."""
+    made, app = _composed(claim), _read(claim / "app.yaml")
+    where = an_app(app["spec"], **app["metadata"]), a_tenant(_read(claim / "tenant.yaml") or TENANT)
+    marked = [item.name for item in made.own if item.owner is not None]
+    jobs = [item.name for item in (made.db_init, made.migrate, made.superuser) if item is not None]
+    given = {name: is_given(*where, name) for name in (*marked, *jobs, *made.job_names, made.service_name)}
+    assert [name for name, known in given.items() if not known] == []
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)

@@ -155,6 +155,13 @@ def test_a_deletion_speaks_of_nothing_else() -> None:
     assert list(conditions(report)) == head("Reconciling", "Deleting", "Google resources are being deleted.")
 
 
+def test_a_deletion_says_what_it_waits_for() -> None:
+    """A backup, a job, a bucket with many objects."""
+    waiting = Waiting("EmptyingBucket", "Bucket media: is being emptied. Nothing to do.")
+    report = Report(3, blueprint=a_release().blueprint, outcome=waiting, deleting=True)
+    assert list(conditions(report)) == head("Reconciling", waiting.reason, waiting.message)
+
+
 def test_a_deletion_that_is_refused_stalls() -> None:
     """Somebody has to give the permission back."""
     trouble = Trouble("PermissionDenied", "DjangoTenant spec.project: no.")

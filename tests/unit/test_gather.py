@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -17,7 +18,7 @@ from nuages.cloud import errors
 from nuages.cloud.access import CloudAccess
 from nuages.cloud.driver import Observed
 from nuages.cloud.errors import CloudError
-from nuages.desired.resource import Owner
+from nuages.desired.resource import Owner, Resource
 from nuages.desired.secretmanager import Copied, Random, Secret
 from nuages.desired.sql import ExistingSqlInstance
 from nuages.reconcile.cluster import Body, Cluster
@@ -63,7 +64,9 @@ def _cloud(memory: MemoryCloud | None = None, number: str | Exception = "1876357
     return cast(CloudAccess, made)
 
 
-async def _gather(app: DjangoApp, namespace: Namespace, cloud: CloudAccess | None = None) -> Facts:
+async def _gather(
+    app: DjangoApp, namespace: Namespace, cloud: CloudAccess | None = None, known_instance: str = ""
+) -> Facts:
     return await gather(
         app,
         a_tenant({"allow": {"instances": ["*"]}}),
@@ -72,6 +75,7 @@ async def _gather(app: DjangoApp, namespace: Namespace, cloud: CloudAccess | Non
         "operator:1",
         None,
         0.0,
+        known_instance,
     )
 
 
@@ -122,6 +126,65 @@ async def test_an_existing_instance_is_read() -> None:
     found = Observed(ExistingSqlInstance(name=INSTANCE, named_by=""), outputs=outputs)
     facts = await _gather(an_app(EXISTING), Namespace(), _cloud(MemoryCloud({INSTANCE: found})))
     assert facts.existing_instance == ExistingInstance("europe-west4", "POSTGRES_15", 30, "db-f1-micro")
+
+
+OURS, KEPT = Owner("acme", "shop", "u-1"), Owner("acme", "shop", "u-0", retained=True)
+OWN, LAST_LIFE, CLONE = "acme-shop-a24a7f", "acme-shop-0a1b2c", "a-clone"
+TWO = (
+    "spec.database.instance.create: a-clone and acme-shop-0a1b2c bear this app's labels, as clones do, and nothing "
+    "tells the app's own instance. Give that one the label nuages-retained=true, and take the label nuages-app off any "
+    "other."
+)
+DELETING = {"deletionTimestamp": "2026-11-21T10:00:00Z"}
+
+
+def _instances(**owners: Owner) -> CloudAccess:
+    """Instances by id, with _ for -."""
+    there: dict[str, Observed[Any]] = {}
+    for id_, owner in owners.items():
+        name = f"projects/acme-prod/instances/{id_.replace('_', '-')}"
+        there[name] = Observed(cast(Any, SqlName(name=name, owner=owner)))
+    return _cloud(MemoryCloud(there))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SqlName(Resource):
+    """Of an instance, its name and its owner."""
+
+
+@pytest.mark.parametrize(
+    ("there", "known", "chosen"),
+    [
+        ({}, "", ""),
+        ({"acme_shop_a24a7f": OURS}, "", OWN),
+        ({"acme_shop_a24a7f": OURS, "a_clone": OURS}, "", OWN),
+        ({"acme_shop_0a1b2c": OURS, "a_clone": OURS}, LAST_LIFE, LAST_LIFE),
+        ({"acme_shop_0a1b2c": OURS, "a_clone": OURS}, "", LAST_LIFE),  # taken back; the status was lost since
+        ({"a_clone": OURS, "renamed": KEPT}, "", "renamed"),
+        ({"acme_shop_0a1b2c": KEPT}, "", LAST_LIFE),
+        ({"acme_shop_0a1b2c": Owner("acme", "shop", "u-0")}, "", ""),  # another life's, not left for this one
+    ],
+)
+async def test_the_instance_of_an_app_is_never_a_clone_of_it(there: dict[str, Owner], known: str, chosen: str) -> None:
+    """What the status has, then the name with the app's uid, then the only one of an earlier life."""
+    facts = await _gather(an_app(), Namespace(), _instances(**there), known)
+    assert facts.own_instance.rpartition("/")[2] == chosen
+
+
+@pytest.mark.parametrize(
+    ("there", "message"),
+    [
+        ({"acme_shop_0a1b2c": KEPT, "a_clone": KEPT}, TWO),
+        ({"a_clone": OURS}, TWO.replace("a-clone and acme-shop-0a1b2c bear", "a-clone bears")),
+    ],
+)
+async def test_an_instance_that_may_be_a_clone_is_not_taken(there: dict[str, Owner], message: str) -> None:
+    """Nor is an empty one made beside it; a deletion leaves it alone."""
+    with pytest.raises(Trouble) as caught:
+        await _gather(an_app(), Namespace(), _instances(**there))
+    assert (caught.value.reason, caught.value.message, caught.value.stalled) == ("NameConflict", message, True)
+    facts = await _gather(an_app(**DELETING), Namespace(), _instances(**there))
+    assert facts.own_instance == ""
 
 
 async def test_a_project_that_cannot_be_read_is_the_tenants_matter() -> None:

@@ -118,6 +118,36 @@ def test_names_are_deterministic(app: str, prefix: str) -> None:
     assert _all(*pair(app, prefix)) == _all(*pair(app, prefix))
 
 
+@given(app=APPS, prefix=PREFIXES)
+@example(app="a" * 40, prefix="b" * 30)
+def test_an_app_knows_what_it_can_have_made(app: str, prefix: str) -> None:
+    """Under whatever spec and without its status; the administrator's secret of an earlier life's instance too."""
+    where = pair(app, prefix)
+    stem = names.instance_name(*where).rpartition("/")[2].rpartition("-")[0]
+    administrator = f"projects/acme-prod/secrets/nuages-admin-{stem}-0a1b2c"
+    assert all(names.is_given(*where, name) for name in (*_all(*where), administrator))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "projects/acme-prod/instances/acme-shop-a24a7f-clone",
+        "projects/acme-prod/instances/acme-shop-251121",  # a date, in hexadecimal digits by chance
+        "projects/acme-prod/instances/a-first-in-the-list",
+        "projects/acme-prod/locations/europe-west1/jobs/acme-shop-migrate-copy",
+        "projects/acme-prod/locations/europe-west1/services/acme-shop-2",
+        "projects/acme-prod/secrets/acme-shop-precious",
+        "projects/acme-prod/secrets/acme-shop-env-KEY-old",
+        "projects/acme-prod/secrets/nuages-admin-other",
+        "projects/acme-prod/buckets/acme-prod-acme-shop-media-copy",
+        "projects/other/buckets/acme-prod-acme-shop-media",
+    ],
+)
+def test_a_copy_has_no_name_that_the_app_gives(name: str) -> None:
+    """However much of the original's is in it."""
+    assert not names.is_given(an_app(), a_tenant(), name)
+
+
 def test_an_instance_of_a_later_life_has_another_name() -> None:
     """Google keeps an instance's name for a while after its deletion."""
     tenant = a_tenant()

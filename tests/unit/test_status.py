@@ -325,6 +325,14 @@ def test_a_deletion_counts_down() -> None:
     assert after["release"] == before["release"]
 
 
+def test_a_database_that_was_left_is_forgotten() -> None:
+    """Or a pass after the job of db-init has gone would make it again; until then it is remembered."""
+    before = {"database": {"instance": "acme-pg", "name": "shop"}}
+    report = Report(4, blueprint=a_release().blueprint, deleting=True)
+    assert status(report, before, NOW)["database"] == before["database"]
+    assert "database" not in status(replace(report, database_left=True), before, NOW)
+
+
 # releases
 
 

@@ -38,6 +38,7 @@ EXISTING = ExistingSqlInstance(
         (errors.VersionDisabled("Version 1 of it is disabled."), Trouble("SecretVersionDisabled", "Bucket media: Version 1 of it is disabled. What runs goes on, and no new instance can start. Enable it again, then annotate nuages.dev/rotate: once nothing runs with it any more, Nuages disables it.")),
         (errors.Invalid("Bad."), Trouble("RefusedByGoogle", 'Bucket media: the request was refused. Correct the spec. Google says: "Bad".')),
         (errors.Propagating("Soon."), Trouble("Waiting", 'Bucket media: a new identity or grant is not known everywhere yet. Where this stays, see that it is there. Google says: "Soon".', heals=True)),
+        (errors.Unfinished("1000 of them."), Trouble("EmptyingBucket", "Bucket media: is being emptied. Nothing to do.", stalled=False)),
         (errors.Transient("Busy.", retry_after=7.5), Trouble("GoogleUnavailable", 'Bucket media: tried again soon. Google says: "Busy".', stalled=False, retry_after=7.5)),
         (errors.Conflict("Etag."), Trouble("GoogleUnavailable", 'Bucket media: tried again soon. Google says: "Etag".', stalled=False)),
         (errors.NotFound("Gone."), Trouble("GoogleUnavailable", 'Bucket media: tried again soon. Google says: "Gone".', stalled=False)),
@@ -61,6 +62,7 @@ def test_every_kind_of_failure_has_been_thought_of() -> None:
         "QuotaExceeded",
         "Invalid",
         "VersionDisabled",
+        "Unfinished",
     }
     assert {kind.__name__ for kind in CloudError.__subclasses__()} == known
 

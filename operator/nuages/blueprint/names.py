@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
 from nuages.api import values
 from nuages.api.app import DjangoApp
@@ -18,6 +19,8 @@ SOCKET = 107  # bytes of a socket's path on Linux; longer ones no client can ope
 BUCKET = 63
 LABEL = 63
 ROLE = 63  # PostgreSQL's identifiers, in bytes
+JOB_PARTS = ("db-init", "migrate", "superuser")
+SECRET_PARTS = ("database-url", "db-password-a", "db-password-b", "secret-key", "secret-key-b", "superuser-password")
 
 
 def shorten(name: str, limit: int) -> str:
@@ -104,6 +107,32 @@ def bucket_name(app: DjangoApp, tenant: DjangoTenant, part: str) -> str:
     """The project's id comes first, for bucket names are global."""
     name = shorten(f"{tenant.spec.project}-{prefix(app, tenant)}-{part}", BUCKET)
     return f"{project(tenant)}/buckets/{name}"
+
+
+def is_given(app: DjangoApp, tenant: DjangoTenant, name: str) -> bool:
+    """Whether the app has this full name for something, under whatever spec.
+
+    What bears its labels under any other is somebody's copy: a clone of a Cloud SQL instance has the labels of it.
+    """
+    fixed = (
+        service_name(app, tenant),
+        account_name(tenant, prefix(app, tenant)),
+        bucket_name(app, tenant, "media"),
+        instance_name(app, tenant),
+        *(job_name(app, tenant, part) for part in JOB_PARTS),
+        *(secret_name(app, tenant, part) for part in SECRET_PARTS),
+    )
+    copied = re.escape(secret_name(app, tenant, "env-")) + "[A-Za-z_][A-Za-z0-9_]*"
+    administrator = f"{project(tenant)}/secrets/{ADMINISTRATOR_SECRET}"
+    opened = name.removeprefix(administrator) if name.startswith(administrator) else ""
+    instance = f"{project(tenant)}/instances/{opened}"
+    return name in fixed or bool(re.fullmatch(copied, name)) or is_instance_of_a_life(app, tenant, instance)
+
+
+def is_instance_of_a_life(app: DjangoApp, tenant: DjangoTenant, name: str) -> bool:
+    """Whether an app of this namespace and name, with some uid, has this full name for its instance."""
+    stem, _, own_hash = instance_name(app, tenant).rpartition("-")
+    return bool(re.fullmatch(f"{re.escape(stem)}-[0-9a-f]{{{len(own_hash)}}}", name))
 
 
 def role(database: str, part: str) -> str:

@@ -3,6 +3,7 @@
 CloudError
 ├── Transient            try again later: 429, 500, 502, 503, 504, lost connections, and whatever is unknown
 │   └── Unreachable      a host that no connection can be made to: its name, or the way there
+├── Unfinished           a part of it is done, and the rest is to be asked for at once
 ├── Conflict             observe again: stale etag, already exists, another operation in progress
 ├── NotFound             it is not there
 ├── Propagating          a fresh service account or grant is not known everywhere yet: wait, bounded
@@ -42,6 +43,10 @@ class Transient(CloudError):
 
 class Unreachable(Transient):
     """No connection: the host's name leads nowhere, nothing listens there, or the proxy found no way."""
+
+
+class Unfinished(CloudError):
+    """No failure: what was asked for is more than one pass takes. Ask again at once."""
 
 
 class Conflict(CloudError):

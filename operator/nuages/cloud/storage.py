@@ -12,7 +12,7 @@ from google.cloud.storage import Client
 
 from nuages.cloud.call import Call
 from nuages.cloud.driver import Observed, Owned
-from nuages.cloud.errors import Conflict, NotFound, Transient
+from nuages.cloud.errors import Conflict, NotFound, Unfinished
 from nuages.cloud.labels import besides_owner, merged
 from nuages.desired.resource import Owner
 from nuages.desired.storage import Bucket
@@ -68,7 +68,7 @@ class BucketDriver:
         await self._call.in_thread("Buckets.patch", bucket.patch, if_metageneration_match=generation, retry=None)
 
     async def delete(self, name: str, etag: str = "") -> None:
-        """With all that is in it, noncurrent versions too. Raises Transient while there is more than a pass takes."""
+        """With all that is in it, noncurrent versions too. Raises Unfinished while there is more than a pass takes."""
         bucket = self._api.bucket(name.rsplit("/", 1)[1])
         bound = {"if_metageneration_match": int(etag)} if etag else {}
         try:
@@ -91,7 +91,7 @@ class BucketDriver:
         found = await self._call.in_thread("Objects.list", self._objects, bucket.name)
         await asyncio.gather(*(self._call.in_thread("Objects.delete", self._delete_object, blob) for blob in found))
         if len(found) == AT_ONCE:
-            raise Transient(f"{bucket.name} still has objects: {AT_ONCE} of them were deleted, the rest is next")
+            raise Unfinished(f"{bucket.name} may still have objects: {AT_ONCE} of them were deleted, the rest is next")
 
     def _objects(self, bucket: str) -> list[Any]:
         return list(self._api.list_blobs(bucket, versions=True, max_results=AT_ONCE, retry=None))

@@ -44,6 +44,8 @@ def _verdict(report: Report) -> Trouble:
         if trouble is not None and trouble.stalled:
             way = f'Or annotate {ABANDON}: "true" to leave at Google what is there.'
             return replace(trouble, message=f"{trouble.message} {way}")
+        if trouble is None and isinstance(report.outcome, Waiting):
+            return Trouble(report.outcome.reason, report.outcome.message, stalled=False)
         return trouble or Trouble(reasons.DELETING, "Google resources are being deleted.", stalled=False)
     trouble = trouble_of(report)
     if trouble is not None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from nuages.api.app import DjangoApp
 from nuages.api.tenant import DjangoTenant, instance_of
 from nuages.api.validate import fault_of_variable
+from nuages.blueprint import names
 from nuages.blueprint.facts import ExistingInstance, Facts, ImageFacts
 from nuages.cloud import errors
 from nuages.cloud.access import CloudAccess
+from nuages.cloud.driver import Observed
 from nuages.desired.iam import ServiceAccount
 from nuages.desired.resource import Owner, Resource
 from nuages.desired.secretmanager import Copied, Secret
@@ -30,8 +32,11 @@ async def gather(
     operator_image: str,
     image: ImageFacts | None,
     max_age: float,
+    known_instance: str = "",
 ) -> Facts:
     """Everything but the image, which the caller resolved or found pinned. Raises Trouble.
+
+    `known_instance`: the id of the database's instance, as the status has it.
 
     A deletion needs nothing of what the spec names: the namespace's Secrets may be gone before the app.
     """
@@ -43,7 +48,7 @@ async def gather(
         operator_image=operator_image,
         image=image,
         existing_instance=await _existing_instance(app, tenant, cloud, max_age),
-        own_instance=await own_instance(app, tenant, cloud, max_age),
+        own_instance=await own_instance(app, tenant, cloud, max_age, known_instance),
         kubernetes_secrets={} if app.is_deleting else await _secret_fingerprints(app, cluster),
         config_maps={} if app.is_deleting else await _config_maps(app, cluster),
     )
@@ -242,18 +247,45 @@ def copies(cluster: Cluster) -> Callable[[Secret], Awaitable[bytes]]:
     return copy
 
 
-async def own_instance(app: DjangoApp, tenant: DjangoTenant, cloud: CloudAccess, max_age: float) -> str:
-    """Full name of the instance that bears the app's marker, by whatever name; "" where there is none.
+async def own_instance(
+    app: DjangoApp, tenant: DjangoTenant, cloud: CloudAccess, max_age: float, known: str = ""
+) -> str:
+    """Full name of the app's instance, "" where there is none; `known`: its id, as the status has it. Raises Trouble.
 
-    An instance's name carries a hash of the uid, so an app that was created again finds its retained one by label.
+    An instance's name carries a hash of the uid, so an app that was created again finds its retained one by label. But
+    a clone has the labels of its origin, so that none is taken for the app's while there is a choice.
     """
     if not app.spec.database.enabled or instance_of(app, tenant).create is None:
         return ""
     ours = Owner(app.metadata.namespace, app.metadata.name, app.metadata.uid)
-    project = f"projects/{tenant.spec.project}"
+    project = names.project(tenant)
     try:
         found = await cloud.inventory.list(SqlInstance, project, max_age)
     except errors.ApiDisabled:
         return ""
-    mine = [item.state.name for item in found if ours.may_have(item.owner)]
-    return min(mine, default="")
+    mine = [item for item in found if ours.may_have(item.owner)]
+    there = {item.state.name for item in mine}
+    for name in (f"{project}/instances/{known}", names.instance_name(app, tenant)):
+        if name in there:
+            return name
+    left = [item for item in mine if _is_of_a_life(item, app, tenant)]
+    if len(left) == 1:
+        return left[0].state.name
+    if not mine or app.is_deleting:  # what may be somebody's clone outlives the app
+        return ""
+    raise _undecided(left or mine)
+
+
+def _is_of_a_life(item: Observed[SqlInstance], app: DjangoApp, tenant: DjangoTenant) -> bool:
+    """Whether an earlier life of the app seems to have made it, or kept it."""
+    is_kept = item.owner is not None and item.owner.retained
+    return is_kept or names.is_instance_of_a_life(app, tenant, item.state.name)
+
+
+def _undecided(found: Sequence[Observed[SqlInstance]]) -> Trouble:
+    which = f"{' and '.join(sorted(item.state.id for item in found))} {'bears' if len(found) == 1 else 'bear'}"
+    return Trouble(
+        reasons.NAME_CONFLICT,
+        f"spec.database.instance.create: {which} this app's labels, as clones do, and nothing tells the app's own "
+        "instance. Give that one the label nuages-retained=true, and take the label nuages-app off any other.",
+    )

@@ -41,7 +41,12 @@ def news(report: Report, before: Mapping[str, Any], after: Mapping[str, Any]) ->
     if report.gone:
         field = "deletionPolicy" if report.blueprint else "management"  # an observed app is not looked at any more
         events += [Event("Normal", reasons.RETAINED, f"Kept, as spec.{field} says: {name}") for name in report.kept]
+        events += [Event("Warning", reasons.LEFT_ALONE, _copy(name)) for name in report.copies]
     return events
+
+
+def _copy(name: str) -> str:
+    return f"{name} bears the app's labels and no name of its giving: a copy of somebody's, which was not deleted"
 
 
 def _drift(found: tuple[Drift, ...]) -> list[Event]:

@@ -42,7 +42,14 @@ async def survey(work: Pass, report: Report) -> Report:
         live = await look_at_service(work, fresh=True)
     image = await image_of(work, live)
     facts = await gather(
-        work.app, work.tenant, work.cluster, work.cloud, work.settings.operator_image, image, work.max_age
+        work.app,
+        work.tenant,
+        work.cluster,
+        work.cloud,
+        work.settings.operator_image,
+        image,
+        work.max_age,
+        (work.before.get("database") or {}).get("instance", ""),
     )
     wishes = wanted(work.app, work.tenant, facts)
     facts = replace(facts, hash_url=_hash_url(live))

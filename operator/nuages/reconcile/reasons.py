@@ -20,6 +20,7 @@ DEPLOYING_CANDIDATE, VERIFYING, SHIFTING_TRAFFIC = "DeployingCandidate", "Verify
 CLEANING_UP = "CleaningUp"
 CREATING_SUPERUSER, SUPERSEDED, ROTATING = "CreatingSuperuser", "Superseded", "Rotating"
 LEAVING_DATABASE, DELETING, PAUSED = "LeavingDatabase", "Deleting", "Paused"
+EMPTYING_BUCKET = "EmptyingBucket"
 BACKING_UP, BACKUP_FAILED = "BackingUp", "BackupFailed"
 OBSERVED = "Observed"
 INVALID_SPEC, NOT_ALLOWED = "InvalidSpec", "NotAllowed"
@@ -37,6 +38,7 @@ REVISION_FAILED, VERIFY_FAILED = "RevisionFailed", "VerifyFailed"
 ACCESS_FAILED, SUPERUSER_FAILED, DATABASE_NOT_LEFT = "AccessFailed", "SuperuserFailed", "DatabaseNotLeft"
 CREATED, UPDATED, ADOPTED, DELETED = "Created", "Updated", "Adopted", "Deleted"
 TAKEN_BACK, RETAINED, ABANDONED = "TakenBack", "Retained", "Abandoned"
+LEFT_ALONE = "LeftAlone"
 DRIFT_CORRECTED, DRIFT_DETECTED = "DriftCorrected", "DriftDetected"
 
 
@@ -118,6 +120,11 @@ _UNDER_WAY = (
     Reason(ROTATING, Kind.UNDER_WAY, "A rotation takes two releases: a new SECRET_KEY is accepted before it signs."),
     Reason(BACKING_UP, Kind.UNDER_WAY, "Deletion with `deletionPolicy: Snapshot`: the instance is being backed up."),
     Reason(LEAVING_DATABASE, Kind.UNDER_WAY, "Deletion: a job drops the database, or marks it as retained."),
+    Reason(
+        EMPTYING_BUCKET,
+        Kind.UNDER_WAY,
+        "Deletion with `deletionPolicy: Delete`: the bucket's objects go, 1,000 a pass, one pass after the other.",
+    ),
     Reason(
         DELETING,
         Kind.UNDER_WAY,
@@ -337,6 +344,12 @@ _EVENTS = (
         DRIFT_DETECTED, Kind.EVENT, "Somebody else's change was found that cannot be set back, or that has lost data."
     ),
     Reason(RETAINED, Kind.EVENT, "Kept when the app was deleted, as `spec.deletionPolicy` says."),
+    Reason(
+        LEFT_ALONE,
+        Kind.EVENT,
+        "Deletion: a clone or a copy that bears the app's labels is not of its making, and stays under every policy.",
+        "Delete it by hand where nobody needs it, or take the labels off it.",
+    ),
     Reason(ABANDONED, Kind.EVENT, "The app went without its Google resources, as `nuages.dev/abandon` asks."),
 )
 

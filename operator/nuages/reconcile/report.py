@@ -38,6 +38,8 @@ class Report:
     paused: bool = False
     deleting: bool = False
     kept: tuple[str, ...] = ()  # what a deletion leaves behind
+    copies: tuple[str, ...] = ()  # what bears the app's marker and is not of its making: a deletion leaves it alone
+    database_left: bool = False  # dropped, or marked as retained, on an instance that stays
     gone: bool = False  # a deletion that is through
     reconcile_at: str = ""
     wanted: str = ""  # what all of this is made from: see drift.wanted

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import structlog
+
+from nuages.cloud.errors import CloudError
 from nuages.cloud.sql import BACKUP_DAYS
 from nuages.reconcile import reasons
 from nuages.reconcile.release.outcome import Waiting
@@ -16,6 +19,8 @@ from nuages.reconcile.trouble import Trouble
 
 if TYPE_CHECKING:
     from nuages.reconcile.reconciler import Pass
+
+log = structlog.get_logger()
 
 
 def is_wanted(work: Pass) -> bool:
@@ -49,16 +54,29 @@ async def back_up(work: Pass, instance: str) -> Waiting | None:
 async def taken(work: Pass, shared: str) -> tuple[str, ...]:
     """What is there now, and how it is found; `shared`: the instance that stays (full name), "" for one that went.
 
-    Raises CloudError.
+    Nothing where there was no database, for Cloud SQL's API may be off; nor where Google does not say, for what cannot
+    be told must not hold a deletion up that is through.
     """
-    backups, said = work.cloud.backups, f'described as "{_life(work)}"'
-    if shared:
-        run, short = await backups.find(shared, description(work)), shared.rsplit("/", 1)[-1]
-        project = shared.split("/")[1]
-        found = f"gcloud sql backups list --project {project} --instance {short}"
-        return (f"backup run {run.id} of {short}, {said}: {found}",) if run is not None and run.succeeded else ()
-    name = await backups.final(work.tenant.spec.project, _life(work))
-    return (f"final backup {name}, for {BACKUP_DAYS} days, {said}",) if name else ()
+    if not (work.app.spec.database.enabled or work.before.get("database")):
+        return ()
+    try:
+        return await (_run_of(work, shared) if shared else _final(work))
+    except CloudError as error:
+        log.warning("last backup was not told", app=work.app.key, error=type(error).__name__)
+        return ()
+
+
+async def _run_of(work: Pass, instance: str) -> tuple[str, ...]:
+    run, short = await work.cloud.backups.find(instance, description(work)), instance.rsplit("/", 1)[-1]
+    if run is None or not run.succeeded:
+        return ()
+    found = f"gcloud sql backups list --project {instance.split('/')[1]} --instance {short}"
+    return (f'backup run {run.id} of {short}, described as "{_life(work)}": {found}',)
+
+
+async def _final(work: Pass) -> tuple[str, ...]:
+    name = await work.cloud.backups.final(work.tenant.spec.project, _life(work))
+    return (f'final backup {name}, for {BACKUP_DAYS} days, described as "{_life(work)}"',) if name else ()
 
 
 def _life(work: Pass) -> str:

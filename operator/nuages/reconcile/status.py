@@ -47,7 +47,7 @@ def status(report: Report, before: Mapping[str, Any], now: str) -> dict[str, Any
         made["resources"] = before["resources"]
     if report.forecast is not None:
         made["plan"] = [_planned(action) for action in report.differs[:LONGEST_PLAN]]
-    made["database"] = _database(report) or before.get("database")
+    made["database"] = None if report.database_left else _database(report) or before.get("database")
     made["release"] = _release(report, before.get("release") or {}, now) or None
     made["waiting"] = waiting(report, before, now)
     made["drift"] = _drift(report, before, now)

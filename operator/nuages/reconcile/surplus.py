@@ -1,4 +1,4 @@
-"""Surplus: what bears the app's marker, or is a grant of ours, and is wanted no more while the app lives.
+"""Surplus: what the app has made, or is a grant of ours, and is wanted no more while the app lives.
 
 What keeps data stays for as long as the app does. All else goes in clean-up: after the release that no longer needs it,
 and only once no revision that may still start refers to it.
@@ -113,10 +113,26 @@ def wanted_names(blueprint: Blueprint) -> frozenset[str]:
 
 
 async def owned(work: Pass, blueprint: Blueprint, max_age: float) -> Found:
-    """What bears the marker of this very life of the app: what an earlier one left behind is not in the way.
+    """What the app has made and no longer wants, in this very life of it: what an earlier one left is not in the way.
 
-    Without what is wanted. Raises CloudError.
+    Raises CloudError.
     """
+    return [item for item in await marked(work, blueprint, max_age) if is_made(work, item.state)]
+
+
+def is_made(work: Pass, state: Resource) -> bool:
+    """Whether what bears the app's marker is of its making: by its name, or because the status has it.
+
+    Labels alone are no proof: Cloud SQL gives a clone those of its origin, and people copy jobs with all they have.
+    """
+    known = {row["name"] for row in work.before.get("resources") or []}
+    if instance := (work.before.get("database") or {}).get("instance"):
+        known.add(f"{names.project(work.tenant)}/instances/{instance}")
+    return state.name in known or names.is_given(work.app, work.tenant, state.name)
+
+
+async def marked(work: Pass, blueprint: Blueprint, max_age: float) -> Found:
+    """What bears the marker of this very life of the app, without what is wanted. Raises CloudError."""
     spec, owner = work.tenant.spec, owner_of(work)
     kinds: list[type[Resource]] = [RunService, RunJob, Secret, Bucket, ServiceAccount]
     if work.app.spec.database.enabled or work.before.get("database"):  # else its API may not be turned on

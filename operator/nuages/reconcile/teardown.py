@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nuages.blueprint.blueprint import Blueprint
 from nuages.blueprint.compose import compose
 from nuages.cloud.driver import Observed, Operation
-from nuages.cloud.errors import CloudError, NotFound, Propagating
+from nuages.cloud.errors import CloudError, NotFound, Propagating, Unfinished
 from nuages.dbinit.verdict import RETRYABLE
 from nuages.desired.iam import IamMember
 from nuages.desired.resource import Resource
 from nuages.desired.run import RunJob, RunService
 from nuages.desired.secretmanager import Secret
 from nuages.desired.sql import SqlInstance, SqlUser
+from nuages.desired.storage import Bucket
 from nuages.reconcile import reasons, snapshot
 from nuages.reconcile.execute import Result, State
 from nuages.reconcile.gather import gather
 from nuages.reconcile.plan import Verb, versions_of
 from nuages.reconcile.provision import see
 from nuages.reconcile.release.jobs import Run, run_once
-from nuages.reconcile.release.outcome import Done, Failed, Waiting
+from nuages.reconcile.release.outcome import DONE, Done, Failed, Waiting
 from nuages.reconcile.release.release import fingerprint
 from nuages.reconcile.report import Report
 from nuages.reconcile.rotation import rotating_secrets, with_rotation
-from nuages.reconcile.surplus import owned
-from nuages.reconcile.trouble import Trouble
+from nuages.reconcile.surplus import is_made, marked
+from nuages.reconcile.trouble import Trouble, of_error
 
 if TYPE_CHECKING:
     from nuages.reconcile.reconciler import Pass
@@ -55,39 +57,65 @@ class NamedInstance(Resource):
 
 async def tear_down(work: Pass, report: Report) -> Report:
     """One pass of it; `gone` once nothing is left to do. Raises Trouble, CloudError."""
-    facts = await gather(
-        work.app, work.tenant, work.cluster, work.cloud, work.settings.operator_image, None, work.max_age
-    )
-    facts = with_rotation(facts, work, await see(work, rotating_secrets(work)), None)
-    blueprint = compose(work.app, work.tenant, facts)
+    blueprint, instance_is_there = await _composed(work)
     report = replace(report, blueprint=blueprint)
     if work.underway:
         waiting = {o.resource: Result(_named(o.resource), State.WAITING, operation=o) for o in work.underway}
         return replace(report, results=waiting)
     runs = await _delete_all(work, _run_resources(blueprint), keep=False)
-    if any(result.state is not State.READY for result in runs.values()):
+    if not _are_gone(runs):
         return replace(report, results=runs)
-    instance_is_there = blueprint.db_leave is None or facts.existing_instance is not None
-    left = await _leave_database(work, blueprint) if instance_is_there else None
-    if left is not None:
+    left = await _leave_database(work, blueprint) if instance_is_there else DONE
+    if isinstance(left, Waiting):
         return replace(report, outcome=left, stage="LeaveDatabase")
-    if blueprint.db_init is not None:
-        runs |= await _delete_all(work, (blueprint.db_init,), keep=False)
+    report = replace(report, database_left=blueprint.db_leave is not None and not left.news)
     keep = work.app.spec.deletion_policy != "Delete"
     rest = await _delete_all(work, tuple(reversed(blueprint.own)), keep)
+    others: tuple[Observed[Any], ...] = ()
+    if _are_gone(rest):  # by the marker: what is in no blueprint
+        others = tuple(item for item in await marked(work, blueprint, 0.0) if item.state.name not in rest)
+        rest |= await _delete_all(work, tuple(item.state for item in others if is_made(work, item.state)), keep)
     results = runs | rest
-    if all(result.state is State.READY for result in results.values()):  # by the marker: what is in no blueprint
-        surplus = [item.state for item in await owned(work, blueprint, 0.0) if item.state.name not in results]
-        rest |= await _delete_all(work, tuple(surplus), keep)
-        results |= rest
+    if blueprint.db_init is not None and _are_gone(results):  # last: it proves what was done inside the instance
+        results |= await _delete_all(work, (blueprint.db_init,), keep=False)
     kept = tuple(r.resource.shown for r in rest.values() if r.did is Verb.KEEP)
-    gone = all(result.state is State.READY for result in results.values())
-    if gone:
-        work.cloud.inventory.drop(results)
-        if snapshot.is_wanted(work):
-            shared = _instance_of(blueprint.db_leave) if blueprint.db_leave is not None else ""
-            kept += await snapshot.taken(work, shared)
-    return replace(report, results=results, kept=kept, gone=gone)
+    kept += (left.news,) if left.news else ()
+    if not _are_gone(results):
+        return replace(report, results=results, outcome=_emptying(results), kept=kept)
+    work.cloud.inventory.drop(results)
+    if snapshot.is_wanted(work):
+        kept += await snapshot.taken(work, _instance_of(blueprint.db_leave) if blueprint.db_leave is not None else "")
+    copies = tuple(item.state.shown for item in others if item.state.name not in results)
+    return replace(report, results=results, kept=kept, copies=copies, gone=True)
+
+
+async def _composed(work: Pass) -> tuple[Blueprint, bool]:
+    """The blueprint, and whether the instance of the database is there, as far as it is not the app's own."""
+    known = (work.before.get("database") or {}).get("instance", "")
+    image = work.settings.operator_image
+    facts = await gather(work.app, work.tenant, work.cluster, work.cloud, image, None, work.max_age, known)
+    facts = with_rotation(facts, work, await see(work, rotating_secrets(work)), None)
+    blueprint = compose(work.app, work.tenant, facts)
+    return blueprint, blueprint.db_leave is None or facts.existing_instance is not None
+
+
+def _are_gone(results: Mapping[str, Result]) -> bool:
+    """Deleted, or kept as the policy says."""
+    return all(result.state is State.READY for result in results.values())
+
+
+def _emptying(results: Mapping[str, Result]) -> Waiting | None:
+    """A bucket that has more objects than a pass deletes: the next one follows at once."""
+    bucket = next((r.resource for r in results.values() if isinstance(r.resource, Bucket) and _goes_on(r)), None)
+    if bucket is None:
+        return None
+    told = of_error(Unfinished(""), bucket.shown)
+    return Waiting(told.reason, told.message, after=0.0)
+
+
+def _goes_on(result: Result) -> bool:
+    """Whether it is this operator's own work that is not done, rather than an operation of Google's."""
+    return result.state is State.WAITING and result.operation is None
 
 
 def _run_resources(blueprint: Blueprint) -> tuple[Resource, ...]:
@@ -127,6 +155,8 @@ async def _delete(work: Pass, resource: Resource, keep: bool) -> Result:
             operation = await driver.delete(resource.name, found.etag)
     except (NotFound, Propagating):  # what it is of has gone before it: a grant's target, or its member
         return Result(resource, State.READY)
+    except Unfinished:
+        return Result(resource, State.WAITING, found)
     except CloudError as error:
         return Result(resource, State.FAILED, error=error)
     finally:
@@ -146,14 +176,22 @@ async def _retain(work: Pass, resource: Resource, found: Observed[Any]) -> Resul
     return Result(resource, State.READY, found, Verb.KEEP)
 
 
-async def _leave_database(work: Pass, blueprint: Blueprint) -> Waiting | None:
-    """On an instance that stays, the database goes, or is marked as retained, by a job; None once that is done."""
-    job = blueprint.db_leave
-    if job is None or await work.cloud.drivers.of(RunJob).observe(job.name) is None:
-        return None  # there has never been a db-init, or this is done: the job goes right after it
-    bound = job.bind(versions_of(await see(work, tuple(r for r in blueprint.resources if isinstance(r, Secret)))))
+async def _leave_database(work: Pass, blueprint: Blueprint) -> Waiting | Done:
+    """On an instance that stays, the database goes, or is marked as retained, by a job. Raises Trouble, CloudError."""
+    job, user = blueprint.db_leave, blueprint.administrator
+    if job is None or user is None or not await _was_initialised(work, job):
+        return DONE
+    secret = await work.cloud.inventory.fresh(Secret, user.password)
+    if secret is None:
+        name = work.app.database_name
+        return Done(f"database {name} on {_instance_of(job)}, for the secret of {user.id} has gone, which opens it")
+    bound = job.bind(versions_of({user.password: secret}))
     if bound is None:
-        return None  # its secrets are gone, and so is what they opened
+        raise Trouble(
+            reasons.SECRET_VERSION_DISABLED,
+            f"spec.deletionPolicy: the version of {secret.state.shown} that opens the instance cannot be used, and the "
+            "database is still there. Enable that version again.",
+        )
     if snapshot.is_wanted(work):
         unfinished = await snapshot.back_up(work, _instance_of(job))
         if unfinished is not None:
@@ -173,7 +211,15 @@ async def _leave_database(work: Pass, blueprint: Blueprint) -> Waiting | None:
     outcome = await run_once(run, work.cloud)
     if isinstance(outcome, Failed):
         raise Trouble(outcome.reason, f"spec.deletionPolicy: {outcome.message}")
-    return None if isinstance(outcome, Done) else outcome
+    return outcome
+
+
+async def _was_initialised(work: Pass, job: RunJob) -> bool:
+    """Whether there may be a database: somebody may have deleted the job by hand, or the status may have been lost.
+
+    Once the database is left, the status forgets it first, and the job goes last: together they say that it is done.
+    """
+    return bool(work.before.get("database")) or await work.cloud.drivers.of(RunJob).observe(job.name) is not None
 
 
 def _instance_of(job: RunJob) -> str:

@@ -57,6 +57,8 @@ def of_error(error: errors.CloudError, what: str, principal: str = "") -> Troubl
             )
         case errors.Invalid():
             return Trouble(reasons.REFUSED_BY_GOOGLE, f"{what}: the request was refused. Correct the spec. {quoted}")
+        case errors.Unfinished():
+            return Trouble(reasons.EMPTYING_BUCKET, f"{what}: is being emptied. Nothing to do.", stalled=False)
         case errors.Propagating():
             return Trouble(
                 reasons.WAITING,
