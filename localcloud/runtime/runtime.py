@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,8 +39,13 @@ class Runtime:
 
     @classmethod
     def make(cls, folder: Path, simulate: bool) -> Runtime:
-        """The part that needs no cloud; `attach` makes the rest."""
-        buckets = folder / "buckets"
+        """The part that needs no cloud; `attach` makes the rest.
+
+        A simulation forgets its state when it ends: what an earlier one left of its objects goes with it.
+        """
+        buckets = folder / ("simulated-buckets" if simulate else "buckets")
+        if simulate:
+            shutil.rmtree(buckets, ignore_errors=True)
         buckets.mkdir(mode=0o700, parents=True, exist_ok=True)
         return cls(folder, simulate, None if simulate else Processes(), buckets)
 

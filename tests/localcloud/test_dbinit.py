@@ -233,6 +233,19 @@ async def test_anothers_database_is_refused_until_adopted(server):
     assert (await run(server, spec_of("taken", uid="u-2"))).code == 10
 
 
+async def test_what_another_user_of_the_instance_made_stays_theirs(server):
+    """The app's own instance has other people on it: their tables are no reason to stop."""
+    spec = spec_of("guest", adopt=True, adopt_unmarked=True)
+    assert (await run(server, spec)).code == 0
+    await server.create_user("dba", "dba-password")
+    await admin(server, "GRANT CREATE, CONNECT ON DATABASE guest TO dba", database="guest")
+    await sql(server, "dba", "dba-password", "guest", "CREATE SCHEMA reports", "CREATE TABLE reports.daily (n int)")
+    again = await run(server, spec)
+    assert (again.code, again.changed) == (0, [])
+    owners = await admin(server, "SELECT tableowner FROM pg_tables WHERE tablename = 'daily'", database="guest")
+    assert owners == [("dba",)]
+
+
 async def test_what_was_retained_is_taken_back(server):
     """By an app of the same namespace and name, with its data; by no other."""
     assert (await run(server, spec_of("kept"))).code == 0
