@@ -187,14 +187,17 @@ def test_what_nuages_did_not_make_is_adopted_only_where_the_tenant_says_so(comme
         plan.check(dataclasses.replace(SPEC, adopt=True, adopt_unmarked=True), there)
 
 
-def test_adoption_stops_at_the_namespace():
-    """Another tenant's database is not to be had by an annotation."""
-    there = instance(database=Database("sales", str(Marker("other/shop", "u-1")), frozenset()))
+@pytest.mark.parametrize(
+    ("app", "retained"), [("other/shop", False), ("other/shop", True), ("acme/blog", False)], ids=str
+)
+def test_adoption_takes_nothing_that_another_app_may_use(app, retained):
+    """Neither another tenant's database, nor that of an app beside, by an annotation."""
+    there = instance(database=Database("sales", str(Marker(app, "u-1", retained=retained)), frozenset()))
     with pytest.raises(StoppedError) as stopped:
-        plan.check(dataclasses.replace(SPEC, adopt=True), there)
+        plan.check(dataclasses.replace(SPEC, adopt=True, adopt_unmarked=True), there)
     assert stopped.value.reason is Reason.NAME_CONFLICT
     assert stopped.value.message == (
-        "spec.database.name: database shop belongs to other/shop (uid u-1). Choose another name."
+        f"spec.database.name: database shop belongs to {app} (uid u-1). Choose another name."
     )
 
 
@@ -207,11 +210,11 @@ def test_an_administrator_is_never_adopted():
 
 def test_the_message_of_a_conflict():
     """Field, cause, remedy."""
-    there = instance(database=Database("x", str(Marker("acme/blog", "u-9")), frozenset()))
+    there = instance(database=Database("x", str(Marker("acme/shop", "u-9")), frozenset()))
     with pytest.raises(StoppedError) as stopped:
         plan.check(SPEC, there)
     assert stopped.value.message == (
-        "spec.database.name: database shop belongs to acme/blog (uid u-9). "
+        "spec.database.name: database shop belongs to acme/shop (uid u-9). "
         'Choose another name, or annotate nuages.dev/adopt: "true".'
     )
 

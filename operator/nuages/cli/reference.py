@@ -19,8 +19,9 @@ ANNOTATIONS = {
     "nuages.dev/reconcile-at": "Any new value: look at everything now, resolve the image's tag again, and try a "
     "revision that failed once more. A time is usual.",
     "nuages.dev/adopt": '`"true"`: take over Google resources that bear no marker, or that of another life of this app '
-    "(its uid changes with the cluster), and the database and roles of its name: those of its namespace, and others "
-    "where `spec.allow.databases` of the DjangoTenant names the database. Read `nuages plan` first, and remove the "
+    "(its uid changes with the cluster), and the database and roles of its name: such ones too, what an app of its "
+    "namespace left behind, and what Nuages did not make where `spec.allow.databases` of the DjangoTenant names the "
+    "database. Read `nuages plan` first, and remove the "
     "annotation afterwards.",
     "nuages.dev/abandon": '`"true"` on an app that is being deleted: it goes, and what is left at Google stays there.',
     "nuages.dev/plan": '`"true"`: nothing is done while it is there; `status.plan` says what would be.',

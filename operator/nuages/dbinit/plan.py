@@ -42,13 +42,15 @@ def check(spec: DbInitSpec, there: Instance) -> None:
 
 
 def _may_adopt(spec: DbInitSpec, comment: str | None) -> bool:
-    """What bears a marker of the same namespace, or none; nobody takes what is another tenant's."""
+    """What bears no marker, and what is nobody's any more; never what another app may be using."""
     marker = Marker.parse(comment)
-    return spec.adopt_unmarked if marker is None else spec.adopt and _is_of_same_namespace(spec, marker)
+    return spec.adopt_unmarked if marker is None else spec.adopt and _is_takable(spec, marker)
 
 
-def _is_of_same_namespace(spec: DbInitSpec, marker: Marker) -> bool:
-    return marker.app.split("/")[0] == spec.marker.app.split("/")[0]
+def _is_takable(spec: DbInitSpec, marker: Marker) -> bool:
+    """Of another life of the app (its uid changes with the cluster), or left behind by one of its namespace."""
+    is_of_namespace = marker.app.split("/")[0] == spec.marker.app.split("/")[0]
+    return marker.app == spec.marker.app or (is_of_namespace and marker.retained)
 
 
 def is_ours(marker: Marker | None, wanted: Marker) -> bool:
@@ -245,7 +247,7 @@ def _conflict(spec: DbInitSpec, what: str, comment: str | None) -> StoppedError:
     adopting = 'annotate nuages.dev/adopt: "true"'
     if marker is None:
         remedy = f"Choose another name, or add it to DjangoTenant spec.allow.databases and {adopting}."
-    elif _is_of_same_namespace(spec, marker):
+    elif _is_takable(spec, marker):
         remedy = f"Choose another name, or {adopting}."
     else:
         remedy = "Choose another name."

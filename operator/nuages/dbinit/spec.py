@@ -53,7 +53,7 @@ class DbInitSpec:
     read_only: Login | None = None
     extensions: tuple[str, ...] = ()
     action: Action = "ensure"
-    adopt: bool = False  # take over what bears another marker of the same namespace
+    adopt: bool = False  # take over what another life of the app has, or an app of the namespace left behind
     adopt_unmarked: bool = False  # and what bears none
     connect_seconds: int = 60  # how long the database may be out of reach: sockets and grants come late
     wait_seconds: int = 120  # how long another run on the same database may take
