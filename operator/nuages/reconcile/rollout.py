@@ -53,7 +53,8 @@ async def rollout(work: Pass, report: Report) -> Report:
     outcome: Outcome = DONE
     stage = STEPS[0]
     for stage in STEPS:
-        release = replace(release, began=_began(work, release, stage))
+        began = _began(work, release, stage)
+        release = replace(release, began=began or release.now, resumed=began is not None)
         try:
             outcome = await stage.run(release, work.cloud)
         except errors.CloudError as error:
@@ -171,9 +172,10 @@ def _attempt_number(release: Release, revision: str) -> int | None:
     return None if found is None else int(found[1] or 1) - 1
 
 
-def _began(work: Pass, release: Release, stage: Stage) -> float:
-    """When the current step began, from the status: losing it restarts that wait, nothing else."""
+def _began(work: Pass, release: Release, stage: Stage) -> float | None:
+    """When an earlier pass came to the step, from the status; None where none did. Losing it restarts that wait, and
+    what was asked of the app before it serves is not asked again afterwards; nothing else."""
     known = work.before.get("release") or {}
     if known.get("id") == release.id and known.get("stage") == stage.name and known.get("stageStartedAt"):
         return dt.datetime.fromisoformat(known["stageStartedAt"]).timestamp()
-    return release.now
+    return None

@@ -38,6 +38,7 @@ class Release:
     live: Observed[RunService] | None
     began: float  # wall-clock time of the current step, from status: the only clock of a release
     now: float
+    resumed: bool = False  # whether an earlier pass came as far as the current step, and no further
     attempt: int = 0
     heals_in: float = 0.0  # seconds until the next attempt of a revision that failed for a reason which heals
     patience: Patience = PATIENCE
