@@ -111,6 +111,7 @@ def _release(work: Pass, report: Report) -> Release | None:
         live=report.live,
         began=time.time(),
         now=time.time(),
+        migration=(work.before.get("release") or {}).get("migration") or {},
         patience=work.settings.patience,
         surplus=report.surplus,
     )
