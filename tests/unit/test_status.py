@@ -394,6 +394,17 @@ def test_the_status_knows_a_migration_that_ran(told: dict[str, Any], knows: bool
     assert replace(release, migration=migration).is_migrated is knows
 
 
+def test_an_instance_that_was_made_again_is_another_database() -> None:
+    """Under the same name: nothing that was done to the old one counts, and the app is not at rest."""
+    before = a_release()
+    again = replace(before, instance_created="2026-11-21T10:00:00+00:00")
+    assert again.database != before.database
+    assert again.inputs != before.inputs
+    assert (again.id, again.revision) == (before.id, before.revision)
+    migration = {"imageDigest": DIGEST, "database": before.database, "state": "Succeeded"}
+    assert not replace(again, migration=migration).is_migrated
+
+
 def test_who_may_migrate_now_is_not_at_rest() -> None:
     """The steps are gone through again, though the same service is wanted."""
     assert a_release({"migrations": {"policy": "Never"}}).inputs != a_release({}).inputs

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from nuages.cloud import errors
 from nuages.cloud.driver import Observed, Readiness
 from nuages.desired.run import RunService
+from nuages.desired.sql import ExistingSqlInstance, SqlInstance
 from nuages.reconcile import reasons
 from nuages.reconcile.drift import is_judged, of_database, of_grants, of_service
-from nuages.reconcile.plan import Plan, versions_of
+from nuages.reconcile.plan import Plan, Sight, versions_of
 from nuages.reconcile.provision import look_at_service, make, require_own_service
 from nuages.reconcile.release.database_check import check_database
 from nuages.reconcile.release.outcome import DONE, Done, Failed, Outcome, Waiting
@@ -111,10 +112,16 @@ def _release(work: Pass, report: Report) -> Release | None:
         live=report.live,
         began=time.time(),
         now=time.time(),
+        instance_created=_instance_created(seen),
         migration=(work.before.get("release") or {}).get("migration") or {},
         patience=work.settings.patience,
         surplus=report.surplus,
     )
+
+
+def _instance_created(seen: Sight) -> str:
+    instances = [item for item in seen.values() if item and isinstance(item.state, SqlInstance | ExistingSqlInstance)]
+    return next((item.outputs["created"] for item in instances), "")
 
 
 def _tells(live: Observed[RunService] | None, name: str) -> bool:

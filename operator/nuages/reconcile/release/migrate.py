@@ -33,7 +33,7 @@ def _run(release: Release, asked: str) -> Run:
     kept = f"{release.serving} keeps all traffic" if release.serving else "nothing is deployed"
     return Run(
         release.migrate,
-        fingerprint([release.digest, release.migrate.template.cloud_sql, release.app.database_name, asked])[:8],
+        fingerprint([release.digest, release.database, asked])[:8],
         what="migrate",
         reason_running=reasons.MIGRATING,
         reason_failed=reasons.MIGRATION_FAILED,

@@ -38,6 +38,7 @@ class Release:
     live: Observed[RunService] | None
     began: float  # wall-clock time of the current step, from status: the only clock of a release
     now: float
+    instance_created: str = ""  # RFC 3339: an instance that was made again under its name is another one
     resumed: bool = False  # whether an earlier pass came as far as the current step, and no further
     migration: Mapping[str, Any] = field(default_factory=dict)  # what the status tells of the last one
     attempt: int = 0
@@ -64,7 +65,7 @@ class Release:
         password = [self.blueprint.superuser_grant] if self.blueprint.superuser_grant is not None else []
         grants = sorted(grant.name for grant in (*self.blueprint.access, *password))
         asked = [self.annotation(name) for name in (RETRY_MIGRATION, MIGRATE)]
-        return fingerprint([*jobs, grants, self.app.spec.release.keep_revisions, *asked, self.migrates])
+        return fingerprint([*jobs, grants, self.app.spec.release.keep_revisions, *asked, self.migrates, self.database])
 
     @property
     def migrates(self) -> bool:
@@ -73,10 +74,10 @@ class Release:
 
     @property
     def database(self) -> str:
-        """What stands for the database; "" without one."""
+        """What stands for the database; "" without one. An instance made again under its name has another one."""
         if self.db_init is None:
             return ""
-        return fingerprint([self.migrate.template.cloud_sql, self.app.database_name])
+        return fingerprint([self.migrate.template.cloud_sql, self.app.database_name, self.instance_created])
 
     @property
     def is_migrated(self) -> bool:
