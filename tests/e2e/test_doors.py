@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from e2e_accounts import id_token, make_account
 from e2e_release import Deployment, served, shared_instance
 from e2e_site import Site
 from e2e_world import World, open_world
@@ -93,3 +95,19 @@ async def test_what_fails_through_the_open_door_is_told(place: World, local: Any
         f"spec.release.verify: /broken/ of {revision} answered 500 Internal Server Error; it has all traffic already. "
     )
     await shop.release(release=None)
+
+
+async def test_callers_that_stay_wanted_are_never_refused(place: World) -> None:
+    """From Public to Authenticated: whom the spec names is let in before the others are shut out."""
+    shop, caller = Deployment(place, "shut"), await make_account(place, f"{place.namespace}-c")
+    url = (await shop.release(image=await shop.image("v1")))["status"]["url"]
+    token = await id_token(place, caller, url)
+    release = asyncio.create_task(
+        shop.release(web={"access": "Authenticated", "invokers": [f"serviceAccount:{caller}"]})
+    )
+    answers = []
+    while not release.done():
+        answers.append(await place.fetch_status(url, token))
+    await release
+    assert set(answers) == {200}
+    assert await place.fetch_status(url) == 403

@@ -368,7 +368,7 @@ async def test_killed_in_the_middle_it_goes_on_where_it_was(place: World, local:
     assert len(await shop.revisions()) == 2
 
 
-STAGES = ("DbInit", "Migrate", "Candidate", "Verify", "Traffic", "Ingress", "Access", "Superuser", "CleanUp", "Done")
+STAGES = ("DbInit", "Migrate", "Candidate", "Verify", "Access", "Traffic", "Ingress", "Superuser", "CleanUp", "Done")
 
 
 def _has_come_to(app: dict[str, Any], stage: str) -> bool:

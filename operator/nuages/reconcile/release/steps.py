@@ -31,9 +31,9 @@ STEPS: tuple[Stage, ...] = (
     Stage("Migrate", migrate),
     Stage("Candidate", candidate),
     Stage("Verify", verify),
+    Stage("Access", access),
     Stage("Traffic", traffic),
     Stage("Ingress", ingress),
-    Stage("Access", access),
     Stage("Superuser", superuser),
     Stage("CleanUp", clean_up),
 )

@@ -1,4 +1,5 @@
-"""traffic: all of it to the verified revision, by name; then the doors are opened as far as the spec says."""
+"""access, then traffic: who may call is let in; all traffic goes to the verified revision, by name, and the doors are
+opened or closed as the spec says."""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ async def traffic(release: Release, cloud: CloudAccess) -> Outcome:
 
 
 async def access(release: Release, cloud: CloudAccess) -> Outcome:
-    """The invokers of spec.web.invokers, member by member."""
+    """The invokers of spec.web.invokers, member by member: before a public service is closed to all others."""
     grants = release.blueprint.access
     if not grants:
         return DONE
