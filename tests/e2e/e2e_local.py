@@ -117,6 +117,14 @@ class LocalSite:
         """Run something where the cloud runs."""
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
+    async def free_instance_name(self, instance: str) -> None:
+        """As a week after its deletion does; `instance` as projects/P/instances/I."""
+
+        async def free() -> None:
+            self.cloud.core.store.records("sql.deleted").put(instance, {"at": 0.0})
+
+        await self.call(free())
+
     async def kill_operator(self) -> None:
         """As kill -9 does."""
 

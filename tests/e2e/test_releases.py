@@ -314,6 +314,24 @@ async def test_policy_never_releases_without_migrating(place: World, local: Any)
     assert "stock" not in [row[0] for row in await columns(shop, local)]
 
 
+async def test_what_was_released_without_migrating_migrates_once_it_may(place: World, local: Any) -> None:
+    """That an image serves proves nothing: the execution does, and where it is there, no other one is made."""
+    shop = await deployed(place, "later")
+    before = await shop.release(image=await shop.image("v2"), migrations={"policy": "Never"})
+    assert len(await shop.executions()) == 1
+    assert condition(before, "MigrationsApplied") == {}
+    app = await shop.release(migrations=None)
+    runs = await shop.executions()
+    assert [run.succeeded_count for run in runs] == [1, 1]
+    assert [row[0] for row in await columns(shop, local)].count("stock") == 1
+    assert app["status"]["revision"] == before["status"]["revision"]
+    assert runs[1].name.endswith(app["status"]["release"]["migration"]["execution"].rpartition("/")[2])
+    await shop.release(migrations={"policy": "Never"})
+    app = await shop.release(migrations={"policy": "Manual"})  # nobody's word is needed for what has run
+    assert len(await shop.executions()) == 2
+    assert app["status"]["release"]["migration"]["state"] == "Succeeded"
+
+
 async def test_a_held_lock_fails_clearly_and_the_retry_succeeds(place: World, local: Any) -> None:
     """The migration gives up instead of having everybody wait behind it; the old revision serves meanwhile."""
     shop = await deployed(place, "locked", migrations={"lockTimeoutSeconds": 1})
@@ -350,7 +368,7 @@ async def test_killed_in_the_middle_it_goes_on_where_it_was(place: World, local:
     assert len(await shop.revisions()) == 2
 
 
-STAGES = ("DbInit", "Migrate", "Candidate", "Verify", "Traffic", "Access", "Superuser", "CleanUp", "Done")
+STAGES = ("DbInit", "Migrate", "Candidate", "Verify", "Access", "Traffic", "Ingress", "Superuser", "CleanUp", "Done")
 
 
 def _has_come_to(app: dict[str, Any], stage: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from google.oauth2.credentials import Credentials
 
 from localcloud.core.errors import Code
 from nuages.cloud.driver import Readiness, differences
-from nuages.cloud.errors import Conflict, Invalid, PermissionDenied, Transient
+from nuages.cloud.errors import Conflict, Invalid, NameReserved, PermissionDenied, Transient
 from nuages.desired.resource import Owner
 from nuages.desired.secretmanager import Random, Secret
 from nuages.desired.sql import Backups, ExistingSqlInstance, SqlInstance, SqlUser
@@ -69,6 +70,27 @@ async def test_what_was_created_is_what_was_wanted(scene, instances):
     assert found.outputs["connection_name"] == "demo:europe-west1:shop-pg"
     assert (found.outputs["max_connections"], found.outputs["region"]) == ("200", "europe-west1")
     assert [item.state for item in await instances.observe_all("projects/demo")] == [INSTANCE]
+
+
+async def test_when_it_was_made_is_an_output(scene, instances):
+    """The same from a list and from a look: whoever has an instance's name may be another one."""
+    found = await made(scene, instances)
+    began = dt.datetime.fromisoformat(found.outputs["created"])
+    assert abs((scene.cloud.core.clock.now() - began).total_seconds()) < 3600
+    listed = await instances.observe_all("projects/demo")
+    existing = await scene.access.drivers.of(ExistingSqlInstance).observe(INSTANCE.name)
+    assert [item.outputs["created"] for item in (*listed, existing)] == [found.outputs["created"]] * 2
+
+
+async def test_a_name_is_reserved_after_a_deletion(scene, instances):
+    """Told apart from an instance that somebody else has just made, which is there to be looked at."""
+    unprotected = replace(INSTANCE, deletion_protection=False)
+    await made(scene, instances, unprotected)
+    with pytest.raises(Conflict):
+        await instances.create(unprotected)
+    await scene.done(await instances.delete(INSTANCE.name))
+    with pytest.raises(NameReserved, match="until one week from the deletion date"):
+        await instances.create(unprotected)
 
 
 async def test_a_public_address_lets_in_connectors_alone(scene, instances, google):

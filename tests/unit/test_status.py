@@ -181,7 +181,7 @@ def test_an_app_that_serves() -> None:
         "reconcileAt": "",
         "startedAt": NOW,
         "stageStartedAt": NOW,
-        "migration": {"state": "Succeeded", "imageDigest": DIGEST},
+        "migration": {"state": "Succeeded", "imageDigest": DIGEST, "database": report.release.database},
         "history": [{"id": report.release.id, "revision": revision, "imageDigest": DIGEST, "finishedAt": NOW}],
     }
 
@@ -370,16 +370,52 @@ def test_a_failed_release_is_no_history() -> None:
         "execution": "e-1",
         "state": "Failed",
         "imageDigest": DIGEST,
+        "database": a_release().database,
         "logUri": "https://log",
     }
 
 
 def test_a_migration_that_ran_is_told_with_its_execution() -> None:
     """Also after later steps."""
+    told = {"execution": "e-1", "imageDigest": DIGEST, "database": a_release().database}
     running = status(serving(stage="Migrate", outcome=Waiting("x", "y", execution="e-1")), {}, NOW)
-    assert running["release"]["migration"] == {"execution": "e-1", "state": "Running", "imageDigest": DIGEST}
+    assert running["release"]["migration"] == {**told, "state": "Running"}
     after = status(serving(stage="Candidate", outcome=Waiting("x", "y")), running, LATER)
-    assert after["release"]["migration"] == {"execution": "e-1", "state": "Succeeded", "imageDigest": DIGEST}
+    assert after["release"]["migration"] == {**told, "state": "Succeeded"}
+
+
+@pytest.mark.parametrize(
+    ("told", "knows"),
+    [
+        ({}, True),
+        ({"database": None}, True),  # by an operator that did not tell
+        ({"database": "another"}, False),
+        ({"imageDigest": "sha256:another"}, False),
+        ({"state": "Running"}, False),
+    ],
+    ids=["same", "older", "database", "image", "running"],
+)
+def test_the_status_knows_a_migration_that_ran(told: dict[str, Any], knows: bool) -> None:
+    """Of this image, on this database, to its end."""
+    release = a_release()
+    migration = {"imageDigest": DIGEST, "database": release.database, "state": "Succeeded", **told}
+    assert replace(release, migration=migration).is_migrated is knows
+
+
+def test_an_instance_that_was_made_again_is_another_database() -> None:
+    """Under the same name: nothing that was done to the old one counts, and the app is not at rest."""
+    before = a_release()
+    again = replace(before, instance_created="2026-11-21T10:00:00+00:00")
+    assert again.database != before.database
+    assert again.inputs != before.inputs
+    assert (again.id, again.revision) == (before.id, before.revision)
+    migration = {"imageDigest": DIGEST, "database": before.database, "state": "Succeeded"}
+    assert not replace(again, migration=migration).is_migrated
+
+
+def test_who_may_migrate_now_is_not_at_rest() -> None:
+    """The steps are gone through again, though the same service is wanted."""
+    assert a_release({"migrations": {"policy": "Never"}}).inputs != a_release({}).inputs
 
 
 @pytest.mark.parametrize("spec", [{"migrations": {"policy": "Never"}}, {"database": {"engine": "None"}}])

@@ -36,6 +36,7 @@ EXISTING = ExistingSqlInstance(
         (errors.ApiDisabled("Off."), Trouble("ApiDisabled", 'Bucket media: the API that it needs is disabled. Set enableServices in DjangoTenant, or turn it on. Google says: "Off".')),
         (errors.QuotaExceeded("Full."), Trouble("QuotaExceeded", 'Bucket media: a limit of the project is reached. Raise it. Google says: "Full".')),
         (errors.VersionDisabled("Version 1 of it is disabled."), Trouble("SecretVersionDisabled", "Bucket media: Version 1 of it is disabled. What runs goes on, and no new instance can start. Enable it again, then annotate nuages.dev/rotate: once nothing runs with it any more, Nuages disables it.")),
+        (errors.NameReserved("Kept."), Trouble("NameReserved", 'Bucket media: it was deleted less than a week ago, and Google keeps its name. Wait for the end of that week, or delete this app and apply it again: its instance is called otherwise then. Google says: "Kept".')),
         (errors.Invalid("Bad."), Trouble("RefusedByGoogle", 'Bucket media: the request was refused. Correct the spec. Google says: "Bad".')),
         (errors.Propagating("Soon."), Trouble("Waiting", 'Bucket media: a new identity or grant is not known everywhere yet. Where this stays, see that it is there. Google says: "Soon".', heals=True)),
         (errors.Unfinished("1000 of them."), Trouble("EmptyingBucket", "Bucket media: is being emptied. Nothing to do.", stalled=False)),
@@ -61,6 +62,7 @@ def test_every_kind_of_failure_has_been_thought_of() -> None:
         "ApiDisabled",
         "QuotaExceeded",
         "Invalid",
+        "NameReserved",
         "VersionDisabled",
         "Unfinished",
     }

@@ -65,6 +65,7 @@ class MigrationStatus(StatusPart):
     execution: str | None = Field(None, description="Name of the job's execution.")
     state: str = Field(description="Running, Succeeded or Failed.")
     image_digest: str = Field("", description="Digest of the image that migrated.")
+    database: str = Field("", description="What stands for the database that it was run on.")
     log_uri: str | None = Field(None, description="Where its log is.")
 
 

@@ -64,9 +64,11 @@ STAGES = {
     "Migrate": "A job runs the new image's migrations. Once an image.",
     "Candidate": "The new revision starts without traffic, under the tag `candidate`; the first one of an app has all "
     "traffic, but nobody may call it.",
-    "Verify": "The candidate's URL must answer the health path as often in a row as `spec.release.verify` says.",
+    "Verify": "The candidate's URL must answer the health path as often in a row as `spec.release.verify` says; "
+    "while the service's ingress keeps the operator out, the startup probe has to do.",
+    "Access": "The members of `spec.web.invokers` may call, before a public service is closed to all others.",
     "Traffic": "All traffic goes to the new revision; the first one of an app is opened as `spec.web.access` says.",
-    "Access": "The members of `spec.web.invokers` may call.",
+    "Ingress": "Where `spec.web.ingress` becomes All, the service is opened last, then asked for the health path.",
     "Superuser": "A job makes `spec.superuser`. Once a username.",
     "CleanUp": "Revisions beyond `spec.release.keepRevisions` are deleted.",
     "Done": "The release is through.",

@@ -10,6 +10,8 @@ CloudError
 ├── PermissionDenied     the operator's identity lacks a permission
 ├── ApiDisabled          the Google API is not turned on in the project
 ├── QuotaExceeded        a limit of the project, not of a moment
+├── VersionDisabled      a secret's version in use was disabled by somebody
+├── NameReserved         Google keeps the name of what was deleted, for days
 └── Invalid              the request can never succeed as it is
 """
 
@@ -75,6 +77,10 @@ class QuotaExceeded(CloudError):
 
 class VersionDisabled(CloudError):
     """Somebody disabled the version of a secret that is in use, which only they may undo."""
+
+
+class NameReserved(CloudError):
+    """Nothing is there, and nothing of that name may be made: what bore it was deleted some days ago."""
 
 
 class Invalid(CloudError):

@@ -11,12 +11,13 @@ from google.cloud.sqladmin_v1 import SqlInstancesServiceAsyncClient, SqlOperatio
 from nuages.cloud import sqlmapping
 from nuages.cloud.call import Call
 from nuages.cloud.driver import Observed, Operation, Owned, Readiness
-from nuages.cloud.errors import CloudError, Conflict, Invalid, QuotaExceeded, Transient
+from nuages.cloud.errors import CloudError, Conflict, Invalid, NameReserved, QuotaExceeded, Transient
 from nuages.cloud.paging import all_pages
 from nuages.desired.sql import ExistingSqlInstance, SqlInstance
 
 PAGE = 1000
 BACKUP_DAYS = 365  # the longest that Google keeps a final backup (gcloud sql instances delete)
+TAKEN = "already exists"  # by an instance, or by one that was deleted less than a week ago
 STALE = "Condition does not match"  # settingsVersion
 DONE = SqlOperation.SqlOperationStatus.DONE
 
@@ -68,8 +69,14 @@ class SqlInstanceDriver:
         return seen if seen.readiness is not Readiness.FAILED else await self._explained(seen)
 
     async def create(self, desired: SqlInstance) -> Operation:
+        """Raises NameReserved where the name is taken and nothing bears it (behaviour.md, section 2)."""
         request = {"project": desired.project, "body": sqlmapping.creation(desired)}
-        return as_operation(await self._call(self._api.insert, request), desired.name)
+        try:
+            return as_operation(await self._call(self._api.insert, request), desired.name)
+        except Conflict as error:
+            if TAKEN in error.cause and await self.observe(desired.name) is None:
+                raise NameReserved(error.cause) from error
+            raise
 
     async def update(self, desired: SqlInstance, observed: Observed[SqlInstance], paths: Sequence[str]) -> Operation:
         """Of the observed version: raises Conflict where it has changed since.

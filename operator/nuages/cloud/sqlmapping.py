@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -127,9 +128,15 @@ def observed(name: str, found: DatabaseInstance) -> Observed[SqlInstance]:
         "database_version": state.database_version,
         "tier": state.tier,
         "max_connections": flags.get("max_connections", ""),
+        "created": _time(found.create_time),
         "settings_version": str(_number(found_settings.settings_version)),
     }
     return Observed(state, readiness, message, found.state.name, outputs, found.etag)
+
+
+def _time(stamp: Any) -> str:
+    """RFC 3339, "" where it is not set: proto-plus gives a datetime."""
+    return stamp.isoformat() if isinstance(stamp, dt.datetime) else ""
 
 
 def _number(wrapped: Any) -> int:

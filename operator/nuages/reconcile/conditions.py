@@ -124,7 +124,7 @@ def _release_parts(report: Report) -> list[Condition]:
     if report.release is None:
         return []
     outcome, found = report.outcome, []
-    if report.release.db_init is not None and report.release.app.spec.migrations.policy != "Never":
+    if report.release.migrates:
         if report.stage in ("DbInit", "Migrate") and not isinstance(outcome, Done):
             reason, message = _said(outcome)
             found.append(Condition(reasons.MIGRATIONS_APPLIED, "False", reason, message))

@@ -25,7 +25,7 @@ BACKING_UP, BACKUP_FAILED = "BackingUp", "BackupFailed"
 OBSERVED = "Observed"
 INVALID_SPEC, NOT_ALLOWED = "InvalidSpec", "NotAllowed"
 TENANT_MISSING, TENANT_INVALID = "TenantMissing", "TenantInvalid"
-NAME_CONFLICT, IMMUTABLE_FIELD = "NameConflict", "ImmutableField"
+NAME_CONFLICT, IMMUTABLE_FIELD, NAME_RESERVED = "NameConflict", "ImmutableField", "NameReserved"
 IMAGE_NOT_FOUND, IMAGE_UNREACHABLE, IMAGE_UNUSABLE = "ImageNotFound", "ImageUnreachable", "ImageUnusable"
 INSTANCE_NOT_FOUND, ACCOUNT_NOT_FOUND = "InstanceNotFound", "ServiceAccountNotFound"
 CONFIG_MAP_INVALID, SECRET_UNUSABLE = "ConfigMapInvalid", "SecretUnusable"
@@ -164,6 +164,12 @@ _WRONG_INPUT = (
         Kind.STALLED,
         "A Google resource, database or role of this name is somebody else's.",
         "Read `nuages plan`; adopt it, or choose another name.",
+    ),
+    Reason(
+        NAME_RESERVED,
+        Kind.STALLED,
+        "The app's instance was deleted by somebody, and Google keeps its name for a week.",
+        "Wait for the end of that week, or delete the app and apply it again.",
     ),
     Reason(
         IMMUTABLE_FIELD,

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from nuages.cloud import errors
 from nuages.cloud.driver import Observed, Readiness
 from nuages.desired.run import RunService
+from nuages.desired.sql import ExistingSqlInstance, SqlInstance
 from nuages.reconcile import reasons
 from nuages.reconcile.drift import is_judged, of_database, of_grants, of_service
-from nuages.reconcile.plan import Plan, versions_of
+from nuages.reconcile.plan import Plan, Sight, versions_of
 from nuages.reconcile.provision import look_at_service, make, require_own_service
 from nuages.reconcile.release.database_check import check_database
 from nuages.reconcile.release.outcome import DONE, Done, Failed, Outcome, Waiting
@@ -53,7 +54,8 @@ async def rollout(work: Pass, report: Report) -> Report:
     outcome: Outcome = DONE
     stage = STEPS[0]
     for stage in STEPS:
-        release = replace(release, began=_began(work, release, stage))
+        began = _began(work, release, stage)
+        release = replace(release, began=began or release.now, resumed=began is not None)
         try:
             outcome = await stage.run(release, work.cloud)
         except errors.CloudError as error:
@@ -110,9 +112,16 @@ def _release(work: Pass, report: Report) -> Release | None:
         live=report.live,
         began=time.time(),
         now=time.time(),
+        instance_created=_instance_created(seen),
+        migration=(work.before.get("release") or {}).get("migration") or {},
         patience=work.settings.patience,
         surplus=report.surplus,
     )
+
+
+def _instance_created(seen: Sight) -> str:
+    instances = [item for item in seen.values() if item and isinstance(item.state, SqlInstance | ExistingSqlInstance)]
+    return next((item.outputs["created"] for item in instances), "")
 
 
 def _tells(live: Observed[RunService] | None, name: str) -> bool:
@@ -171,9 +180,10 @@ def _attempt_number(release: Release, revision: str) -> int | None:
     return None if found is None else int(found[1] or 1) - 1
 
 
-def _began(work: Pass, release: Release, stage: Stage) -> float:
-    """When the current step began, from the status: losing it restarts that wait, nothing else."""
+def _began(work: Pass, release: Release, stage: Stage) -> float | None:
+    """When an earlier pass came to the step, from the status; None where none did. Losing it restarts that wait, and
+    what was asked of the app before it serves is not asked again afterwards; nothing else."""
     known = work.before.get("release") or {}
     if known.get("id") == release.id and known.get("stage") == stage.name and known.get("stageStartedAt"):
         return dt.datetime.fromisoformat(known["stageStartedAt"]).timestamp()
-    return release.now
+    return None

@@ -252,19 +252,19 @@ def _release(report: Report, before: Mapping[str, Any], now: str) -> dict[str, A
 
 
 def _migration(report: Report, before: Mapping[str, Any]) -> dict[str, Any]:
-    if report.release is None:
+    release, outcome = report.release, report.outcome
+    if release is None:
         return dict(before)
-    digest = report.release.digest
+    kept = dict(before) if release.is_of_this(before) else {}
     if report.stage in ("", "DbInit"):
-        return dict(before) if before.get("imageDigest") == digest else {}
+        return kept
     if report.stage != "Migrate":
-        kept = before if before.get("imageDigest") == digest else {}
-        migrates = report.release.db_init is not None and report.release.app.spec.migrations.policy != "Never"
-        return {**kept, "imageDigest": digest, "state": "Succeeded"} if migrates else {}
-    outcome = report.outcome
+        what = {"imageDigest": release.digest, "database": release.database, "state": "Succeeded"}
+        return kept | what if release.migrates else {}
     if isinstance(outcome, Waiting | Failed):
         found = {
-            "imageDigest": digest,
+            "imageDigest": release.digest,
+            "database": release.database,
             "state": "Failed" if isinstance(outcome, Failed) else "Running",
             "execution": outcome.execution,
             "logUri": outcome.log_link,

@@ -55,6 +55,12 @@ def of_error(error: errors.CloudError, what: str, principal: str = "") -> Troubl
                 f"{what}: {error.cause} What runs goes on, and no new instance can start. Enable it again, then "
                 "annotate nuages.dev/rotate: once nothing runs with it any more, Nuages disables it.",
             )
+        case errors.NameReserved():
+            return Trouble(
+                reasons.NAME_RESERVED,
+                f"{what}: it was deleted less than a week ago, and Google keeps its name. Wait for the end of that "
+                f"week, or delete this app and apply it again: its instance is called otherwise then. {quoted}",
+            )
         case errors.Invalid():
             return Trouble(reasons.REFUSED_BY_GOOGLE, f"{what}: the request was refused. Correct the spec. {quoted}")
         case errors.Unfinished():

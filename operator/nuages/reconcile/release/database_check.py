@@ -60,16 +60,16 @@ async def check_database(release: Release, cloud: CloudAccess, known: str, age: 
     if job is None or not release.app.spec.deep_check_interval_seconds:
         return Check(execution=known)
     listed = await cloud.inventory.get(RunJob, job.name, age, age)
-    if listed is None or _is_checked(_Latest.of(listed), job, known, release.now - age):
+    if listed is None or _is_checked(_Latest.of(listed), release, job, known, release.now - age):
         return Check(execution=known)
     found = await cloud.inventory.fresh(RunJob, job.name)
-    if found is None or _is_checked(latest := _Latest.of(found), job, known, release.now - age):
+    if found is None or _is_checked(latest := _Latest.of(found), release, job, known, release.now - age):
         return Check(execution=known)
-    current = _check_of(latest, job)
+    current = _check_of(latest, release, job)
     is_recent = not latest.ended or latest.ended > release.now - age
     if is_recent and current and latest.succeeded:
         return await _verdict(job, latest, cloud, known, release.now)
-    token = current if is_recent and current else f"{token_of(job)}-c{fingerprint(latest.name)[:4]}"
+    token = current if is_recent and current else f"{token_of(release, job)}-c{fingerprint(latest.name)[:4]}"
     outcome = await run_once(run_of(release, job, token), cloud)
     cloud.inventory.forget(job.name)
     if isinstance(outcome, Failed):
@@ -77,15 +77,15 @@ async def check_database(release: Release, cloud: CloudAccess, known: str, age: 
     return Check(execution=known, again=POLL)
 
 
-def _is_checked(latest: _Latest, job: RunJob, known: str, since: float) -> bool:
+def _is_checked(latest: _Latest, release: Release, job: RunJob, known: str, since: float) -> bool:
     """A run that ended well since then, and was told of where it was a check."""
-    is_told = latest.name == known or not _check_of(latest, job)
+    is_told = latest.name == known or not _check_of(latest, release, job)
     return latest.succeeded and latest.ended > since and is_told
 
 
-def _check_of(latest: _Latest, job: RunJob) -> str:
+def _check_of(latest: _Latest, release: Release, job: RunJob) -> str:
     """The token of the check that an execution is a try of; "" where it is none."""
-    found = re.fullmatch(rf"{re.escape(job.id)}-({token_of(job)}-c[0-9a-f]{{4}})(-\w+)*", latest.name)
+    found = re.fullmatch(rf"{re.escape(job.id)}-({token_of(release, job)}-c[0-9a-f]{{4}})(-\w+)*", latest.name)
     return "" if found is None else found[1]
 
 

@@ -1,4 +1,4 @@
-"""db-init: the database, its roles and its extensions, once per description of them."""
+"""db-init: the database, its roles and its extensions, once per description of them and instance."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ async def db_init(release: Release, cloud: CloudAccess) -> Outcome:
     job = release.db_init
     if job is None:
         return DONE
-    return await run_once(run_of(release, job, token_of(job)), cloud)
+    return await run_once(run_of(release, job, token_of(release, job)), cloud)
 
 
-def token_of(job: RunJob) -> str:
-    """What stands for all that the job does."""
-    return fingerprint([job.template.args, job.template.image, [str(item) for item in job.template.environment]])[:6]
+def token_of(release: Release, job: RunJob) -> str:
+    """What stands for all that the job does, and for the instance that it does it on."""
+    made_of = [job.template.args, job.template.image, [str(item) for item in job.template.environment]]
+    return fingerprint([*made_of, release.instance_created])[:6]
 
 
 def run_of(release: Release, job: RunJob, token: str) -> Run:

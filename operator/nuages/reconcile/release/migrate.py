@@ -1,4 +1,8 @@
-"""migrate: one execution per image digest, at most one at a time, before any traffic moves."""
+"""migrate: one execution per image digest and database, at most one at a time, before any traffic moves.
+
+The execution is the proof that an image has migrated, or the status that has told of it; that the image serves is none,
+for it may have been released without, under another policy or by hand.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +15,25 @@ from nuages.reconcile.release.release import MIGRATE, RETRY_MIGRATION, Release, 
 
 async def migrate(release: Release, cloud: CloudAccess) -> Outcome:
     """Unchanged digest and database: no execution. A failed one is run again only when the user asks."""
-    spec, asked = release.app.spec, release.annotation(RETRY_MIGRATION)
-    if release.db_init is None or spec.migrations.policy == "Never" or (_was_migrated(release) and not asked):
+    asked = release.annotation(RETRY_MIGRATION)
+    if not release.migrates or (release.is_migrated and not asked):
         return DONE
-    if spec.migrations.policy == "Manual" and release.annotation(MIGRATE) not in (spec.image, release.digest):
+    run = _run(release, asked)
+    if release.app.spec.migrations.policy == "Manual" and not await _is_agreed(run, release, cloud):
+        image = release.app.spec.image
         return Waiting(
             reasons.MIGRATION_PENDING,
-            f"spec.migrations.policy: Manual waits for you. Annotate {MIGRATE}={spec.image} to migrate and release.",
+            f"spec.migrations.policy: Manual waits for you. Annotate {MIGRATE}={image} to migrate and release.",
             after=300,
         )
-    token = fingerprint([release.digest, release.migrate.template.cloud_sql, release.app.database_name, asked])[:8]
+    return await run_once(run, cloud)
+
+
+def _run(release: Release, asked: str) -> Run:
     kept = f"{release.serving} keeps all traffic" if release.serving else "nothing is deployed"
-    run = Run(
+    return Run(
         release.migrate,
-        token,
+        fingerprint([release.digest, release.database, asked])[:8],
         what="migrate",
         reason_running=reasons.MIGRATING,
         reason_failed=reasons.MIGRATION_FAILED,
@@ -33,16 +42,11 @@ async def migrate(release: Release, cloud: CloudAccess) -> Outcome:
         patience=release.patience,
         failure=release.failed.get(release.migrate.name),
     )
-    return await run_once(run, cloud)
 
 
-def _was_migrated(release: Release) -> bool:
-    """A revision that is ready was deployed after its migration: the order of the steps is the proof.
-
-    Of that database, that is: an instance that was made again holds nothing yet.
-    """
-    if release.live is None or not release.serving:
-        return False
-    template = release.live.state.template
-    is_same = template.image.endswith(release.digest) and template.cloud_sql == release.migrate.template.cloud_sql
-    return is_same and release.live.outputs.get("latest_ready_revision") == release.live.state.revision
+async def _is_agreed(run: Run, release: Release, cloud: CloudAccess) -> bool:
+    """By the user's word, or because it has run already. Raises CloudError."""
+    if release.annotation(MIGRATE) in (release.app.spec.image, release.digest):
+        return True
+    found = await cloud.runs.find(run.job, run.token)
+    return found is not None and found.state == "Succeeded"

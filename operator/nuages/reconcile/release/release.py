@@ -38,6 +38,9 @@ class Release:
     live: Observed[RunService] | None
     began: float  # wall-clock time of the current step, from status: the only clock of a release
     now: float
+    instance_created: str = ""  # RFC 3339: an instance that was made again under its name is another one
+    resumed: bool = False  # whether an earlier pass came as far as the current step, and no further
+    migration: Mapping[str, Any] = field(default_factory=dict)  # what the status tells of the last one
     attempt: int = 0
     heals_in: float = 0.0  # seconds until the next attempt of a revision that failed for a reason which heals
     patience: Patience = PATIENCE
@@ -62,7 +65,29 @@ class Release:
         password = [self.blueprint.superuser_grant] if self.blueprint.superuser_grant is not None else []
         grants = sorted(grant.name for grant in (*self.blueprint.access, *password))
         asked = [self.annotation(name) for name in (RETRY_MIGRATION, MIGRATE)]
-        return fingerprint([*jobs, grants, self.app.spec.release.keep_revisions, *asked])
+        return fingerprint([*jobs, grants, self.app.spec.release.keep_revisions, *asked, self.migrates, self.database])
+
+    @property
+    def migrates(self) -> bool:
+        """Whether there is a database, and the spec wants it migrated."""
+        return self.db_init is not None and self.app.spec.migrations.policy != "Never"
+
+    @property
+    def database(self) -> str:
+        """What stands for the database; "" without one. An instance made again under its name has another one."""
+        if self.db_init is None:
+            return ""
+        return fingerprint([self.migrate.template.cloud_sql, self.app.database_name, self.instance_created])
+
+    @property
+    def is_migrated(self) -> bool:
+        """Whether the status knows it: Google forgets executions."""
+        return self.migration.get("state") == "Succeeded" and self.is_of_this(self.migration)
+
+    def is_of_this(self, migration: Mapping[str, Any]) -> bool:
+        """Whether a status tells of this image on this database, which older operators did not name."""
+        same_database = migration.get("database") in (None, "", self.database)
+        return migration.get("imageDigest") == self.digest and same_database
 
     @property
     def serving(self) -> str:

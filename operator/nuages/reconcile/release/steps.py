@@ -9,6 +9,7 @@ from nuages.cloud.access import CloudAccess
 from nuages.reconcile.release.candidate import candidate
 from nuages.reconcile.release.clean_up import clean_up
 from nuages.reconcile.release.db_init import db_init
+from nuages.reconcile.release.ingress import ingress
 from nuages.reconcile.release.migrate import migrate
 from nuages.reconcile.release.outcome import Outcome
 from nuages.reconcile.release.release import Release
@@ -30,8 +31,9 @@ STEPS: tuple[Stage, ...] = (
     Stage("Migrate", migrate),
     Stage("Candidate", candidate),
     Stage("Verify", verify),
-    Stage("Traffic", traffic),
     Stage("Access", access),
+    Stage("Traffic", traffic),
+    Stage("Ingress", ingress),
     Stage("Superuser", superuser),
     Stage("CleanUp", clean_up),
 )

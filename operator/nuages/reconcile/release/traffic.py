@@ -1,4 +1,5 @@
-"""traffic: all of it to the verified revision, by name; then the doors are opened as far as the spec says."""
+"""access, then traffic: who may call is let in; all traffic goes to the verified revision, by name, and the doors are
+opened or closed as the spec says."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from nuages.reconcile.release.release import CANDIDATE_TAG, Release, unlike_door
 
 
 async def traffic(release: Release, cloud: CloudAccess) -> Outcome:
-    """One call moves the traffic and opens or closes the service."""
+    """One call moves the traffic and opens or closes the service; ingress for everybody has a step of its own."""
     live = release.live
     if live is None or live.readiness is Readiness.BUSY:
         return Waiting(reasons.SHIFTING_TRAFFIC, f"Traffic is moving to {release.revision}.")
@@ -25,7 +26,8 @@ async def traffic(release: Release, cloud: CloudAccess) -> Outcome:
         revision=release.revision,
         traffic=(TrafficTarget(release.revision, 100, CANDIDATE_TAG),),
     )
-    paths = (*(("traffic",) if wanted.traffic != live.state.traffic else ()), *unlike_doors(wanted, live.state))
+    doors = tuple(name for name in unlike_doors(wanted, live.state) if name != "ingress" or wanted.ingress != "ALL")
+    paths = (*(("traffic",) if wanted.traffic != live.state.traffic else ()), *doors)
     if not paths:
         return DONE
     release.require_unfailed(wanted.name)
@@ -35,7 +37,7 @@ async def traffic(release: Release, cloud: CloudAccess) -> Outcome:
 
 
 async def access(release: Release, cloud: CloudAccess) -> Outcome:
-    """The invokers of spec.web.invokers, member by member."""
+    """The invokers of spec.web.invokers, member by member: before a public service is closed to all others."""
     grants = release.blueprint.access
     if not grants:
         return DONE

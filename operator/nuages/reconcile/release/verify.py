@@ -15,11 +15,18 @@ TIMEOUT = aiohttp.ClientTimeout(total=20)
 
 
 async def verify(release: Release, cloud: CloudAccess) -> Outcome:
-    """A redirect counts as an answer: many sites send `/` elsewhere. Internal ingress rests on the startup probe."""
-    if release.is_serving and release.live is not None and release.live.state.open_access:
+    """Behind an ingress that is not open (yet), the startup probe has to do: the door that is there counts."""
+    live = release.live
+    if release.is_serving and live is not None and live.state.open_access:
         return DONE
-    if release.service.ingress != "ALL":
-        return Done("Verified by its startup probe alone: spec.web.ingress keeps the operator out.")
+    if live is not None and live.state.ingress != "ALL":
+        return Done("Verified by its startup probe alone: the service's ingress keeps the operator out.")
+    kept = f"{release.serving} keeps all traffic" if not release.is_serving else "the service stays closed"
+    return await asked(release, cloud, kept)
+
+
+async def asked(release: Release, cloud: CloudAccess, kept: str) -> Outcome:
+    """A redirect counts as an answer: many sites send `/` elsewhere. `kept`: what a failure leaves, in words."""
     spec = release.app.spec.release.verify
     path = spec.path or release.app.spec.django.health_path
     # The audience of a tag's URL is the untagged one (behaviour-runtime.md, section 2).
@@ -34,7 +41,6 @@ async def verify(release: Release, cloud: CloudAccess) -> Outcome:
         return DONE
     if release.seconds < _patience(cause):
         return Waiting(reasons.VERIFYING, f"{path} of {release.revision} does not answer yet: {cause}", after=2.0)
-    kept = f"{release.serving} keeps all traffic" if not release.is_serving else "the service stays closed"
     return Failed(
         reasons.VERIFY_FAILED,
         f"spec.release.verify: {path} of {release.revision} answered {cause}; {kept}. Release a fixed image.",
