@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from aiohttp import hdrs, web
 
 from localcloud.core.cloud import Cloud
-from localcloud.core.errors import ApiError, Code, Family
+from localcloud.core.errors import ApiError, Code, Family, internal_error
 from localcloud.core.invoke import guarded, invoke
 from localcloud.core.rest import RestRequest, RestResponse
 from localcloud.gateway import selection
@@ -88,7 +88,7 @@ class RestGateway:
             return _error(error, family, request.query)
         except Exception:
             logger.exception("%s %s failed inside localcloud", verb, path)
-            return _error(ApiError(Code.INTERNAL, "Internal error encountered."), family, request.query)
+            return _error(internal_error(), family, request.query)
 
     async def _declared(self, request: web.Request, match: DeclaredMatch, body: bytes) -> web.Response:
         service, method = match.entry.service, match.entry.method

@@ -1,0 +1,105 @@
+"""Cloud Run over REST under simulation: what Google refuses is refused before anything is made."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import aiohttp
+import pytest
+from google.protobuf.message import Message
+
+from localcloud.localcloud import LocalCloud
+
+PLACE = "/v2/projects/demo/locations/europe-west1"
+IMAGE = "us-docker.pkg.dev/cloudrun/container/hello"
+JOB = {"template": {"template": {"containers": [{"image": IMAGE}]}}}
+SERVICE = {"template": {"containers": [{"image": IMAGE}]}}
+Call = Callable[..., Awaitable[tuple[int, Any]]]
+
+
+@pytest.fixture
+async def call(simulated: LocalCloud) -> AsyncIterator[Call]:
+    """`await call("GET", path, body)`: the status and the answer."""
+    headers = {"Host": "run.googleapis.com", "Authorization": "Bearer any"}
+    async with aiohttp.ClientSession(simulated.rest, headers=headers) as http:
+
+        async def call(verb: str, path: str, body: Any = None) -> tuple[int, Any]:
+            async with http.request(verb, path, json=body) as response:
+                return response.status, await response.json(content_type=None)
+
+        yield call
+
+
+async def _ended(call: Call, answer: tuple[int, Any]) -> Any:
+    """The operation of an answer, once it is done."""
+    status, operation = answer
+    assert status == 200, operation
+    async with asyncio.timeout(20):
+        while not operation.get("done"):
+            _, operation = await call("GET", f"/v2/{operation['name']}")
+    return operation
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"taskCount": -2}, "task_count"),
+        ({"taskCount": 10_001}, "task_count"),
+        ({"timeout": "-5s"}, "timeout"),
+        ({"timeout": "700000s"}, "timeout"),
+        ({"containerOverrides": [{"env": [{"name": "CLOUD_RUN_JOB", "value": "x"}]}]}, "reserved env names"),
+        ({"containerOverrides": [{"name": "ghost"}]}, "ghost"),
+    ],
+)
+@pytest.mark.parametrize("validate_only", [False, True])
+async def test_overrides_that_a_job_may_not_have_are_refused(
+    call: Call, overrides: dict[str, Any], message: str, validate_only: bool
+) -> None:
+    """With 400, and no execution is made."""
+    await _ended(call, await call("POST", f"{PLACE}/jobs?jobId=work", JOB))
+    body = {"overrides": overrides, "validateOnly": validate_only}
+    status, answer = await call("POST", f"{PLACE}/jobs/work:run", body)
+    assert (status, answer["error"]["status"]) == (400, "INVALID_ARGUMENT")
+    assert message in answer["error"]["message"]
+    assert await call("GET", f"{PLACE}/jobs/work/executions") == (200, {})
+
+
+async def test_overrides_change_the_execution_alone(call: Call) -> None:
+    """The job keeps its own task count, timeout and variables."""
+    await _ended(call, await call("POST", f"{PLACE}/jobs?jobId=work", JOB))
+    before = (await call("GET", f"{PLACE}/jobs/work"))[1]["template"]
+    containers = [{"args": ["a"], "env": [{"name": "A", "value": "1"}]}]
+    overrides = {"taskCount": 2, "timeout": "30s", "containerOverrides": containers}
+    made = (await _ended(call, await call("POST", f"{PLACE}/jobs/work:run", {"overrides": overrides})))["response"]
+    assert (made["taskCount"], made["template"]["timeout"]) == (2, "30s")
+    assert made["template"]["containers"][0]["args"] == ["a"]
+    assert (await call("GET", f"{PLACE}/jobs/work"))[1]["template"] == before
+
+
+async def test_an_operation_ends_whatever_happens(simulated: LocalCloud, call: Call) -> None:
+    """A fault that no service foresaw is Google's INTERNAL, not an operation that is never done."""
+
+    async def broken(_: str) -> Message:
+        raise KeyError("x")
+
+    simulated.core.operations.register("run.jobs.create", broken)
+    operation = await _ended(call, await call("POST", f"{PLACE}/jobs?jobId=work", JOB))
+    assert operation["error"] == {"code": 13, "message": "Internal error encountered."}
+
+
+async def test_an_execution_ends_whatever_happens(
+    simulated: LocalCloud, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault of the machine under a task fails the execution and its operation."""
+
+    async def broken(*_: Any) -> None:
+        raise OSError("no more processes")
+
+    await _ended(call, await call("POST", f"{PLACE}/jobs?jobId=work", JOB))
+    monkeypatch.setattr(simulated.core.runtime.tasks, "attempt", broken)
+    operation = await _ended(call, await call("POST", f"{PLACE}/jobs/work:run", {}))
+    assert operation["error"]["message"] == "Internal error encountered."
+    _, found = await call("GET", f"{PLACE}/jobs/work/executions")
+    assert found["executions"][0]["completionTime"]
