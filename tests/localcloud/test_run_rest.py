@@ -25,8 +25,8 @@ async def call(simulated: LocalCloud) -> AsyncIterator[Call]:
     headers = {"Host": "run.googleapis.com", "Authorization": "Bearer any"}
     async with aiohttp.ClientSession(simulated.rest, headers=headers) as http:
 
-        async def call(verb: str, path: str, body: Any = None) -> tuple[int, Any]:
-            async with http.request(verb, path, json=body) as response:
+        async def call(verb: str, path: str, body: Any = None, host: Any = None) -> tuple[int, Any]:
+            async with http.request(verb, path, json=body, headers=host) as response:
                 return response.status, await response.json(content_type=None)
 
         yield call
@@ -103,3 +103,34 @@ async def test_an_execution_ends_whatever_happens(
     assert operation["error"]["message"] == "Internal error encountered."
     _, found = await call("GET", f"{PLACE}/jobs/work/executions")
     assert found["executions"][0]["completionTime"]
+
+
+@pytest.mark.parametrize(
+    "path", ["template.bogus", "bogus", "uid", "name", "template.", "template.containers.image", "labels.a"]
+)
+async def test_a_path_that_cannot_be_changed_is_refused(call: Call, path: str) -> None:
+    """What is not a field, is below a list or a map, or is Google's own (AIP-161)."""
+    await _ended(call, await call("POST", f"{PLACE}/services?serviceId=web", SERVICE))
+    before = await call("GET", f"{PLACE}/services/web")
+    status, answer = await call("PATCH", f"{PLACE}/services/web?updateMask=description,{path}", {"description": "x"})
+    assert (status, answer["error"]["status"]) == (400, "INVALID_ARGUMENT")
+    assert path in answer["error"]["message"]
+    assert await call("GET", f"{PLACE}/services/web") == before
+
+
+async def test_a_named_path_that_is_not_sent_is_cleared(call: Call) -> None:
+    """Its default comes back; what the mask does not name stays, though it is sent."""
+    sent = {"description": "x", "template": {**SERVICE["template"], "timeout": "9s"}}
+    await _ended(call, await call("POST", f"{PLACE}/services?serviceId=web", sent))
+    patch = f"{PLACE}/services/web?updateMask=template.timeout,etag"
+    after = (await _ended(call, await call("PATCH", patch, {"description": "y"})))["response"]
+    assert (after["description"], after["template"]["timeout"]) == ("x", "300s")
+
+
+@pytest.mark.parametrize("path", ["annotations.foo", "rotation.bogus", "name"])
+async def test_a_secrets_mask_names_fields_of_a_secret(call: Call, path: str) -> None:
+    """400 for what it does not have, or may not change."""
+    secrets, host = "/v1/projects/demo/secrets", {"Host": "secretmanager.googleapis.com"}
+    assert (await call("POST", f"{secrets}?secretId=s", {"replication": {"automatic": {}}}, host))[0] == 200
+    status, answer = await call("PATCH", f"{secrets}/s?updateMask={path}", {}, host)
+    assert (status, answer["error"]["status"]) == (400, "INVALID_ARGUMENT")
