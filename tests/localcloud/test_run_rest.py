@@ -134,3 +134,23 @@ async def test_a_secrets_mask_names_fields_of_a_secret(call: Call, path: str) ->
     assert (await call("POST", f"{secrets}?secretId=s", {"replication": {"automatic": {}}}, host))[0] == 200
     status, answer = await call("PATCH", f"{secrets}/s?updateMask={path}", {}, host)
     assert (status, answer["error"]["status"]) == (400, "INVALID_ARGUMENT")
+
+
+async def test_three_containers_of_a_job_share_the_memory(call: Call) -> None:
+    """256Mi each where they name none (recorded); one or two have 512Mi."""
+    for count, memory in ((1, "512Mi"), (2, "512Mi"), (3, "256Mi")):
+        containers = [{"name": f"c{index}", "image": IMAGE} for index in range(count)]
+        body = {"template": {"template": {"containers": containers}}}
+        made = (await _ended(call, await call("POST", f"{PLACE}/jobs?jobId=work{count}", body)))["response"]
+        shown = made["template"]["template"]["containers"]
+        assert [container["resources"]["limits"]["memory"] for container in shown] == [memory] * count
+
+
+@pytest.mark.parametrize(("on", "message"), [("ghost", "'ghost'"), ("a", "'a'"), ("b", "startup probe")])
+async def test_a_container_waits_for_one_that_can_be_probed(call: Call, on: str, message: str) -> None:
+    """Not for one that is not there, for itself, or for one without startup probe."""
+    containers = [{"name": "a", "image": IMAGE, "dependsOn": [on]}, {"name": "b", "image": IMAGE}]
+    service = {"template": {"containers": containers}}
+    for path, body in (("services?serviceId=x", service), ("jobs?jobId=x", {"template": service})):
+        status, answer = await call("POST", f"{PLACE}/{path}", body)
+        assert (status, message in answer["error"]["message"]) == (400, True), answer
