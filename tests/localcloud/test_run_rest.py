@@ -154,3 +154,44 @@ async def test_a_container_waits_for_one_that_can_be_probed(call: Call, on: str,
     for path, body in (("services?serviceId=x", service), ("jobs?jobId=x", {"template": service})):
         status, answer = await call("POST", f"{PLACE}/{path}", body)
         assert (status, message in answer["error"]["message"]) == (400, True), answer
+
+
+@pytest.mark.parametrize("query", ["services?pageSize=-3", "services?pageToken=LTM%3D", "jobs?pageSize=-1"])
+async def test_pages_have_a_size_and_a_beginning(call: Call, query: str) -> None:
+    """A negative one of either is refused."""
+    assert (await call("GET", f"{PLACE}/{query}"))[0] == 400
+
+
+@pytest.mark.parametrize("kind", ["services", "jobs", "workerPools"])
+async def test_a_list_is_of_one_location(call: Call, kind: str) -> None:
+    """The API reference: parent "cannot be the '-' wildcard"; an empty answer would be a lie."""
+    status, answer = await call("GET", f"/v2/projects/demo/locations/-/{kind}")
+    assert (status, answer["error"]["status"]) == (400, "INVALID_ARGUMENT")
+
+
+async def test_revisions_and_executions_are_listed_across_their_parents(call: Call) -> None:
+    """With `-` for the service or the job."""
+    await _ended(call, await call("POST", f"{PLACE}/services?serviceId=web", SERVICE))
+    await _ended(call, await call("POST", f"{PLACE}/jobs?jobId=work", JOB))
+    await _ended(call, await call("POST", f"{PLACE}/jobs/work:run", {}))
+    assert len((await call("GET", f"{PLACE}/services/-/revisions"))[1]["revisions"]) == 1
+    assert len((await call("GET", f"{PLACE}/jobs/-/executions"))[1]["executions"]) == 1
+    assert len((await call("GET", f"{PLACE}/jobs/-/executions/-/tasks"))[1]["tasks"]) == 1
+
+
+@pytest.mark.parametrize("fields", ["services.name", "services/name", "services(name)", "services(name),nextPageToken"])
+async def test_fields_select_by_any_spelling(call: Call, fields: str) -> None:
+    """With dots, slashes or parentheses."""
+    await _ended(call, await call("POST", f"{PLACE}/services?serviceId=web", SERVICE))
+    name = "projects/demo/locations/europe-west1/services/web"
+    assert await call("GET", f"{PLACE}/services?fields={fields}") == (200, {"services": [{"name": name}]})
+
+
+@pytest.mark.parametrize("fields", ["services.bogus", "bogus", "services.name.x"])
+@pytest.mark.parametrize("parameter", ["fields", "$fields"])
+async def test_fields_that_an_answer_cannot_have_are_refused(call: Call, fields: str, parameter: str) -> None:
+    """400, naming the path."""
+    status, answer = await call("GET", f"{PLACE}/services?{parameter}={fields}")
+    assert (status, answer["error"]["status"]) == (400, "INVALID_ARGUMENT")
+    found = answer["error"]["details"][0]["fieldViolations"][0]["description"]
+    assert found == f"Error expanding 'fields' parameter. Cannot find matching fields for path '{fields}'."
