@@ -31,6 +31,7 @@ class Jobs(Service):
     host = "run.googleapis.com"
     grpc = "google.cloud.run.v2.Jobs"
     title = "Cloud Run Admin API"
+    by_project_id = True
 
     def __init__(self, cloud: Cloud) -> None:
         super().__init__(cloud)

@@ -51,6 +51,7 @@ class Services(Service):
     host = "run.googleapis.com"
     grpc = "google.cloud.run.v2.Services"
     title = "Cloud Run Admin API"
+    by_project_id = True
 
     def __init__(self, cloud: Cloud) -> None:
         super().__init__(cloud)

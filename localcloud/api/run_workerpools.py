@@ -33,6 +33,7 @@ class WorkerPools(Service):
     host = "run.googleapis.com"
     grpc = "google.cloud.run.v2.WorkerPools"
     title = "Cloud Run Admin API"
+    by_project_id = True
 
     def __init__(self, cloud: Cloud) -> None:
         super().__init__(cloud)

@@ -195,3 +195,17 @@ async def test_fields_that_an_answer_cannot_have_are_refused(call: Call, fields:
     assert (status, answer["error"]["status"]) == (400, "INVALID_ARGUMENT")
     found = answer["error"]["details"][0]["fieldViolations"][0]["description"]
     assert found == f"Error expanding 'fields' parameter. Cannot find matching fields for path '{fields}'."
+
+
+@pytest.mark.parametrize(("kind", "key", "body"), [("services", "serviceId", SERVICE), ("jobs", "jobId", JOB)])
+async def test_a_project_is_the_same_by_number_and_by_id(call: Call, kind: str, key: str, body: Any) -> None:
+    """What is made by one is found, changed and refused by the other; the name holds the id."""
+    by_number = "/v2/projects/187635794409/locations/europe-west1"
+    made = await _ended(call, await call("POST", f"{by_number}/{kind}?{key}=x", body))
+    name = f"projects/demo/locations/europe-west1/{kind}/x"
+    assert made["response"]["name"] == name
+    assert (await call("GET", f"{by_number}/{kind}/x")) == (await call("GET", f"/v2/{name}"))
+    assert (await call("POST", f"{PLACE}/{kind}?{key}=x", body))[0] == 409
+    await _ended(call, await call("PATCH", f"{by_number}/{kind}/x", {**body, "labels": {"a": "b"}}))
+    assert (await call("GET", f"/v2/{name}"))[1]["labels"] == {"a": "b"}
+    assert len((await call("GET", f"{by_number}/{kind}"))[1][kind]) == 1
