@@ -33,11 +33,18 @@ ORDERS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def page(items: Sequence[T], size: int, token: str, default: int, maximum: int) -> tuple[list[T], str]:
-    """One page and the token of the next ("" at the end). Raises INVALID_ARGUMENT on a token that is not ours."""
+    """One page and the token of the next ("" at the end). Raises INVALID_ARGUMENT on a token that is not ours.
+
+    So it does on a negative size (https://google.aip.dev/158).
+    """
+    if size < 0:
+        raise ApiError(Code.INVALID_ARGUMENT, "The page size must not be negative.")
     try:
         start = int(base64.urlsafe_b64decode(token.encode()).decode()) if token else 0
     except (ValueError, binascii.Error):
         raise ApiError(Code.INVALID_ARGUMENT, "The page token is invalid.") from None
+    if start < 0:
+        raise ApiError(Code.INVALID_ARGUMENT, "The page token is invalid.")
     end = start + min(size or default, maximum)
     following = base64.urlsafe_b64encode(str(end).encode()).decode() if end < len(items) else ""
     return list(items[start:end]), following

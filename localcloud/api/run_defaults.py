@@ -8,6 +8,7 @@ from localcloud.api.messages import run as pb
 
 HTTP_PORT = 8080
 CPU, MEMORY = "1000m", "512Mi"
+MANY_CONTAINERS, MEMORY_OF_MANY = 3, "256Mi"  # recorded on jobs alone: what others get is not known to differ
 SERVICE_TIMEOUT_S, TASK_TIMEOUT_S = 300, 600
 CONCURRENCY = 80
 MAX_INSTANCES = 100
@@ -65,8 +66,9 @@ def fill_job(job: pb.Job, number: str) -> None:
     task.service_account = task.service_account or default_account(number)
     task.execution_environment = task.execution_environment or pb.Environment.EXECUTION_ENVIRONMENT_GEN2
     _fill_mounts(task)
+    memory = MEMORY if len(task.containers) < MANY_CONTAINERS else MEMORY_OF_MANY
     for container in task.containers:
-        _fill_limits(container)
+        _fill_limits(container, memory)
         _fill_probes(container, container.ports[0].container_port if container.ports else HTTP_PORT)
     job.latest_created_execution.SetInParent()  # `{}` before any run
 
@@ -98,9 +100,9 @@ def _fill_mounts(template: pb.RevisionTemplate | pb.TaskTemplate) -> None:
                 mount.mount_path = CLOUD_SQL_MOUNT
 
 
-def _fill_limits(container: pb.Container) -> None:
+def _fill_limits(container: pb.Container, memory: str = MEMORY) -> None:
     limits = container.resources.limits
-    for name, value in (("cpu", CPU), ("memory", MEMORY)):
+    for name, value in (("cpu", CPU), ("memory", memory)):
         if name not in limits:
             limits[name] = value
 

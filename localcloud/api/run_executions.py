@@ -22,6 +22,7 @@ class Executions(Service):
     host = "run.googleapis.com"
     grpc = "google.cloud.run.v2.Executions"
     title = "Cloud Run Admin API"
+    by_project_id = True
 
     def __init__(self, cloud: Cloud) -> None:
         super().__init__(cloud)
@@ -97,6 +98,7 @@ class Tasks(Service):
     host = "run.googleapis.com"
     grpc = "google.cloud.run.v2.Tasks"
     title = "Cloud Run Admin API"
+    by_project_id = True
 
     def __init__(self, cloud: Cloud) -> None:
         super().__init__(cloud)

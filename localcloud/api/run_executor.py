@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,9 +14,11 @@ from localcloud.api.messages import run as pb
 from localcloud.api.run_names import execution_log_uri, last, location_of, random_suffix
 from localcloud.api.run_state import RunState, message_of, state_of
 from localcloud.core.cloud import Cloud
-from localcloud.core.errors import ApiError, Code
+from localcloud.core.errors import ApiError, Code, internal_error
 from localcloud.core.state import parent_of
 from localcloud.runtime.tasks import EXITED_WITH_ERROR, Attempt, task_workload
+
+logger = logging.getLogger(__name__)
 
 GOOD, BAD = pb.State.CONDITION_SUCCEEDED, pb.State.CONDITION_FAILED
 WAITING = pb.State.CONDITION_RECONCILING
@@ -40,8 +43,8 @@ class Executor:
         self._live: dict[str, _Live] = {}
         cloud.operations.register("run.executions.start", self._finished, self._state.executions.find)
 
-    def new(self, job: pb.Job, *, execution_id: str = "", overrides: Any = None) -> pb.Execution:
-        """Make an execution with its tasks, and start it."""
+    def new(self, job: pb.Job, *, execution_id: str = "") -> pb.Execution:
+        """Make an execution with its tasks, and start it. `job` is valid, with what this run overrides."""
         execution_id = execution_id or f"{last(job.name)}-{random_suffix(5)}"
         name = f"{job.name}/executions/{execution_id}"
         template = job.template
@@ -56,8 +59,6 @@ class Executor:
             reconciling=True,
             log_uri=execution_log_uri(*_where(job.name), last(job.name), execution_id),
         )
-        if overrides is not None:
-            _override(made, overrides)
         self._state.born(made, name)
         for kind in ("Completed", "ResourcesAvailable", "Started", "ContainerReady"):
             self._state.named(made, kind, WAITING)
@@ -134,6 +135,16 @@ class Executor:
             self._cloud.runtime.tasks.background.spawn(f"execution {last(name)}", self._run(name, live))
 
     async def _run(self, name: str, live: _Live) -> None:
+        try:
+            await self._run_tasks(name, live)
+        except Exception:  # nobody would end the execution, and who waits for it would wait for ever
+            logger.exception("the execution %s failed", name)
+            self._break_off(name)
+        live.started.set()
+        live.ended.set()
+        self._live.pop(name, None)
+
+    async def _run_tasks(self, name: str, live: _Live) -> None:
         await self._unless_cancelled(live, self._cloud.clock.lasts("run.executions.start"))
         execution = self._state.executions.get(name)
         if not live.cancelled.is_set():
@@ -151,8 +162,6 @@ class Executor:
 
         await asyncio.gather(*(run(task) for task in self._state.tasks.under(name)))
         self._finish(name, live.cancelled.is_set())
-        live.ended.set()
-        self._live.pop(name, None)
 
     async def _run_task(self, task: pb.Task, task_count: int, live: _Live) -> None:
         if task.HasField("completion_time"):
@@ -241,6 +250,17 @@ class Executor:
             status = pb.CompletionStatus.EXECUTION_FAILED
         self._save(execution, status)
 
+    def _break_off(self, name: str) -> None:
+        """The end of an execution that localcloud itself could not go on with."""
+        execution = self._state.executions.find(name)
+        if execution is None:
+            return
+        execution.completion_time.CopyFrom(self._cloud.clock.timestamp())
+        execution.reconciling, execution.observed_generation = False, execution.generation
+        reason = int(pb.CommonReason.INTERNAL)
+        self._state.named(execution, "Completed", BAD, internal_error().message, reason=reason)
+        self._save(execution, pb.CompletionStatus.EXECUTION_FAILED)
+
     def _save(self, execution: pb.Execution, status: int | None = None) -> None:
         """Write it, and what the job shows of its latest one."""
         self._state.touched(execution)
@@ -301,27 +321,6 @@ class Executor:
         self._state.born(made, f"{execution.name}/tasks/{last(execution.name)}-task{index}")
         self._state.named(made, "Completed", WAITING)
         self._state.tasks.put(made.name, made)
-
-
-def _override(execution: pb.Execution, overrides: Any) -> None:
-    """What `jobs.run` may change for one execution. Raises INVALID_ARGUMENT for a container that is not there."""
-    if overrides.task_count:
-        execution.task_count = overrides.task_count
-    if overrides.HasField("timeout"):
-        execution.template.timeout.CopyFrom(overrides.timeout)
-    containers = execution.template.containers
-    for change in overrides.container_overrides:
-        found = [c for c in containers if c.name == change.name] or ([containers[0]] if not change.name else [])
-        if not found:
-            raise ApiError(Code.INVALID_ARGUMENT, f"Container '{change.name}' is not in the job's template.")
-        container = found[0]
-        if change.clear_args or change.args:
-            del container.args[:]
-            container.args.extend(change.args)
-        for variable in change.env:
-            kept = [env for env in container.env if env.name != variable.name]
-            del container.env[:]
-            container.env.extend([*kept, variable])
 
 
 def _where(name: str) -> tuple[str, str]:

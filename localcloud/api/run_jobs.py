@@ -9,6 +9,7 @@ from localcloud.api.messages import run as pb
 from localcloud.api.run_defaults import fill_job
 from localcloud.api.run_executor import Executor
 from localcloud.api.run_names import already_exists, last, location_of, require_etag
+from localcloud.api.run_overrides import overridden
 from localcloud.api.run_state import RunState
 from localcloud.api.run_validation import JOB_ID_LIMIT, check_id, check_job, violation
 from localcloud.core.cloud import Cloud
@@ -30,6 +31,7 @@ class Jobs(Service):
     host = "run.googleapis.com"
     grpc = "google.cloud.run.v2.Jobs"
     title = "Cloud Run Admin API"
+    by_project_id = True
 
     def __init__(self, cloud: Cloud) -> None:
         super().__init__(cloud)
@@ -100,9 +102,11 @@ class Jobs(Service):
             raise ApiError(Code.FAILED_PRECONDITION, f"Job '{last(job.name)}' is being deleted.")
         if request.HasField("overrides"):
             self._state.require("run.jobs.runWithOverrides", job.name)
+        wanted = overridden(job, request.overrides)
+        check_job(wanted, last(job.name), self.cloud.simulate)
         if request.validate_only:
             return self.cloud.operations.finished(location_of(job.name), pb.Execution(job=last(job.name)))
-        execution = self._executor.new(job, overrides=request.overrides if request.HasField("overrides") else None)
+        execution = self._executor.new(wanted)
         for token in TOKENS:  # an execution made in another way: the job forgets its token (behaviour-runtime.md)
             job.ClearField(token)
         self._executor.count(job, execution)

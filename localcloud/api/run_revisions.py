@@ -22,6 +22,7 @@ class Revisions(Service):
     host = "run.googleapis.com"
     grpc = "google.cloud.run.v2.Revisions"
     title = "Cloud Run Admin API"
+    by_project_id = True
 
     def __init__(self, cloud: Cloud) -> None:
         super().__init__(cloud)

@@ -6,8 +6,8 @@ import asyncio
 
 from google.iam.v1 import iam_policy_pb2, policy_pb2
 from google.longrunning import operations_pb2
-from google.protobuf.field_mask_pb2 import FieldMask
 
+from localcloud.api.masks import chosen, take
 from localcloud.api.messages import run as pb
 from localcloud.api.run_defaults import fill_service
 from localcloud.api.run_names import already_exists, last, location_of, require_etag
@@ -51,6 +51,7 @@ class Services(Service):
     host = "run.googleapis.com"
     grpc = "google.cloud.run.v2.Services"
     title = "Cloud Run Admin API"
+    by_project_id = True
 
     def __init__(self, cloud: Cloud) -> None:
         super().__init__(cloud)
@@ -97,7 +98,10 @@ class Services(Service):
         require_etag(request.service.etag, before.etag, name)
         if before.HasField("delete_time"):
             raise ApiError(Code.FAILED_PRECONDITION, f"Service '{last(name)}' is being deleted.")
-        after = _merged(before, request.service, request.update_mask)
+        after = pb.Service()
+        after.CopyFrom(before)
+        for path in chosen(request.update_mask.paths, after, WRITABLE, _refused):
+            take(path, request.service, after)
         fill_service(after, self._state.number(name))
         check_service(after, last(name), self.cloud.simulate)
         self._require_rights(before, after)
@@ -143,7 +147,7 @@ class Services(Service):
     def _create(self, name: str, wanted: pb.Service, validate_only: bool) -> operations_pb2.Operation:
         service = pb.Service()
         for field in WRITABLE:
-            _copy(field, wanted, service)
+            take(field, wanted, service)
         self._state.born(service, name)
         fill_service(service, self._state.number(name))
         check_service(service, last(name), self.cloud.simulate)
@@ -203,35 +207,5 @@ class Services(Service):
         return self._state.deleted_services.find(name)
 
 
-def _merged(before: pb.Service, wanted: pb.Service, mask: FieldMask) -> pb.Service:
-    """The service after a PATCH: the named paths alone, or all that a client may write."""
-    after = pb.Service()
-    after.CopyFrom(before)
-    paths = list(mask.paths)
-    if not paths or paths == ["*"]:
-        for field in WRITABLE:
-            _copy(field, wanted, after)
-        return after
-    chosen = FieldMask(paths=[path for path in paths if path.split(".")[0] in WRITABLE])
-    for path in paths:
-        if path.split(".")[0] not in pb.Service.DESCRIPTOR.fields_by_name:
-            raise violation("UpdateServiceRequest.update_mask", f"'{path}' is not a field of a service.")
-    try:
-        chosen.MergeMessage(wanted, after, True, True)
-    except ValueError as error:
-        raise violation("UpdateServiceRequest.update_mask", f"{error}.") from None
-    return after
-
-
-def _copy(field: str, source: pb.Service, target: pb.Service) -> None:
-    """Take one field over whole, also where it is empty."""
-    target.ClearField(field)
-    descriptor = pb.Service.DESCRIPTOR.fields_by_name[field]
-    value = getattr(source, field)
-    if descriptor.is_repeated:
-        getattr(target, field).MergeFrom(value)
-    elif descriptor.message_type is not None:
-        if source.HasField(field):
-            getattr(target, field).CopyFrom(value)
-    else:
-        setattr(target, field, value)
+def _refused(path: str) -> ApiError:
+    return violation("UpdateServiceRequest.update_mask", f"'{path}' is not a field of a service to be changed.")

@@ -94,6 +94,9 @@ class RunState:
         self.touched(resource)
 
     def page(self, items: Sequence[M], request: Any) -> tuple[list[M], str]:
+        """One page of a list call. Raises INVALID_ARGUMENT for all locations at once (API reference: `parent`)."""
+        if Place.of(request.parent).location == "-":
+            raise ApiError(Code.INVALID_ARGUMENT, 'The location must be a region, and cannot be the "-" wildcard.')
         return page(items, request.page_size, request.page_token, PAGE, LARGEST_PAGE)
 
     def require(self, permission: str, resource: str) -> None:

@@ -229,6 +229,7 @@ def _check_containers(
         raise violation(f"{field}.containers", "only one container may have ports.")
     known = _unique(f"{field}.volumes", (volume.name for volume in volumes))
     _unique(f"{field}.containers", (container.name for container in containers if container.name))
+    _check_dependencies(field, containers)
     for index, container in enumerate(containers):
         where = f"{field}.containers[{index}]"
         if not container.image:
@@ -251,6 +252,18 @@ def _check_containers(
         for probe in (container.startup_probe, container.liveness_probe):
             if probe.timeout_seconds > probe.period_seconds:
                 raise violation(f"{where}.probe", "timeout_seconds must not exceed period_seconds.")
+
+
+def _check_dependencies(field: str, containers: Sequence[pb.Container]) -> None:
+    """Who waits for another container waits for its startup probe (behaviour.md, section 1)."""
+    probed = {container.name: container.HasField("startup_probe") for container in containers if container.name}
+    for index, container in enumerate(containers):
+        for name in container.depends_on:
+            where = f"{field}.containers[{index}].depends_on"
+            if name not in probed or name == container.name:
+                raise violation(where, f"'{name}' is not the name of another container.")
+            if not probed[name]:
+                raise violation(where, f"container '{name}' must have a startup probe, since another depends on it.")
 
 
 def _unique(field: str, names: Iterable[str]) -> set[str]:

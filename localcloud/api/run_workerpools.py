@@ -8,12 +8,12 @@ from __future__ import annotations
 from google.iam.v1 import iam_policy_pb2, policy_pb2
 from google.longrunning import operations_pb2
 
+from localcloud.api.masks import chosen, take
 from localcloud.api.messages import run as pb
 from localcloud.api.run_defaults import fill_worker_pool
 from localcloud.api.run_names import already_exists, last, location_of, missing, random_suffix, require_etag
 from localcloud.api.run_state import RunState
 from localcloud.api.run_validation import SERVICE_ID_LIMIT, check_id, check_worker_pool, violation
-from localcloud.api.secretmanager_rules import take
 from localcloud.core.cloud import Cloud
 from localcloud.core.errors import ApiError, Code, not_modelled
 from localcloud.core.identity import current_caller
@@ -33,6 +33,7 @@ class WorkerPools(Service):
     host = "run.googleapis.com"
     grpc = "google.cloud.run.v2.WorkerPools"
     title = "Cloud Run Admin API"
+    by_project_id = True
 
     def __init__(self, cloud: Cloud) -> None:
         super().__init__(cloud)
@@ -82,10 +83,8 @@ class WorkerPools(Service):
         require_etag(request.worker_pool.etag, before.etag, name)
         if before.HasField("delete_time"):
             raise ApiError(Code.FAILED_PRECONDITION, f"WorkerPool '{last(name)}' is being deleted.")
-        paths = [path for path in request.update_mask.paths if path != "*"] or WRITABLE
-        for path in paths:
-            if path.split(".")[0] in WRITABLE:
-                take(path, request.worker_pool, after)
+        for path in chosen(request.update_mask.paths, after, WRITABLE, _refused):
+            take(path, request.worker_pool, after)
         self._check(before, after)
         if request.validate_only:
             return self.cloud.operations.finished(location_of(name), after, after)
@@ -172,3 +171,7 @@ class WorkerPools(Service):
         self._state.internal.remove(name)
         self.cloud.policies.remove(name)
         return pool
+
+
+def _refused(path: str) -> ApiError:
+    return violation("UpdateWorkerPoolRequest.update_mask", f"'{path}' is not a field of a worker pool to be changed.")

@@ -12,8 +12,9 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
 from localcloud.api import listing
+from localcloud.api.masks import exists, take
 from localcloud.api.messages import secretmanager as pb
-from localcloud.api.secretmanager_rules import MUTABLE, Etags, check_secret, invalid, take
+from localcloud.api.secretmanager_rules import MUTABLE, Etags, check_secret, invalid
 from localcloud.core.cloud import Cloud
 from localcloud.core.errors import ApiError, Code, error_info
 from localcloud.core.identity import current_caller
@@ -90,6 +91,8 @@ class SecretManager(Service):
         if paths == ["*"]:
             paths = sorted(MUTABLE - {"etag", "ttl"})
         for path in paths:
+            if not exists(path, secret):
+                raise invalid(f"The field [{path}] in the update mask does not exist.")
             if path.split(".")[0] not in MUTABLE:
                 raise invalid(f"The field [{path}] in the update mask is not mutable.")
         self._etags.check(request.secret.etag, secret.etag, name)

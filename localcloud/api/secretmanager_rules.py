@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-from google.protobuf.message import Message
-
 from localcloud.api.messages import secretmanager as pb
 from localcloud.core.cloud import Cloud
 from localcloud.core.errors import ApiError, Code, not_modelled
@@ -82,26 +80,6 @@ def check_secret(secret: pb.Secret, simulated: bool) -> None:
     for key, value in secret.labels.items():
         if not LABEL_KEY.fullmatch(key) or len(value) > 63 or value != value.lower():
             raise invalid(f"The label [{key}={value}] is invalid.")
-
-
-def take(path: str, source: Message, target: Message) -> None:
-    """Make the field at `path` of the target what it is in the source; lists and maps whole."""
-    head, _, rest = path.partition(".")
-    if head not in target.DESCRIPTOR.fields_by_name:
-        raise invalid(f"The field [{path}] in the update mask does not exist.")
-    if rest:
-        take(rest, getattr(source, head), getattr(target, head))
-        return
-    target.ClearField(head)
-    for field, value in source.ListFields():
-        if field.name != head:
-            continue
-        if field.is_repeated:
-            getattr(target, head).MergeFrom(value)
-        elif field.message_type is not None:
-            getattr(target, head).CopyFrom(value)
-        else:
-            setattr(target, head, value)
 
 
 def invalid(message: str) -> ApiError:

@@ -109,6 +109,11 @@ def permission_denied(permission: str, resource: str) -> ApiError:
     )
 
 
+def internal_error() -> ApiError:
+    """What a fault of localcloud's own looks like, which the log tells in full."""
+    return ApiError(Code.INTERNAL, "Internal error encountered.")
+
+
 def not_modelled(what: str) -> ApiError:
     """What localcloud does not do is refused by name, never swallowed."""
     return ApiError(Code.UNIMPLEMENTED, f"localcloud does not model {what}.")

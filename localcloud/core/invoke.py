@@ -61,6 +61,9 @@ async def invoke(
     cloud: Cloud, service: Service, method: Method, request: Message, authorization: str, reason: str
 ) -> Message:
     """Serve one call of a declared method. Raises ApiError."""
+    if service.by_project_id:
+        for path in method.rules[0].variables:
+            _name_by_id(cloud, request, path)
     resource = method.resource(request)
     return await guarded(
         cloud,
@@ -72,6 +75,14 @@ async def invoke(
         reason=reason,
         work=lambda: method.handler(request),
     )
+
+
+def _name_by_id(cloud: Cloud, request: Message, path: str) -> None:
+    """Put the project's id for its number in the resource name at `path`."""
+    *outer, last = path.split(".")
+    for part in outer:
+        request = getattr(request, part)
+    setattr(request, last, cloud.projects.canonical(getattr(request, last)))
 
 
 async def guarded(

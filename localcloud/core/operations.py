@@ -7,6 +7,7 @@ that verb when localcloud was stopped half-way.
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Awaitable, Callable
 
@@ -16,8 +17,10 @@ from google.protobuf.message import Message
 from google.rpc import status_pb2
 
 from localcloud.core.clock import Clock
-from localcloud.core.errors import ApiError, Code
+from localcloud.core.errors import ApiError, Code, internal_error
 from localcloud.core.state import Store
+
+logger = logging.getLogger(__name__)
 
 Work = Callable[[str], Awaitable[Message]]  # the target's name -> the operation's response
 Snapshot = Callable[[str], Message | None]  # the target's name -> the operation's metadata at its end
@@ -123,15 +126,7 @@ class Operations:
 
     async def _run(self, name: str, verb: str, target: str) -> None:
         await self._clock.lasts(verb)
-        end = operations_pb2.Operation(done=True)
-        try:
-            end.response.CopyFrom(_packed(await self._work[verb](target)))
-        except ApiError as error:
-            end.error.CopyFrom(
-                status_pb2.Status(
-                    code=error.code.number, message=error.message, details=[_packed(d) for d in error.details]
-                )
-            )
+        end = await self._do(verb, target)
         operation = self._items.find(name)
         if operation is not None:  # else the client has deleted it
             operation.MergeFrom(end)
@@ -143,6 +138,19 @@ class Operations:
         self._tasks.pop(name, None)
         async with self.settled:
             self.settled.notify_all()
+
+    async def _do(self, verb: str, target: str) -> operations_pb2.Operation:
+        """The work itself, and how it ended: what no service foresaw ends it too, else its client waits for ever."""
+        try:
+            return operations_pb2.Operation(done=True, response=_packed(await self._work[verb](target)))
+        except ApiError as error:
+            failure = error
+        except Exception:
+            logger.exception("%s of %s failed", verb, target)
+            failure = internal_error()
+        details = [_packed(detail) for detail in failure.details]
+        status = status_pb2.Status(code=failure.code.number, message=failure.message, details=details)
+        return operations_pb2.Operation(done=True, error=status)
 
 
 def _packed(message: Message) -> AnyMessage:

@@ -87,6 +87,7 @@ class Service:
     host: ClassVar[str]  # "run.googleapis.com": also its name in Service Usage
     grpc: ClassVar[str]  # "google.cloud.run.v2.Services"
     title: ClassVar[str]  # "Cloud Run Admin API", as in the error for a disabled API
+    by_project_id: ClassVar[bool] = False  # whether its names hold the project's id, also where a number was sent
     errors: ClassVar[Family] = Family.ONE_PLATFORM
     always: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 

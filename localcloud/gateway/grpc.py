@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import status_pb2
 
 from localcloud.core.cloud import Cloud
-from localcloud.core.errors import ApiError, Code
+from localcloud.core.errors import ApiError, Code, internal_error
 from localcloud.core.invoke import invoke
 from localcloud.core.service import Method, Service
 
@@ -68,7 +68,7 @@ class GrpcGateway(grpc.GenericRpcHandler):
                 await _abort(context, error)
             except Exception:
                 logger.exception("%s.%s failed inside localcloud", service.grpc, method.name)
-                await _abort(context, ApiError(Code.INTERNAL, "Internal error encountered."))
+                await _abort(context, internal_error())
             raise AssertionError("abort raises")
 
         return grpc.unary_unary_rpc_method_handler(serve)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from aiohttp import hdrs, web
 
 from localcloud.core.cloud import Cloud
-from localcloud.core.errors import ApiError, Code, Family
+from localcloud.core.errors import ApiError, Code, Family, internal_error
 from localcloud.core.invoke import guarded, invoke
 from localcloud.core.rest import RestRequest, RestResponse
 from localcloud.gateway import selection
@@ -88,18 +88,21 @@ class RestGateway:
             return _error(error, family, request.query)
         except Exception:
             logger.exception("%s %s failed inside localcloud", verb, path)
-            return _error(ApiError(Code.INTERNAL, "Internal error encountered."), family, request.query)
+            return _error(internal_error(), family, request.query)
 
     async def _declared(self, request: web.Request, match: DeclaredMatch, body: bytes) -> web.Response:
         service, method = match.entry.service, match.entry.method
         query: list[tuple[str, str]] = list(request.query.items())
         if request.method == hdrs.METH_POST and match.entry.verb == hdrs.METH_GET:  # a query too long for a URL
             query, body = query + list((await request.post()).items()), b""  # type: ignore[arg-type]
+        selector = _selector(request.query)
+        chosen = None if selector is None else selection.fitted(selector, method.response.DESCRIPTOR)
         message = build(method, match.entry.rule, match.values, query, body)
         authorization, reason = _authorization(request), request.headers.get(REASON_HEADER, "")
         answer = await invoke(self._cloud, service, method, message, authorization, reason)
         style = Style("enum-encoding=int" in request.query.get("$alt", ""), service.always)
-        return _json(render(answer, style), request.query)
+        shown = render(answer, style)
+        return _json(shown if chosen is None else selection.select(shown, chosen), request.query)
 
     async def _written(
         self, request: web.Request, match: WrittenMatch, host: str, path: str, body: bytes
@@ -133,12 +136,14 @@ def _authorization(request: web.Request) -> str:
     return request.headers.get(hdrs.AUTHORIZATION) or (f"Bearer {token}" if token else "")
 
 
+def _selector(query: Mapping[str, str]) -> selection.Selection | None:
+    text = query.get("fields") or query.get("$fields")
+    return selection.parse(text) if text else None
+
+
 def _json(
     value: Any, query: Mapping[str, str], status: int = 200, headers: Mapping[str, str] | None = None
 ) -> web.Response:
-    selector = query.get("fields") or query.get("$fields")
-    if selector:
-        value = selection.select(value, selection.parse(selector))
     plain = (query.get("prettyPrint") or query.get("$prettyPrint")) == "false"
     text = json.dumps(value, ensure_ascii=False, indent=None if plain else 2)
     return web.Response(
@@ -147,21 +152,17 @@ def _json(
 
 
 def _error(error: ApiError, family: Family, query: Mapping[str, str]) -> web.Response:
-    plain = {name: value for name, value in query.items() if name != "fields"}
     headers = dict(error.headers)
     if error.code is Code.UNAUTHENTICATED:
         headers.setdefault("WWW-Authenticate", 'Bearer realm="https://accounts.google.com/"')
-    return _json(envelope(error, family, query), plain, error.code.http, headers)
+    return _json(envelope(error, family, query), query, error.code.http, headers)
 
 
 def _written_answer(answer: RestResponse, query: Mapping[str, str]) -> web.Response:
     kind = next((value for name, value in answer.headers.items() if name.lower() == "content-type"), "")
-    if (
-        answer.status == 200
-        and query.get("fields")
-        and kind.startswith("application/json")
-        and query.get("alt") != "media"
-    ):
+    selector = _selector(query)
+    is_json = kind.startswith("application/json") and query.get("alt") != "media"
+    if answer.status == 200 and selector is not None and is_json:
         headers = {name: value for name, value in answer.headers.items() if name.lower() != "content-type"}
-        return _json(json.loads(answer.body), query, answer.status, headers)
+        return _json(selection.select(json.loads(answer.body), selector), query, answer.status, headers)
     return web.Response(body=answer.body, status=answer.status, headers={**GOOGLE_HEADERS, **answer.headers})
