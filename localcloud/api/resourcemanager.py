@@ -134,13 +134,13 @@ class Projects(Service):
     async def get_iam_policy(self, request: iam_policy_pb2.GetIamPolicyRequest) -> policy_pb2.Policy:
         project = self._directory.visible(request.resource)
         self._directory.require("resourcemanager.projects.getIamPolicy", project)
-        return self.cloud.policies.get(f"projects/{project.id}")
+        return self.cloud.policies.shown(f"projects/{project.id}", request)
 
     @rpc("POST /v3/{resource=projects/*}:setIamPolicy", "POST /v1/projects/{resource}:setIamPolicy", body="*")
     async def set_iam_policy(self, request: iam_policy_pb2.SetIamPolicyRequest) -> policy_pb2.Policy:
         project = self._directory.visible(request.resource)
         self._directory.require("resourcemanager.projects.setIamPolicy", project)
-        return self.cloud.policies.set(f"projects/{project.id}", request.policy)
+        return self.cloud.policies.change(f"projects/{project.id}", request)
 
     @rpc(
         "POST /v3/{resource=projects/*}:testIamPermissions",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from google.iam.v1 import policy_pb2
@@ -19,6 +20,7 @@ from localcloud.api.storage_base import (
     precondition_failed,
     refuse_lists,
 )
+from localcloud.core.bindings import at_version
 from localcloud.core.errors import ApiError, Code, not_modelled
 from localcloud.core.identity import ANONYMOUS
 from localcloud.core.rest import RestRequest, RestResponse, route
@@ -127,7 +129,8 @@ class BucketRoutes(StorageBase):
     @route(f"GET {B}/{{bucket}}/iam", resource=RESOURCE, open=True)
     async def get_policy(self, request: RestRequest) -> RestResponse:
         bucket = self.bucket(request.variables["bucket"], "storage.buckets.getIamPolicy")
-        return RestResponse.of(_policy(bucket["name"], self.cloud.policies.get(policy_name(bucket["name"]))))
+        policy = self.cloud.policies.get(policy_name(bucket["name"]))
+        return RestResponse.of(_policy(bucket["name"], at_version(policy, _policy_version(request.query))))
 
     @route(f"PUT {B}/{{bucket}}/iam", resource=RESOURCE, open=True)
     async def set_policy(self, request: RestRequest) -> RestResponse:
@@ -223,6 +226,11 @@ def _default_policy(project: str, is_uniform: bool) -> policy_pb2.Policy:
         policy.bindings.add(role=f"roles/storage.legacy{kind}Owner", members=owners)
         policy.bindings.add(role=f"roles/storage.legacy{kind}Reader", members=[f"projectViewer:{project}"])
     return policy
+
+
+def _policy_version(query: Mapping[str, str]) -> int:
+    """The one that the caller can read; Google's default is the oldest."""
+    return rules.whole(query.get("optionsRequestedPolicyVersion") or 0, "optionsRequestedPolicyVersion")
 
 
 def _policy(bucket: str, policy: policy_pb2.Policy) -> dict[str, Any]:

@@ -189,6 +189,13 @@ def invalid(message: str) -> ApiError:
     return ApiError(Code.INVALID_ARGUMENT, message, reason="invalid")
 
 
+def whole(value: Any, what: str) -> int:
+    """A number of at least 0, sent as a number or as text. Raises Google's 400."""
+    if isinstance(value, bool) or not re.fullmatch(r"\d{1,19}", str(value)):
+        raise invalid(f"Invalid value for {what}: '{value}' is not a valid unsigned integer.")
+    return int(value)
+
+
 def _accepted(body: Mapping[str, Any], simulated: bool) -> Bucket:
     """What the caller may set; what is not modelled is refused by name."""
     for name, what in NOT_MODELLED.items():
