@@ -15,6 +15,7 @@ from localcloud.core.cloud import Cloud
 from localcloud.core.errors import ApiError, Code, not_modelled
 from localcloud.core.identity import ANONYMOUS, Caller, current_caller
 from localcloud.core.rest import RestRequest, RestService
+from localcloud.core.roles import permits
 from localcloud.runtime.objects import Meta, ObjectStore
 
 BUCKET, OBJECT = "Google Cloud Storage bucket", "Google Cloud Storage object"
@@ -96,7 +97,19 @@ class StorageBase(RestService):
         resource = policy_name(bucket["name"])
         if object_name:
             resource += f"/objects/{object_name}"
-        return self.cloud.policies.allows(self.caller, permission, resource, parent=f"projects/{bucket['_project']}")
+        project = bucket["_project"]
+        return self.cloud.policies.allows(self.caller, permission, resource, parent=f"projects/{project}") or (
+            bool(object_name) and not rules.uniform(bucket) and self._listed(permission, project)
+        )
+
+    def _listed(self, permission: str, project: str) -> bool:
+        """What the access lists say that objects get by default: OWNER for owners and editors, READER for viewers."""
+        roles = {"owners": "Owner", "editors": "Owner", "viewers": "Reader"}
+        return any(
+            permits(f"roles/storage.legacyObject{role}", permission)
+            and self.cloud.policies.has_basic_role(self.caller, team, project)
+            for team, role in roles.items()
+        )
 
     @property
     def caller(self) -> Caller:

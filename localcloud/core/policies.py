@@ -9,7 +9,7 @@ import base64
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from google.iam.v1 import iam_policy_pb2, policy_pb2
 
@@ -23,6 +23,7 @@ from localcloud.core.state import Store
 
 EMPTY_ETAG = base64.b64decode("ACAB")
 ETAG_MARK = b"\x07"  # Google's etags of policies all begin so ("Bw…")
+TEAM = re.compile(r"project(Owner|Editor|Viewer):(.+)")
 NAME_CONDITION = re.compile(r"resource\.name\s*==\s*['\"]([^'\"]+)['\"]")
 PREFIX_CONDITION = re.compile(r"resource\.name\.startsWith\(['\"]([^'\"]+)['\"]\)")
 
@@ -118,11 +119,28 @@ class Policies:
         resource = self._canonical(resource)
         return any(
             permits(binding.role, permission)
-            and _names(self._settled(where, binding), caller)
+            and self._names(self._settled(where, binding), caller)
             and _holds(binding.condition.expression, resource)
             for where, policy in (*self._above(resource), *self._above(self._canonical(parent)))
             for binding in policy.bindings
         )
+
+    def has_basic_role(self, caller: Caller, team: str, project: str) -> bool:
+        """Whether the caller is of a project's `owners`, `editors` or `viewers`, by the project's own policy."""
+        resource = self._canonical(f"projects/{project}")
+        policy = self._items.find(resource) or policy_pb2.Policy()
+        return any(
+            _is_named(self._settled(resource, binding), caller)
+            for binding in policy.bindings
+            if binding.role == f"roles/{team[:-1]}" and not binding.HasField("condition")
+        )
+
+    def _names(self, members: Collection[str], caller: Caller) -> bool:
+        """By name, as one of all, or as one who has a basic role in a project (`projectEditor:P`)."""
+        if _is_named(members, caller):
+            return True
+        teams = filter(None, map(TEAM.fullmatch, members))
+        return any(self.has_basic_role(caller, f"{team[1].lower()}s", team[2]) for team in teams)
 
     def _above(self, resource: str) -> Iterator[tuple[str, policy_pb2.Policy]]:
         parts = resource.split("/")
@@ -141,7 +159,7 @@ class Policies:
         if waiting or self._fresh.find(resource) is not None:
             self._fresh.put(resource, waiting)
 
-    def _settled(self, resource: str, binding: policy_pb2.Binding) -> Iterable[str]:
+    def _settled(self, resource: str, binding: policy_pb2.Binding) -> Collection[str]:
         """The members whose grant counts already."""
         fresh = self._fresh.find(resource)
         if not fresh:
@@ -164,7 +182,7 @@ def _is_etag(etag: bytes) -> bool:
     return etag == EMPTY_ETAG or (len(etag) == 8 and etag.startswith(ETAG_MARK))
 
 
-def _names(members: Iterable[str], caller: Caller) -> bool:
+def _is_named(members: Iterable[str], caller: Caller) -> bool:
     mine = {caller.member.lower(), "allusers"} | ({"allauthenticatedusers"} if caller.email else set())
     return any(member.lower() in mine for member in members)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from google.iam.v1 import policy_pb2
 
 from localcloud.localcloud import LocalCloud
 
@@ -157,3 +158,66 @@ async def test_what_can_be_no_role_is_refused(rest: Rest, role: str, message: st
     status, answer = await rest.set({"bindings": [{**VIEWERS, "role": role}]})
     assert status == 400
     assert answer["error"]["message"].startswith(message)
+
+
+async def _as(simulated: LocalCloud, role: str) -> dict[str, str]:
+    """Headers of someone who has the role in the project, and nothing else."""
+    binding = policy_pb2.Binding(role=role, members=["user:dev@example.com"])
+    simulated.core.policies.set("projects/demo", policy_pb2.Policy(bindings=[binding]))
+    return {"Authorization": f"Bearer {simulated.core.tokens.issue('dev@example.com')}"}
+
+
+@pytest.mark.parametrize(
+    ("role", "held", "not_held"),
+    [
+        (
+            "roles/editor",
+            "run.services.update iam.serviceAccounts.actAs secretmanager.versions.add storage.buckets.create "
+            "artifactregistry.repositories.uploadArtifacts resourcemanager.projects.getIamPolicy",
+            "run.services.setIamPolicy secretmanager.secrets.setIamPolicy iam.serviceAccounts.setIamPolicy "
+            "resourcemanager.projects.setIamPolicy secretmanager.versions.access iam.serviceAccounts.getAccessToken "
+            "iam.serviceAccounts.signBlob iam.serviceAccounts.undelete storage.objects.get",
+        ),
+        (
+            "roles/viewer",
+            "run.services.get secretmanager.versions.get secretmanager.secrets.getIamPolicy storage.buckets.list",
+            "secretmanager.versions.access storage.objects.get storage.buckets.get run.routes.invoke",
+        ),
+        (
+            "roles/cloudsql.editor",
+            "cloudsql.instances.update cloudsql.databases.create cloudsql.users.list",
+            "cloudsql.instances.delete cloudsql.instances.create cloudsql.databases.delete cloudsql.users.create",
+        ),
+    ],
+)
+async def test_roles_hold_what_googles_hold(simulated: LocalCloud, role: str, held: str, not_held: str) -> None:
+    """And no more."""
+    headers = {**await _as(simulated, role), "Host": PROJECT[0]}
+    asked = {"permissions": [*held.split(), *not_held.split()]}
+    async with (
+        aiohttp.ClientSession(simulated.rest, headers=headers) as session,
+        session.post(f"{PROJECT[1]}:testIamPermissions", json=asked) as answer,
+    ):
+        assert (await answer.json())["permissions"] == held.split()
+
+
+@pytest.mark.parametrize(("role", "written"), [("roles/editor", 200), ("roles/viewer", 403)])
+@pytest.mark.parametrize("uniform", [True, False])
+async def test_a_buckets_teams_are_who_has_the_basic_role(
+    simulated: LocalCloud, rest: Rest, role: str, written: int, uniform: bool
+) -> None:
+    """projectEditor and projectViewer of its first policy, and of the lists of objects where there are some."""
+    storage = "storage.googleapis.com"
+    access = {"iamConfiguration": {"uniformBucketLevelAccess": {"enabled": uniform}}}
+    await rest("POST", storage, "/storage/v1/b?project=demo", {"name": "teams", **access})
+    upload = "/upload/storage/v1/b/teams/o?uploadType=media&name="
+    await rest("POST", storage, f"{upload}there", {"a": 1})
+    headers = {**await _as(simulated, role), "Host": storage}
+    async with aiohttp.ClientSession(simulated.rest, headers=headers) as session:
+        for path in ("/storage/v1/b/teams", "/storage/v1/b/teams/o", "/storage/v1/b/teams/o/there"):
+            async with session.get(path) as answer:
+                assert answer.status == 200
+        async with session.post(f"{upload}new", data=b"x") as answer:
+            assert answer.status == written
+        async with session.get("/storage/v1/b/teams/iam") as answer:
+            assert answer.status == written
