@@ -11,6 +11,7 @@ from urllib.parse import quote
 from multidict import MultiMapping
 
 from localcloud.api import storage_buckets as rules
+from localcloud.api.storage_types import invalid, whole
 from localcloud.core.cloud import Cloud
 from localcloud.core.errors import ApiError, Code, not_modelled
 from localcloud.core.identity import ANONYMOUS, Caller, current_caller
@@ -19,6 +20,7 @@ from localcloud.core.roles import permits
 from localcloud.runtime.objects import Meta, ObjectStore
 
 BUCKET, OBJECT = "Google Cloud Storage bucket", "Google Cloud Storage object"
+MOST_RESULTS = 1000  # of one page of a list
 INNER = ("_file",)
 
 
@@ -37,10 +39,14 @@ class Preconditions:
 
     @classmethod
     def of(cls, query: Mapping[str, str], source: bool = False) -> Preconditions:
-        """From `ifGenerationMatch` and its kin, or `ifSourceGenerationMatch`."""
+        """From `ifGenerationMatch` and its kin, or `ifSourceGenerationMatch`. Raises 400 for what is no number."""
         prefix = "ifSource" if source else "if"
         names = ("GenerationMatch", "GenerationNotMatch", "MetagenerationMatch", "MetagenerationNotMatch")
-        return cls(*(query.get(prefix + name, "") for name in names))
+        given = {name: query.get(prefix + name, "") for name in names}
+        for name, value in given.items():
+            if value:
+                whole(value, prefix + name)
+        return cls(*given.values())
 
     def check(self, there: Meta | None) -> None:
         """Raises 412; generation 0 means that nothing is there."""
@@ -170,11 +176,16 @@ def flag(query: Mapping[str, str], name: str) -> bool:
     return query.get(name, "").lower() == "true"
 
 
+def page_size(query: Mapping[str, str]) -> int:
+    """Of a list. Raises 400 for what is no number."""
+    return whole(query.get("maxResults") or MOST_RESULTS, "maxResults")
+
+
 def refuse_lists(query: Mapping[str, str], bucket: rules.Bucket) -> None:
     """Access control lists: forbidden in uniform buckets, as with Google; elsewhere not modelled."""
     for name in ("predefinedAcl", "predefinedDefaultObjectAcl", "destinationPredefinedAcl"):
         if query.get(name) and rules.uniform(bucket):
-            raise rules.invalid(
+            raise invalid(
                 "Cannot insert legacy ACL for an object when uniform bucket-level access is enabled. Read more at "
                 "https://cloud.google.com/storage/docs/uniform-bucket-level-access"
             )

@@ -12,14 +12,17 @@ from google.protobuf import json_format
 from localcloud.api import storage_buckets as rules
 from localcloud.api.listing import page
 from localcloud.api.storage_base import (
+    MOST_RESULTS,
     Preconditions,
     StorageBase,
     every,
     flag,
+    page_size,
     policy_name,
     precondition_failed,
     refuse_lists,
 )
+from localcloud.api.storage_types import invalid, whole
 from localcloud.core.bindings import at_version
 from localcloud.core.errors import ApiError, Code, not_modelled
 from localcloud.core.identity import ANONYMOUS
@@ -29,7 +32,6 @@ B = "/storage/v1/b"
 RESOURCE = "projects/_/buckets/{bucket}"
 NO_CONTENT = RestResponse(204, b"", {"Content-Type": "application/json"})
 PUBLIC = frozenset({"allUsers", "allAuthenticatedUsers"})
-PAGE = 1000
 
 
 class BucketRoutes(StorageBase):
@@ -42,7 +44,7 @@ class BucketRoutes(StorageBase):
             raise ApiError(Code.INVALID_ARGUMENT, "Required parameter: project", reason="required")
         found = self.cloud.projects.find(project)
         if found is None:
-            raise rules.invalid(f"Unknown project id: {project}")
+            raise invalid(f"Unknown project id: {project}")
         self._require_on_project("storage.buckets.create", found.id)
         body = request.json()
         there = self.buckets.find(str(body.get("name", "")))
@@ -63,14 +65,14 @@ class BucketRoutes(StorageBase):
     async def list_buckets(self, request: RestRequest) -> RestResponse:
         project = self.cloud.projects.find(request.query.get("project", ""))
         if project is None:
-            raise rules.invalid(f"Unknown project id: {request.query.get('project', '')}")
+            raise invalid(f"Unknown project id: {request.query.get('project', '')}")
         self._require_on_project("storage.buckets.list", project.id)
         if flag(request.query, "softDeleted"):
             raise not_modelled("soft-deleted buckets")
         prefix = request.query.get("prefix", "")
         found = [b for name, b in sorted(self.buckets.items(prefix)) if b["_project"] == project.id]
-        size = int(request.query.get("maxResults", PAGE))
-        shown, token = page(found, size, request.query.get("pageToken", ""), PAGE, PAGE)
+        size = page_size(request.query)
+        shown, token = page(found, size, request.query.get("pageToken", ""), MOST_RESULTS, MOST_RESULTS)
         answer: dict[str, Any] = {"kind": "storage#buckets"}
         if shown:
             full = request.query.get("projection") == "full"
@@ -82,6 +84,8 @@ class BucketRoutes(StorageBase):
     @route(f"GET {B}/{{bucket}}", resource=RESOURCE, open=True)
     async def get_bucket(self, request: RestRequest) -> RestResponse:
         bucket = self.bucket(request.variables["bucket"], "storage.buckets.get")
+        if flag(request.query, "softDeleted"):
+            raise not_modelled("soft-deleted buckets")
         Preconditions.of(request.query).check(bucket)
         return RestResponse.of(rules.shown(bucket, request.query.get("projection") == "full"))
 
@@ -139,7 +143,7 @@ class BucketRoutes(StorageBase):
         try:
             policy = json_format.ParseDict(body, policy_pb2.Policy())
         except json_format.ParseError as error:
-            raise rules.invalid(f"Invalid policy: {error}") from None
+            raise invalid(f"Invalid policy: {error}") from None
         public = {member for binding in policy.bindings for member in binding.members} & PUBLIC
         if public and rules.prevents_public_access(bucket):
             raise ApiError(
@@ -181,7 +185,7 @@ class BucketRoutes(StorageBase):
     async def access_lists(self, request: RestRequest) -> RestResponse:
         bucket = self.bucket(request.variables["bucket"], "storage.buckets.getIamPolicy")
         if rules.uniform(bucket):
-            raise rules.invalid(
+            raise invalid(
                 "Cannot use ACL API to update bucket policy when uniform bucket-level access is enabled. Read more at "
                 "https://cloud.google.com/storage/docs/uniform-bucket-level-access"
             )
@@ -230,7 +234,7 @@ def _default_policy(project: str, is_uniform: bool) -> policy_pb2.Policy:
 
 def _policy_version(query: Mapping[str, str]) -> int:
     """The one that the caller can read; Google's default is the oldest."""
-    return rules.whole(query.get("optionsRequestedPolicyVersion") or 0, "optionsRequestedPolicyVersion")
+    return whole(query.get("optionsRequestedPolicyVersion") or 0, "optionsRequestedPolicyVersion")
 
 
 def _policy(bucket: str, policy: policy_pb2.Policy) -> dict[str, Any]:
