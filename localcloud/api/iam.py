@@ -159,12 +159,12 @@ class Iam(Service):
     @rpc("POST /v1/{resource=projects/*/serviceAccounts/*}:getIamPolicy", body="*")
     async def get_iam_policy(self, request: iam_policy_pb2.GetIamPolicyRequest) -> policy_pb2.Policy:
         account = self._account(request.resource, "iam.serviceAccounts.getIamPolicy")
-        return self.cloud.policies.get(account.name)
+        return self.cloud.policies.shown(account.name, request)
 
     @rpc("POST /v1/{resource=projects/*/serviceAccounts/*}:setIamPolicy", body="*")
     async def set_iam_policy(self, request: iam_policy_pb2.SetIamPolicyRequest) -> policy_pb2.Policy:
         account = self._account(request.resource, "iam.serviceAccounts.setIamPolicy")
-        return self.cloud.policies.set(account.name, request.policy)
+        return self.cloud.policies.change(account.name, request)
 
     @rpc("POST /v1/{resource=projects/*/serviceAccounts/*}:testIamPermissions", body="*")
     async def test_iam_permissions(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Mapping
 from typing import Any
 
 from google.iam.v1 import iam_policy_pb2, policy_pb2
@@ -19,6 +20,7 @@ from localcloud.core.rest import RestRequest, RestResponse, RestService, route
 from localcloud.core.service import Service, rpc
 
 PROJECT_ID = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]")
+PARENT = re.compile(r"(folders|organizations)/\d+")
 PERMISSION = re.compile(r"[a-zA-Z]\w*(\.\w+){2,}")
 NOT_OF_PROJECTS = frozenset({"resourcemanager.projects.create", "resourcemanager.projects.list"})
 MAX_PERMISSIONS = 100
@@ -94,8 +96,7 @@ class Projects(Service):
 
     @rpc("GET /v3/projects")
     async def list_projects(self, request: pb.ListProjectsRequest) -> pb.ListProjectsResponse:
-        if not request.parent:
-            raise ApiError(Code.INVALID_ARGUMENT, "The parent must be an organization or a folder.")
+        _check_parent(request.parent)
         found = [
             shown
             for project in self._directory.all_visible()
@@ -116,7 +117,10 @@ class Projects(Service):
         project = request.project
         if not PROJECT_ID.fullmatch(project.project_id):
             raise ApiError(Code.INVALID_ARGUMENT, f"field [project_id] has issue [{_issue(project.project_id)}]")
-        if self.cloud.projects.find(project.project_id) is not None:
+        if project.parent:
+            _check_parent(project.parent)
+        known = self.cloud.projects.find(project.project_id) is not None
+        if known or self.cloud.operations.pending(project.project_id):
             raise ApiError(Code.ALREADY_EXISTS, "Requested entity already exists")
         about = {
             "displayName": project.display_name or project.project_id,
@@ -134,13 +138,13 @@ class Projects(Service):
     async def get_iam_policy(self, request: iam_policy_pb2.GetIamPolicyRequest) -> policy_pb2.Policy:
         project = self._directory.visible(request.resource)
         self._directory.require("resourcemanager.projects.getIamPolicy", project)
-        return self.cloud.policies.get(f"projects/{project.id}")
+        return self.cloud.policies.shown(f"projects/{project.id}", request)
 
     @rpc("POST /v3/{resource=projects/*}:setIamPolicy", "POST /v1/projects/{resource}:setIamPolicy", body="*")
     async def set_iam_policy(self, request: iam_policy_pb2.SetIamPolicyRequest) -> policy_pb2.Policy:
         project = self._directory.visible(request.resource)
         self._directory.require("resourcemanager.projects.setIamPolicy", project)
-        return self.cloud.policies.set(f"projects/{project.id}", request.policy)
+        return self.cloud.policies.change(f"projects/{project.id}", request)
 
     @rpc(
         "POST /v3/{resource=projects/*}:testIamPermissions",
@@ -185,7 +189,7 @@ class ProjectsV1(RestService):
 
     @route("GET /v1/projects")
     async def list(self, request: RestRequest) -> RestResponse:
-        size, token = int(request.query.get("pageSize") or 0), request.query.get("pageToken", "")
+        size, token = _page_size(request.query), request.query.get("pageToken", "")
         everything = {project.id: project for project in self._projects.all_visible()}
         found = listing.matching(
             [self._projects.shown(project) for project in everything.values()],
@@ -217,6 +221,19 @@ def _as_fields(query: str) -> str:
     for word, field in (("id", "projectId"), ("name", "displayName"), ("lifecycleState", "state")):
         query = re.sub(rf"\b(?<![.\w]){word}(?=\s*[:=])", field, query)
     return query
+
+
+def _check_parent(parent: str) -> None:
+    if not PARENT.fullmatch(parent):
+        raise ApiError(Code.INVALID_ARGUMENT, "field [parent] has issue [It must be organizations/ID or folders/ID]")
+
+
+def _page_size(query: Mapping[str, str]) -> int:
+    """Raises Google's 400 for what is no int32."""
+    size = query.get("pageSize") or "0"
+    if not re.fullmatch(r"-?\d{1,9}", size):
+        raise ApiError(Code.INVALID_ARGUMENT, f"Invalid value at 'page_size' (TYPE_INT32), \"{size}\"")
+    return int(size)
 
 
 def _issue(project_id: str) -> str:

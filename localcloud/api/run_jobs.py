@@ -115,7 +115,7 @@ class Jobs(Service):
 
     @rpc(f"GET {RESOURCE}:getIamPolicy", f"GET {RESOURCE_V1}:getIamPolicy", permission="run.jobs.getIamPolicy")
     async def get_iam_policy(self, request: iam_policy_pb2.GetIamPolicyRequest) -> policy_pb2.Policy:
-        return self.cloud.policies.get(self._state.jobs.get(request.resource).name)
+        return self.cloud.policies.shown(self._state.jobs.get(request.resource).name, request)
 
     @rpc(
         f"POST {RESOURCE}:setIamPolicy",
@@ -124,7 +124,7 @@ class Jobs(Service):
         permission="run.jobs.setIamPolicy",
     )
     async def set_iam_policy(self, request: iam_policy_pb2.SetIamPolicyRequest) -> policy_pb2.Policy:
-        return self.cloud.policies.set(self._state.jobs.get(request.resource).name, request.policy)
+        return self.cloud.policies.change(self._state.jobs.get(request.resource).name, request)
 
     @rpc(f"POST {RESOURCE}:testIamPermissions", f"POST {RESOURCE_V1}:testIamPermissions", body="*")
     async def test_iam_permissions(

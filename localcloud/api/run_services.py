@@ -122,7 +122,7 @@ class Services(Service):
 
     @rpc(f"GET {RESOURCE}:getIamPolicy", f"GET {RESOURCE_V1}:getIamPolicy", permission="run.services.getIamPolicy")
     async def get_iam_policy(self, request: iam_policy_pb2.GetIamPolicyRequest) -> policy_pb2.Policy:
-        return self.cloud.policies.get(self._state.services.get(request.resource).name)
+        return self.cloud.policies.shown(self._state.services.get(request.resource).name, request)
 
     @rpc(
         f"POST {RESOURCE}:setIamPolicy",
@@ -131,7 +131,7 @@ class Services(Service):
         permission="run.services.setIamPolicy",
     )
     async def set_iam_policy(self, request: iam_policy_pb2.SetIamPolicyRequest) -> policy_pb2.Policy:
-        return self.cloud.policies.set(self._state.services.get(request.resource).name, request.policy)
+        return self.cloud.policies.change(self._state.services.get(request.resource).name, request)
 
     @rpc(f"POST {RESOURCE}:testIamPermissions", f"POST {RESOURCE_V1}:testIamPermissions", body="*")
     async def test_iam_permissions(

@@ -104,11 +104,11 @@ class WorkerPools(Service):
 
     @rpc(f"GET {RESOURCE}:getIamPolicy", permission="run.workerpools.getIamPolicy")
     async def get_iam_policy(self, request: iam_policy_pb2.GetIamPolicyRequest) -> policy_pb2.Policy:
-        return self.cloud.policies.get(self._pools.get(request.resource).name)
+        return self.cloud.policies.shown(self._pools.get(request.resource).name, request)
 
     @rpc(f"POST {RESOURCE}:setIamPolicy", body="*", permission="run.workerpools.setIamPolicy")
     async def set_iam_policy(self, request: iam_policy_pb2.SetIamPolicyRequest) -> policy_pb2.Policy:
-        return self.cloud.policies.set(self._pools.get(request.resource).name, request.policy)
+        return self.cloud.policies.change(self._pools.get(request.resource).name, request)
 
     @rpc(f"POST {RESOURCE}:testIamPermissions", body="*")
     async def test_iam_permissions(

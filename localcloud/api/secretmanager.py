@@ -191,14 +191,14 @@ class SecretManager(Service):
         name = self._name(request.resource)
         self._require("secretmanager.secrets.getIamPolicy", name)
         self._secret(name)
-        return self.cloud.policies.get(name)
+        return self.cloud.policies.shown(name, request)
 
     @rpc(f"POST {RESOURCE}:setIamPolicy", body="*")
     async def set_iam_policy(self, request: iam_policy_pb2.SetIamPolicyRequest) -> policy_pb2.Policy:
         name = self._name(request.resource)
         self._require("secretmanager.secrets.setIamPolicy", name)
         self._secret(name)
-        return self.cloud.policies.set(name, request.policy)
+        return self.cloud.policies.change(name, request)
 
     @rpc(f"POST {RESOURCE}:testIamPermissions", body="*")
     async def test_iam_permissions(

@@ -120,7 +120,7 @@ class ServiceUsage(Service):
     # operations
 
     def _start(self, verb: str, project: Project, services: list[str]) -> operations_pb2.Operation:
-        self._under_way = {p: name for p, name in self._under_way.items() if not self.cloud.operations.get(name).done}
+        self._under_way = {p: name for p, name in self._under_way.items() if self.cloud.operations.is_running(name)}
         if project.id in self._under_way:
             raise ApiError(Code.FAILED_PRECONDITION, "Another activation or deactivation is in progress")
         metadata = pb.OperationMetadata(resource_names=[f"projects/{project.number}/services/{s}" for s in services])

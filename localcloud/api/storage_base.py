@@ -11,13 +11,16 @@ from urllib.parse import quote
 from multidict import MultiMapping
 
 from localcloud.api import storage_buckets as rules
+from localcloud.api.storage_types import invalid, whole
 from localcloud.core.cloud import Cloud
 from localcloud.core.errors import ApiError, Code, not_modelled
 from localcloud.core.identity import ANONYMOUS, Caller, current_caller
 from localcloud.core.rest import RestRequest, RestService
+from localcloud.core.roles import permits
 from localcloud.runtime.objects import Meta, ObjectStore
 
 BUCKET, OBJECT = "Google Cloud Storage bucket", "Google Cloud Storage object"
+MOST_RESULTS = 1000  # of one page of a list
 INNER = ("_file",)
 
 
@@ -36,10 +39,14 @@ class Preconditions:
 
     @classmethod
     def of(cls, query: Mapping[str, str], source: bool = False) -> Preconditions:
-        """From `ifGenerationMatch` and its kin, or `ifSourceGenerationMatch`."""
+        """From `ifGenerationMatch` and its kin, or `ifSourceGenerationMatch`. Raises 400 for what is no number."""
         prefix = "ifSource" if source else "if"
         names = ("GenerationMatch", "GenerationNotMatch", "MetagenerationMatch", "MetagenerationNotMatch")
-        return cls(*(query.get(prefix + name, "") for name in names))
+        given = {name: query.get(prefix + name, "") for name in names}
+        for name, value in given.items():
+            if value:
+                whole(value, prefix + name)
+        return cls(*given.values())
 
     def check(self, there: Meta | None) -> None:
         """Raises 412; generation 0 means that nothing is there."""
@@ -96,7 +103,19 @@ class StorageBase(RestService):
         resource = policy_name(bucket["name"])
         if object_name:
             resource += f"/objects/{object_name}"
-        return self.cloud.policies.allows(self.caller, permission, resource, parent=f"projects/{bucket['_project']}")
+        project = bucket["_project"]
+        return self.cloud.policies.allows(self.caller, permission, resource, parent=f"projects/{project}") or (
+            bool(object_name) and not rules.uniform(bucket) and self._listed(permission, project)
+        )
+
+    def _listed(self, permission: str, project: str) -> bool:
+        """What the access lists say that objects get by default: OWNER for owners and editors, READER for viewers."""
+        roles = {"owners": "Owner", "editors": "Owner", "viewers": "Reader"}
+        return any(
+            permits(f"roles/storage.legacyObject{role}", permission)
+            and self.cloud.policies.has_basic_role(self.caller, team, project)
+            for team, role in roles.items()
+        )
 
     @property
     def caller(self) -> Caller:
@@ -157,11 +176,16 @@ def flag(query: Mapping[str, str], name: str) -> bool:
     return query.get(name, "").lower() == "true"
 
 
+def page_size(query: Mapping[str, str]) -> int:
+    """Of a list. Raises 400 for what is no number."""
+    return whole(query.get("maxResults") or MOST_RESULTS, "maxResults")
+
+
 def refuse_lists(query: Mapping[str, str], bucket: rules.Bucket) -> None:
     """Access control lists: forbidden in uniform buckets, as with Google; elsewhere not modelled."""
     for name in ("predefinedAcl", "predefinedDefaultObjectAcl", "destinationPredefinedAcl"):
         if query.get(name) and rules.uniform(bucket):
-            raise rules.invalid(
+            raise invalid(
                 "Cannot insert legacy ACL for an object when uniform bucket-level access is enabled. Read more at "
                 "https://cloud.google.com/storage/docs/uniform-bucket-level-access"
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from google.iam.v1 import policy_pb2
@@ -11,14 +12,18 @@ from google.protobuf import json_format
 from localcloud.api import storage_buckets as rules
 from localcloud.api.listing import page
 from localcloud.api.storage_base import (
+    MOST_RESULTS,
     Preconditions,
     StorageBase,
     every,
     flag,
+    page_size,
     policy_name,
     precondition_failed,
     refuse_lists,
 )
+from localcloud.api.storage_types import invalid, whole
+from localcloud.core.bindings import at_version
 from localcloud.core.errors import ApiError, Code, not_modelled
 from localcloud.core.identity import ANONYMOUS
 from localcloud.core.rest import RestRequest, RestResponse, route
@@ -27,7 +32,6 @@ B = "/storage/v1/b"
 RESOURCE = "projects/_/buckets/{bucket}"
 NO_CONTENT = RestResponse(204, b"", {"Content-Type": "application/json"})
 PUBLIC = frozenset({"allUsers", "allAuthenticatedUsers"})
-PAGE = 1000
 
 
 class BucketRoutes(StorageBase):
@@ -40,7 +44,7 @@ class BucketRoutes(StorageBase):
             raise ApiError(Code.INVALID_ARGUMENT, "Required parameter: project", reason="required")
         found = self.cloud.projects.find(project)
         if found is None:
-            raise rules.invalid(f"Unknown project id: {project}")
+            raise invalid(f"Unknown project id: {project}")
         self._require_on_project("storage.buckets.create", found.id)
         body = request.json()
         there = self.buckets.find(str(body.get("name", "")))
@@ -61,14 +65,14 @@ class BucketRoutes(StorageBase):
     async def list_buckets(self, request: RestRequest) -> RestResponse:
         project = self.cloud.projects.find(request.query.get("project", ""))
         if project is None:
-            raise rules.invalid(f"Unknown project id: {request.query.get('project', '')}")
+            raise invalid(f"Unknown project id: {request.query.get('project', '')}")
         self._require_on_project("storage.buckets.list", project.id)
         if flag(request.query, "softDeleted"):
             raise not_modelled("soft-deleted buckets")
         prefix = request.query.get("prefix", "")
         found = [b for name, b in sorted(self.buckets.items(prefix)) if b["_project"] == project.id]
-        size = int(request.query.get("maxResults", PAGE))
-        shown, token = page(found, size, request.query.get("pageToken", ""), PAGE, PAGE)
+        size = page_size(request.query)
+        shown, token = page(found, size, request.query.get("pageToken", ""), MOST_RESULTS, MOST_RESULTS)
         answer: dict[str, Any] = {"kind": "storage#buckets"}
         if shown:
             full = request.query.get("projection") == "full"
@@ -80,6 +84,8 @@ class BucketRoutes(StorageBase):
     @route(f"GET {B}/{{bucket}}", resource=RESOURCE, open=True)
     async def get_bucket(self, request: RestRequest) -> RestResponse:
         bucket = self.bucket(request.variables["bucket"], "storage.buckets.get")
+        if flag(request.query, "softDeleted"):
+            raise not_modelled("soft-deleted buckets")
         Preconditions.of(request.query).check(bucket)
         return RestResponse.of(rules.shown(bucket, request.query.get("projection") == "full"))
 
@@ -127,7 +133,8 @@ class BucketRoutes(StorageBase):
     @route(f"GET {B}/{{bucket}}/iam", resource=RESOURCE, open=True)
     async def get_policy(self, request: RestRequest) -> RestResponse:
         bucket = self.bucket(request.variables["bucket"], "storage.buckets.getIamPolicy")
-        return RestResponse.of(_policy(bucket["name"], self.cloud.policies.get(policy_name(bucket["name"]))))
+        policy = self.cloud.policies.get(policy_name(bucket["name"]))
+        return RestResponse.of(_policy(bucket["name"], at_version(policy, _policy_version(request.query))))
 
     @route(f"PUT {B}/{{bucket}}/iam", resource=RESOURCE, open=True)
     async def set_policy(self, request: RestRequest) -> RestResponse:
@@ -136,7 +143,7 @@ class BucketRoutes(StorageBase):
         try:
             policy = json_format.ParseDict(body, policy_pb2.Policy())
         except json_format.ParseError as error:
-            raise rules.invalid(f"Invalid policy: {error}") from None
+            raise invalid(f"Invalid policy: {error}") from None
         public = {member for binding in policy.bindings for member in binding.members} & PUBLIC
         if public and rules.prevents_public_access(bucket):
             raise ApiError(
@@ -178,7 +185,7 @@ class BucketRoutes(StorageBase):
     async def access_lists(self, request: RestRequest) -> RestResponse:
         bucket = self.bucket(request.variables["bucket"], "storage.buckets.getIamPolicy")
         if rules.uniform(bucket):
-            raise rules.invalid(
+            raise invalid(
                 "Cannot use ACL API to update bucket policy when uniform bucket-level access is enabled. Read more at "
                 "https://cloud.google.com/storage/docs/uniform-bucket-level-access"
             )
@@ -223,6 +230,11 @@ def _default_policy(project: str, is_uniform: bool) -> policy_pb2.Policy:
         policy.bindings.add(role=f"roles/storage.legacy{kind}Owner", members=owners)
         policy.bindings.add(role=f"roles/storage.legacy{kind}Reader", members=[f"projectViewer:{project}"])
     return policy
+
+
+def _policy_version(query: Mapping[str, str]) -> int:
+    """The one that the caller can read; Google's default is the oldest."""
+    return whole(query.get("optionsRequestedPolicyVersion") or 0, "optionsRequestedPolicyVersion")
 
 
 def _policy(bucket: str, policy: policy_pb2.Policy) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from localcloud.api.storage_types import BUCKET_FIELDS, check_types, invalid, whole
 from localcloud.core.errors import ApiError, Code, not_modelled
 from localcloud.runtime.objects import timestamp
 
@@ -56,12 +57,18 @@ def created(body: Mapping[str, Any], number: str, generation: str, simulated: bo
 
     `simulated`: keep and show also what no folder of files could do.
     """
-    name = str(body.get("name", ""))
-    if not NAME.fullmatch(name) or name.startswith("goog") or ".." in name or "google" in name:
+    name = body.get("name")
+    if (
+        not isinstance(name, str)
+        or not NAME.fullmatch(name)
+        or name.startswith("goog")
+        or ".." in name
+        or "google" in name
+    ):
         raise invalid(f"Invalid bucket name: '{name}'")
     if len(name) > 63 and "." not in name:
         raise invalid(f"Invalid bucket name: '{name}'")
-    sent = _accepted(body, simulated)
+    sent = merged({}, _accepted(body, simulated))  # without the nulls, which mean what is not said
     location = str(sent.get("location", "US")).upper()
     kind = _location_type(location, sent)
     bucket: Bucket = {
@@ -91,7 +98,7 @@ def patched(bucket: Bucket, body: Mapping[str, Any], simulated: bool) -> Bucket:
     """The bucket after a PATCH: objects are merged, lists replaced, null removes."""
     sent = _accepted(body, simulated)
     _refuse_moves(bucket, sent)
-    made = merged(bucket, sent)
+    made = {"storageClass": "STANDARD", "iamConfiguration": {}, **merged(bucket, sent)}
     made["metageneration"] = str(int(bucket["metageneration"]) + 1)
     return completed(made, bucket)
 
@@ -104,7 +111,7 @@ def replaced(bucket: Bucket, body: Mapping[str, Any], simulated: bool) -> Bucket
     defaults = {"storageClass": "STANDARD", "softDeletePolicy": bucket["softDeletePolicy"], "iamConfiguration": {}}
     if bucket["locationType"] != "region":
         defaults["rpo"] = "DEFAULT"
-    made = {**defaults, **kept, **{name: value for name, value in sent.items() if value is not None}}
+    made = {**defaults, **kept, **merged({}, sent)}
     made["location"] = bucket["location"]
     made["metageneration"] = str(int(bucket["metageneration"]) + 1)
     return completed(made, bucket)
@@ -185,10 +192,6 @@ def etag(*numbers: str) -> str:
     return base64.b64encode(out).decode()
 
 
-def invalid(message: str) -> ApiError:
-    return ApiError(Code.INVALID_ARGUMENT, message, reason="invalid")
-
-
 def _accepted(body: Mapping[str, Any], simulated: bool) -> Bucket:
     """What the caller may set; what is not modelled is refused by name."""
     for name, what in NOT_MODELLED.items():
@@ -199,6 +202,7 @@ def _accepted(body: Mapping[str, Any], simulated: bool) -> Bucket:
     for name in body:
         if name not in (*SET_BY_CALLER, *OUTPUT_ONLY, *NOT_MODELLED):
             raise invalid(f"Unknown field of a bucket: {name}")
+    check_types(body, BUCKET_FIELDS)
     wanted = (*SET_BY_CALLER, *NOT_MODELLED) if simulated else SET_BY_CALLER
     return {name: copy.deepcopy(value) for name, value in body.items() if name in wanted}
 
@@ -262,7 +266,7 @@ def _complete_autoclass(bucket: Bucket, before: Bucket, now: str) -> None:
 
 def _complete_soft_delete(bucket: Bucket, before: Bucket, now: str) -> None:
     policy = bucket.setdefault("softDeletePolicy", {"retentionDurationSeconds": "0"})
-    seconds = int(policy.get("retentionDurationSeconds", SOFT_DELETE_S))
+    seconds = whole(policy.get("retentionDurationSeconds", SOFT_DELETE_S), "retentionDurationSeconds")
     if seconds and not SOFT_DELETE_LEAST_S <= seconds <= SOFT_DELETE_MOST_S:
         raise invalid("Soft delete retention must be 0 or between 7 and 90 days.")
     was = before.get("softDeletePolicy", {})
@@ -274,11 +278,11 @@ def _complete_soft_delete(bucket: Bucket, before: Bucket, now: str) -> None:
 
 def _complete_retention(bucket: Bucket, before: Bucket, now: str) -> None:
     policy = bucket.get("retentionPolicy")
-    if not policy or not int(policy.get("retentionPeriod", 0)):
+    if not policy or not whole(policy.get("retentionPeriod", 0), "retentionPeriod"):
         bucket.pop("retentionPolicy", None)
         return
     was = before.get("retentionPolicy", {})
-    period = str(int(policy["retentionPeriod"]))
+    period = str(whole(policy["retentionPeriod"], "retentionPeriod"))
     same = was.get("retentionPeriod") == period
     made = {"retentionPeriod": period, "effectiveTime": was["effectiveTime"] if same else now}
     bucket["retentionPolicy"] = made | ({"isLocked": True} if policy.get("isLocked") else {})

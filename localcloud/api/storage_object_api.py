@@ -13,23 +13,25 @@ from typing import Any
 from localcloud.api import storage_buckets as rules
 from localcloud.api.listing import page
 from localcloud.api.storage_base import (
+    MOST_RESULTS,
     NotModified,
     Preconditions,
     StorageBase,
     flag,
     no_object,
+    page_size,
     precondition_failed,
     refuse_lists,
     shown,
 )
 from localcloud.api.storage_bucket_api import NO_CONTENT, RESOURCE
-from localcloud.core.errors import not_modelled
+from localcloud.api.storage_types import COMPOSE_FIELDS, OBJECT_FIELDS, check_types, invalid
+from localcloud.core.errors import ApiError, Code, not_modelled
 from localcloud.core.rest import RestRequest, RestResponse, route
 from localcloud.runtime.objects import Meta, timestamp
 
 O = "/storage/v1/b/{bucket}/o"  # noqa: E741 - Google's own path
 OBJECT = f"{RESOURCE}/objects/{{object}}"
-PAGE = 1000
 MOST_SOURCES = 32
 WRITABLE = (
     "cacheControl",
@@ -56,7 +58,7 @@ class ObjectRoutes(StorageBase):
             raise not_modelled("matchGlob")
         found = await self.objects.list(bucket["name"], flag(query, "versions"))
         rows = _rows(found, query)
-        chosen, token = page(rows, int(query.get("maxResults", PAGE)), query.get("pageToken", ""), PAGE, PAGE)
+        chosen, token = page(rows, page_size(query), query.get("pageToken", ""), MOST_RESULTS, MOST_RESULTS)
         answer: dict[str, Any] = {"kind": "storage#objects"}
         prefixes = [row for row in chosen if isinstance(row, str)]
         if prefixes:
@@ -130,20 +132,23 @@ class ObjectRoutes(StorageBase):
     @route(f"POST {O}/{{object}}/compose", resource=OBJECT, open=True)
     async def compose(self, request: RestRequest) -> RestResponse:
         bucket, body = request.variables["bucket"], request.json()
-        sources = body.get("sourceObjects", [])
+        check_types(body, COMPOSE_FIELDS)
+        sources = body.get("sourceObjects") or []
         if not 1 <= len(sources) <= MOST_SOURCES:
-            raise rules.invalid(f"The number of source components must be between 1 and {MOST_SOURCES}.")
+            raise invalid(f"The number of source components must be between 1 and {MOST_SOURCES}.")
         parts: list[Path] = []
         for source in sources:
+            if not source.get("name"):
+                raise ApiError(Code.INVALID_ARGUMENT, "Required", reason="required")
             self.bucket_of(bucket, str(source["name"]), "storage.objects.get")
             found = await self.object(bucket, str(source["name"]), str(source.get("generation", "")))
-            expected = source.get("objectPreconditions", {}).get("ifGenerationMatch")
+            expected = (source.get("objectPreconditions") or {}).get("ifGenerationMatch")
             if expected is not None and str(expected) != found["generation"]:
                 raise precondition_failed()
             parts.append(self.objects.path(found))
         whole = self.objects.temporary()
         await asyncio.to_thread(_concatenate, parts, whole)
-        fields = {"componentCount": len(parts), **writable(body.get("destination", {}))}
+        fields = {"componentCount": len(parts), **writable(body.get("destination") or {})}
         made = await self.write(bucket, request.variables["object"], whole, fields, request.query)
         return RestResponse.of(shown(made))
 
@@ -158,9 +163,7 @@ class ObjectRoutes(StorageBase):
             request.variables["bucket"], request.variables["object"], "storage.objects.getIamPolicy"
         )
         if rules.uniform(bucket):
-            raise rules.invalid(
-                "Cannot use ACL API to update object policy when uniform bucket-level access is enabled."
-            )
+            raise invalid("Cannot use ACL API to update object policy when uniform bucket-level access is enabled.")
         raise not_modelled("access control lists of objects")
 
     # for the other parts
@@ -194,7 +197,7 @@ class ObjectRoutes(StorageBase):
         bucket = self.bucket_of(bucket_name, name, "storage.objects.create")
         refuse_lists(query, bucket)
         if not name or len(name.encode()) > 1024 or name in (".", "..") or "\n" in name or "\r" in name:
-            raise rules.invalid(f"Invalid object name: {name!r}")
+            raise invalid(f"Invalid object name: {name!r}")
         if query.get("kmsKeyName"):
             raise not_modelled("customer-managed encryption keys of objects")
         return bucket
@@ -253,8 +256,9 @@ def writable(body: Mapping[str, Any]) -> dict[str, Any]:
     for name, what in (("acl", "access control lists of objects"), ("retention", "retention of single objects")):
         if body.get(name):
             raise not_modelled(what)
+    check_types(body, OBJECT_FIELDS)
     if body.get("storageClass") not in (None, *rules.CLASSES):
-        raise rules.invalid(f"Invalid storage class: {body['storageClass']}")
+        raise invalid(f"Invalid storage class: {body['storageClass']}")
     return {name: body[name] for name in (*WRITABLE, "storageClass") if name in body}
 
 

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from localcloud.api import storage_buckets as rules
 from localcloud.api.storage_base import shown
 from localcloud.api.storage_bucket_api import RESOURCE
 from localcloud.api.storage_object_api import ObjectRoutes, writable
+from localcloud.api.storage_types import invalid
 from localcloud.core.errors import ApiError, Code
 from localcloud.core.identity import Caller, current_caller
 from localcloud.core.rest import RestRequest, RestResponse, route
@@ -40,7 +40,7 @@ class UploadRoutes(ObjectRoutes):
             return await self._store(request, request.query.get("name") or str(body.get("name", "")), fields, content)
         if kind == "resumable":
             return self._begin(request)
-        raise rules.invalid(f"Upload type '{kind}' is not supported; use media, multipart or resumable.")
+        raise invalid(f"Upload type '{kind}' is not supported; use media, multipart or resumable.")
 
     @route(*(f"PUT {path}" for path in PATHS), resource=RESOURCE, open=True)
     async def resume_upload(self, request: RestRequest) -> RestResponse:
@@ -52,7 +52,7 @@ class UploadRoutes(ObjectRoutes):
         header = request.headers.get("Content-Range", "")
         found = CONTENT_RANGE.fullmatch(header)
         if header and found is None:
-            raise rules.invalid(f"Failed to parse Content-Range header: {header}")
+            raise invalid(f"Failed to parse Content-Range header: {header}")
         first = int(found.group(1)) if found is not None and found.group(1) else have if found is not None else 0
         total = found.group(3) if found is not None else str(len(request.body))
         if request.body:
@@ -113,9 +113,7 @@ class UploadRoutes(ObjectRoutes):
             for given, actual, what in ((md5, hashes.md5, "MD5"), (crc, hashes.crc32c, "CRC32C")):
                 if given and base64.b64decode(given) != base64.b64decode(actual):
                     await asyncio.to_thread(source.unlink, missing_ok=True)
-                    raise rules.invalid(
-                        f'Provided {what} hash "{given}" doesn\'t match calculated {what} hash "{actual}".'
-                    )
+                    raise invalid(f'Provided {what} hash "{given}" doesn\'t match calculated {what} hash "{actual}".')
         return await self.write(bucket, name, source, writable(fields), query)
 
     def _begin(self, request: RestRequest) -> RestResponse:
@@ -159,13 +157,13 @@ def _parts(request: RestRequest) -> tuple[dict[str, Any], str, bytes]:
     kind = request.headers.get("Content-Type", "")
     found = BOUNDARY.search(kind)
     if found is None:
-        raise rules.invalid("Missing boundary of a multipart body.")
+        raise invalid("Missing boundary of a multipart body.")
     boundary = next(group for group in found.groups() if group)
     mark = rb"\r?\n--" + re.escape(boundary.encode()) + rb"(?:--)?[ \t]*(?:\r?\n|$)"
     sections = re.split(mark, b"\r\n" + request.body)
     bodies = [_section(section) for section in sections[1:] if section]
     if len(bodies) < 2:
-        raise rules.invalid("Malformed multipart body.")
+        raise invalid("Malformed multipart body.")
     try:
         metadata = json.loads(bodies[0][1] or b"{}")
     except ValueError:
@@ -176,7 +174,7 @@ def _parts(request: RestRequest) -> tuple[dict[str, Any], str, bytes]:
 def _section(section: bytes) -> tuple[str, bytes]:
     found = re.search(rb"\r?\n\r?\n", b"\r\n" + section)
     if found is None:
-        raise rules.invalid("Malformed multipart body.")
+        raise invalid("Malformed multipart body.")
     head, content = (b"\r\n" + section)[: found.start()], (b"\r\n" + section)[found.end() :]
     kind = re.search(rb"(?im)^content-type:[ \t]*([^\r\n]+)", head)
     return (kind.group(1).decode().strip() if kind else "application/octet-stream"), content

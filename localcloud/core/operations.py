@@ -95,6 +95,11 @@ class Operations:
     def get(self, name: str) -> operations_pb2.Operation:
         return self._items.get(name)
 
+    def is_running(self, name: str) -> bool:
+        """Whether it has begun and not ended; one that its client has deleted had ended."""
+        operation = self._items.find(name)
+        return operation is not None and not operation.done
+
     def update_metadata(self, name: str, metadata: Message) -> None:
         operation = self._items.get(name)
         operation.metadata.Pack(metadata)

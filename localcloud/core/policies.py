@@ -9,10 +9,11 @@ import base64
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
-from google.iam.v1 import policy_pb2
+from google.iam.v1 import iam_policy_pb2, policy_pb2
 
+from localcloud.core.bindings import VERSIONS, at_version, check_roles, masked, merged
 from localcloud.core.clock import Clock
 from localcloud.core.errors import ApiError, Code
 from localcloud.core.identity import Caller
@@ -22,6 +23,7 @@ from localcloud.core.state import Store
 
 EMPTY_ETAG = base64.b64decode("ACAB")
 ETAG_MARK = b"\x07"  # Google's etags of policies all begin so ("Bw…")
+TEAM = re.compile(r"project(Owner|Editor|Viewer):(.+)")
 NAME_CONDITION = re.compile(r"resource\.name\s*==\s*['\"]([^'\"]+)['\"]")
 PREFIX_CONDITION = re.compile(r"resource\.name\.startsWith\(['\"]([^'\"]+)['\"]\)")
 
@@ -54,8 +56,16 @@ class Policies:
         """The policy that stands on this very resource; empty with an etag where none does."""
         return self._items.find(self._canonical(resource)) or policy_pb2.Policy(etag=EMPTY_ETAG)
 
+    def shown(self, resource: str, request: iam_policy_pb2.GetIamPolicyRequest) -> policy_pb2.Policy:
+        """The answer to getIamPolicy: the policy at the version asked for."""
+        return at_version(self.get(resource), request.options.requested_policy_version)
+
+    def change(self, resource: str, request: iam_policy_pb2.SetIamPolicyRequest) -> policy_pb2.Policy:
+        """The answer to setIamPolicy: what its mask names is replaced. Raises what `set` raises."""
+        return self.set(resource, masked(request.policy, self.get(resource), request.update_mask.paths))
+
     def set(self, resource: str, policy: policy_pb2.Policy) -> policy_pb2.Policy:
-        """Replace it. Raises ABORTED on a stale etag, INVALID_ARGUMENT on a condition without version 3.
+        """Replace it. Raises ABORTED on a stale etag, INVALID_ARGUMENT on what no policy may name or be.
 
         What is no policy's etag (an account's, say) is not judged: it counts as none.
         """
@@ -66,6 +76,9 @@ class Policies:
                 "There were concurrent policy changes. Please retry the whole read-modify-write with exponential "
                 "backoff.",
             )
+        if policy.version not in VERSIONS:
+            raise ApiError(Code.INVALID_ARGUMENT, f"Invalid policy version {policy.version}: valid are 0, 1 and 3.")
+        check_roles(policy)
         conditional = any(binding.HasField("condition") for binding in policy.bindings)
         if conditional and policy.version != 3:
             raise ApiError(Code.INVALID_ARGUMENT, "A policy with a condition must have version 3.")
@@ -73,7 +86,7 @@ class Policies:
             for validate in self.validators:
                 validate(member)
         made = policy_pb2.Policy(version=3 if conditional else 1, etag=ETAG_MARK + secrets.token_bytes(7))
-        made.bindings.extend(_merged(policy.bindings))
+        made.bindings.extend(merged(policy.bindings))
         made.audit_configs.extend(policy.audit_configs)
         self._delay_grants(self._canonical(resource), current, made)
         return self._items.put(self._canonical(resource), made)
@@ -106,11 +119,28 @@ class Policies:
         resource = self._canonical(resource)
         return any(
             permits(binding.role, permission)
-            and _names(self._settled(where, binding), caller)
+            and self._names(self._settled(where, binding), caller)
             and _holds(binding.condition.expression, resource)
             for where, policy in (*self._above(resource), *self._above(self._canonical(parent)))
             for binding in policy.bindings
         )
+
+    def has_basic_role(self, caller: Caller, team: str, project: str) -> bool:
+        """Whether the caller is of a project's `owners`, `editors` or `viewers`, by the project's own policy."""
+        resource = self._canonical(f"projects/{project}")
+        policy = self._items.find(resource) or policy_pb2.Policy()
+        return any(
+            _is_named(self._settled(resource, binding), caller)
+            for binding in policy.bindings
+            if binding.role == f"roles/{team[:-1]}" and not binding.HasField("condition")
+        )
+
+    def _names(self, members: Collection[str], caller: Caller) -> bool:
+        """By name, as one of all, or as one who has a basic role in a project (`projectEditor:P`)."""
+        if _is_named(members, caller):
+            return True
+        teams = filter(None, map(TEAM.fullmatch, members))
+        return any(self.has_basic_role(caller, f"{team[1].lower()}s", team[2]) for team in teams)
 
     def _above(self, resource: str) -> Iterator[tuple[str, policy_pb2.Policy]]:
         parts = resource.split("/")
@@ -129,7 +159,7 @@ class Policies:
         if waiting or self._fresh.find(resource) is not None:
             self._fresh.put(resource, waiting)
 
-    def _settled(self, resource: str, binding: policy_pb2.Binding) -> Iterable[str]:
+    def _settled(self, resource: str, binding: policy_pb2.Binding) -> Collection[str]:
         """The members whose grant counts already."""
         fresh = self._fresh.find(resource)
         if not fresh:
@@ -152,7 +182,7 @@ def _is_etag(etag: bytes) -> bool:
     return etag == EMPTY_ETAG or (len(etag) == 8 and etag.startswith(ETAG_MARK))
 
 
-def _names(members: Iterable[str], caller: Caller) -> bool:
+def _is_named(members: Iterable[str], caller: Caller) -> bool:
     mine = {caller.member.lower(), "allusers"} | ({"allauthenticatedusers"} if caller.email else set())
     return any(member.lower() in mine for member in members)
 
@@ -165,15 +195,3 @@ def _holds(expression: str, resource: str) -> bool:
     if same:
         return resource == same.group(1) or resource.startswith(same.group(1) + "/")
     return bool(prefix and resource.startswith(prefix.group(1)))
-
-
-def _merged(bindings: Iterable[policy_pb2.Binding]) -> Iterator[policy_pb2.Binding]:
-    """One binding per role and condition, members once each, none empty."""
-    merged: dict[tuple[str, bytes], policy_pb2.Binding] = {}
-    for binding in bindings:
-        key = (binding.role, binding.condition.SerializeToString(deterministic=True))
-        kept = merged.setdefault(key, policy_pb2.Binding(role=binding.role))
-        if binding.HasField("condition"):
-            kept.condition.CopyFrom(binding.condition)
-        kept.members.extend(m for m in dict.fromkeys(binding.members) if m not in kept.members)
-    yield from (binding for binding in merged.values() if binding.members)

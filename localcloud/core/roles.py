@@ -1,6 +1,7 @@
 """The predefined roles that Django on Cloud Run meets, with the permissions that localcloud judges by.
 
-Role contents: the public role reference of Google's IAM documentation, reduced to the modelled services.
+Role contents: the public role reference of Google's IAM documentation (https://cloud.google.com/iam/docs/roles-permissions),
+reduced to the modelled services. A pattern that begins with `!` takes away what the others give.
 """
 
 from __future__ import annotations
@@ -10,20 +11,42 @@ from functools import lru_cache
 
 ROLES: dict[str, tuple[str, ...]] = {
     "roles/owner": ("*",),
+    # No policies, no secret payloads, no tokens in another's name. Objects and buckets are the projectEditor's and the
+    # projectViewer's of bucket policies, not the role's own.
     "roles/editor": (
         "run.*",
         "cloudsql.*",
-        "storage.*",
-        "logging.*",
-        "secretmanager.*.get",
-        "secretmanager.*.list",
-        "secretmanager.secrets.*",
-        "iam.serviceAccounts.*",
+        "storage.buckets.create",
+        "storage.buckets.delete",
+        "storage.buckets.list",
+        "logging.logEntries.*",
+        "logging.logs.*",
+        "secretmanager.*",
+        "!secretmanager.versions.access",
+        "iam.serviceAccounts.actAs",
+        "iam.serviceAccounts.create",
+        "iam.serviceAccounts.delete",
+        "iam.serviceAccounts.disable",
+        "iam.serviceAccounts.enable",
+        "iam.serviceAccounts.get",
+        "iam.serviceAccounts.getIamPolicy",
+        "iam.serviceAccounts.list",
+        "iam.serviceAccounts.update",
         "resourcemanager.projects.get",
+        "resourcemanager.projects.getIamPolicy",
+        "resourcemanager.projects.list",
+        "resourcemanager.projects.update",
         "serviceusage.*",
         "artifactregistry.*",
+        "!*.setIamPolicy",
     ),
-    "roles/viewer": ("*.get", "*.list", "*.getIamPolicy"),
+    "roles/viewer": (
+        "*.get",
+        "*.list",
+        "*.getIamPolicy",
+        "!storage.*",
+        "storage.buckets.list",
+    ),
     "roles/run.admin": ("run.*", "resourcemanager.projects.get"),
     "roles/run.developer": (
         "run.services.[!s]*",
@@ -35,16 +58,33 @@ ROLES: dict[str, tuple[str, ...]] = {
         "run.operations.*",
         "run.locations.*",
         "run.configurations.*",
-        "run.routes.get",
-        "run.routes.list",
+        "run.routes.*",
         "resourcemanager.projects.get",
     ),
     "roles/run.invoker": ("run.routes.invoke", "run.jobs.run"),
     "roles/run.jobsExecutorWithOverrides": ("run.jobs.run", "run.jobs.runWithOverrides"),
     "roles/run.viewer": ("run.*.get", "run.*.list", "run.*.getIamPolicy"),
     "roles/cloudsql.admin": ("cloudsql.*", "resourcemanager.projects.get"),
-    "roles/cloudsql.editor": ("cloudsql.instances.*", "cloudsql.databases.*", "cloudsql.backupRuns.*"),
-    "roles/cloudsql.viewer": ("cloudsql.*.get", "cloudsql.*.list"),
+    "roles/cloudsql.editor": (  # of instances that are there, without their users and without deletion
+        "cloudsql.backupRuns.create",
+        "cloudsql.databases.create",
+        "cloudsql.databases.update",
+        "cloudsql.instances.connect",
+        "cloudsql.instances.export",
+        "cloudsql.instances.failover",
+        "cloudsql.instances.restart",
+        "cloudsql.instances.update",
+        "cloudsql.*.get",
+        "cloudsql.*.list",
+        "!cloudsql.users.get",
+        "resourcemanager.projects.get",
+    ),
+    "roles/cloudsql.viewer": (
+        "cloudsql.*.get",
+        "cloudsql.*.list",
+        "cloudsql.instances.export",
+        "resourcemanager.projects.get",
+    ),
     "roles/cloudsql.client": ("cloudsql.instances.connect", "cloudsql.instances.get"),
     "roles/cloudsql.instanceUser": ("cloudsql.instances.get", "cloudsql.instances.login"),
     "roles/secretmanager.admin": ("secretmanager.*", "resourcemanager.projects.get"),
@@ -78,11 +118,19 @@ ROLES: dict[str, tuple[str, ...]] = {
         "storage.objects.delete",
         "storage.objects.list",
     ),
+    "roles/storage.legacyObjectOwner": (
+        "storage.objects.get",
+        "storage.objects.getIamPolicy",
+        "storage.objects.setIamPolicy",
+        "storage.objects.update",
+    ),
+    "roles/storage.legacyObjectReader": ("storage.objects.get",),
     "roles/storage.legacyBucketOwner": (
         "storage.buckets.get",
         "storage.buckets.getIamPolicy",
         "storage.buckets.setIamPolicy",
         "storage.buckets.update",
+        "storage.managedFolders.*",
         "storage.objects.create",
         "storage.objects.delete",
         "storage.objects.list",
@@ -111,12 +159,14 @@ ROLES: dict[str, tuple[str, ...]] = {
         "iam.serviceAccounts.signJwt",
         "iam.serviceAccounts.implicitDelegation",
         "iam.serviceAccounts.get",
+        "iam.serviceAccounts.list",
     ),
     "roles/iam.serviceAccountOpenIdTokenCreator": ("iam.serviceAccounts.getOpenIdToken",),
     "roles/iam.workloadIdentityUser": (
         "iam.serviceAccounts.getAccessToken",
         "iam.serviceAccounts.getOpenIdToken",
         "iam.serviceAccounts.get",
+        "iam.serviceAccounts.list",
     ),
     "roles/resourcemanager.projectIamAdmin": (
         "resourcemanager.projects.get",
@@ -153,4 +203,7 @@ ROLES: dict[str, tuple[str, ...]] = {
 @lru_cache(maxsize=4096)
 def permits(role: str, permission: str) -> bool:
     """Whether the role holds the permission; custom roles are not modelled and hold none."""
-    return any(fnmatch.fnmatchcase(permission, pattern) for pattern in ROLES.get(role, ()))
+    patterns = ROLES.get(role, ())
+    given = any(fnmatch.fnmatchcase(permission, pattern) for pattern in patterns if not pattern.startswith("!"))
+    taken = any(fnmatch.fnmatchcase(permission, pattern[1:]) for pattern in patterns if pattern.startswith("!"))
+    return permission in patterns or (given and not taken)

@@ -83,3 +83,26 @@ async def test_v1_reads_as_gcloud_wants_it(simulated: LocalCloud) -> None:
         assert listed == {"projects": []}
         policy = await (await http.post(f"{simulated.rest}/v1/projects/demo:getIamPolicy", json={})).json()
         assert policy["etag"]
+
+
+@pytest.mark.parametrize("parent", ["weird", "folders/", "folders/abc", "projects/1"])
+async def test_a_parent_is_a_folder_or_an_organization(simulated: LocalCloud, clients: Any, parent: str) -> None:
+    """Another is refused before anything is made, and lists go on."""
+    projects = clients(ProjectsAsyncClient)
+    with pytest.raises(exceptions.InvalidArgument, match="parent"):
+        await projects.create_project(request={"project": {"project_id": "acme-prod", "parent": parent}})
+    headers = {"Host": "cloudresourcemanager.googleapis.com", "Authorization": "Bearer any"}
+    async with aiohttp.ClientSession(headers=headers) as http:
+        listed = await (await http.get(f"{simulated.rest}/v1/projects")).json()
+        assert [project["projectId"] for project in listed["projects"]] == ["demo"]
+        assert (await http.get(f"{simulated.rest}/v1/projects?pageSize=a")).status == 400
+
+
+async def test_an_id_is_taken_from_the_call_on(simulated: LocalCloud, clients: Any) -> None:
+    """The operation that makes the project need not have ended."""
+    projects = clients(ProjectsAsyncClient)
+    request = {"project": {"project_id": "acme-prod", "parent": "folders/123"}}
+    operation = await projects.create_project(request=request)
+    with pytest.raises(exceptions.AlreadyExists):
+        await projects.create_project(request=request)
+    assert (await operation.result(timeout=10)).parent == "folders/123"

@@ -66,6 +66,21 @@ async def test_only_one_change_at_a_time(simulated: LocalCloud, clients: Any) ->
     await first.result(timeout=60)
 
 
+async def test_a_forgotten_operation_is_in_nobodys_way(simulated: LocalCloud, clients: Any) -> None:
+    """Its client may delete it once it is done; the next change works, in this project and in others."""
+    simulated.core.projects.create("other", "222222222222")
+    usage = clients(ServiceUsageAsyncClient)
+    operation = await usage.enable_service(request={"name": "projects/other/services/run.googleapis.com"})
+    await operation.result(timeout=60)
+    path = f"{simulated.rest}/v1/{operation.operation.name}"
+    headers = {"Host": "serviceusage.googleapis.com", "Authorization": "Bearer any"}
+    async with aiohttp.ClientSession(headers=headers) as http, http.delete(path) as answer:
+        assert answer.status == 200
+    for project in ("other", "demo"):
+        name = f"projects/{project}/services/dns.googleapis.com"
+        assert (await (await usage.enable_service(request={"name": name})).result(timeout=60)).service
+
+
 async def test_without_the_right_nothing_is_enabled(simulated: LocalCloud, clients: Any) -> None:
     """The denial names the service."""
     usage = clients(ServiceUsageAsyncClient, token=simulated.core.tokens.issue("nobody@example.com"))

@@ -285,3 +285,69 @@ async def test_a_name_that_leaves_the_folder_stays_in_the_bucket(simulated, buck
     assert await blocking(bucket.blob("../../escaped").download_as_bytes) == b"x"
     assert list(folder(simulated).iterdir()) == []
     assert not (simulated.runtime.buckets.parent / "escaped").exists()
+
+
+# types, over REST
+
+
+async def _status(simulated, verb, path, body=None):
+    headers = {"Host": "storage.googleapis.com", "Authorization": "Bearer any"}
+    async with (
+        aiohttp.ClientSession(simulated.rest, headers=headers) as session,
+        session.request(verb, path, json=body) as answer,
+    ):
+        return answer.status, (await answer.json()) if answer.status != 204 else {}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"labels": "x"},
+        {"labels": {"a": 1}},
+        {"lifecycle": []},
+        {"lifecycle": {"rule": {}}},
+        {"lifecycle": {"rule": [{"action": {"type": "Delete"}, "condition": {"age": "abc"}}]}},
+        {"softDeletePolicy": {"retentionDurationSeconds": "abc"}},
+        {"retentionPolicy": {"retentionPeriod": -1}},
+        {"iamConfiguration": {"uniformBucketLevelAccess": "x"}},
+        {"versioning": {"enabled": "yes"}},
+        {"cors": [None]},
+    ],
+)
+async def test_a_field_of_another_type_is_invalid_and_changes_nothing(simulated, bucket, body):
+    """In a PATCH and in an insert."""
+    _, before = await _status(simulated, "GET", "/storage/v1/b/demo-media")
+    status, answer = await _status(simulated, "PATCH", "/storage/v1/b/demo-media", body)
+    assert (status, answer["error"]["errors"][0]["reason"]) == (400, "invalid")
+    assert await _status(simulated, "GET", "/storage/v1/b/demo-media") == (200, before)
+    assert (await _status(simulated, "POST", "/storage/v1/b?project=demo", {"name": "demo-two", **body}))[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "body"),
+    [
+        ("GET", "/storage/v1/b?project=demo&maxResults=abc", None),
+        ("GET", "/storage/v1/b/demo-media/o?maxResults=abc", None),
+        ("GET", "/storage/v1/b/demo-media?ifMetagenerationMatch=abc", None),
+        ("POST", "/storage/v1/b/demo-media/o/x/compose", {"sourceObjects": 5}),
+        ("POST", "/storage/v1/b/demo-media/o/x/compose", {"sourceObjects": [{}]}),
+        ("POST", "/storage/v1/b?project=demo", {"name": 5}),
+    ],
+)
+async def test_numbers_and_lists_are_judged_too(simulated, bucket, verb, path, body):
+    """400, never an error of the server."""
+    assert (await _status(simulated, verb, path, body))[0] == 400
+
+
+async def test_null_clears_a_field_whatever_its_type(simulated, bucket):
+    """Back to the default where the field has one; an insert takes null for what is not said."""
+    nulls = {"labels": None, "lifecycle": None, "iamConfiguration": None, "storageClass": None, "versioning": None}
+    status, answer = await _status(simulated, "PATCH", "/storage/v1/b/demo-media", nulls)
+    assert (status, answer["storageClass"]) == (200, "STANDARD")
+    assert (await _status(simulated, "POST", "/storage/v1/b?project=demo", {"name": "demo-two", **nulls}))[0] == 200
+
+
+async def test_a_deleted_bucket_is_not_shown_as_the_living_one(simulated, bucket):
+    """Soft-deleted buckets are not modelled, and refused by name."""
+    status, answer = await _status(simulated, "GET", "/storage/v1/b/demo-media?softDeleted=true&generation=1")
+    assert (status, "soft-deleted buckets" in answer["error"]["message"]) == (501, True)
