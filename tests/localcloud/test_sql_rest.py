@@ -1,0 +1,111 @@
+"""SQL Admin over REST as gcloud, Terraform and KCC speak it, without processes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from localcloud.localcloud import LocalCloud
+
+PG = {
+    "name": "pg",
+    "region": "europe-west1",
+    "databaseVersion": "POSTGRES_15",
+    "settings": {"tier": "db-custom-1-3840", "edition": "ENTERPRISE"},
+}
+MYSQL = {"name": "my", "region": "europe-west1", "databaseVersion": "MYSQL_8_0", "settings": {"tier": "db-f1-micro"}}
+
+
+class Rest:
+    """One project's SQL Admin."""
+
+    def __init__(self, http: aiohttp.ClientSession, root: str) -> None:
+        self._http, self._root = http, root
+
+    async def call(self, verb: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """HTTP status and JSON."""
+        answer = await self._http.request(verb, f"{self._root}/{path}", json=body)
+        return answer.status, await answer.json()
+
+    async def get(self, path: str) -> Any:
+        status, shown = await self.call("GET", path)
+        assert status == 200, shown
+        return shown
+
+    async def done(self, verb: str, path: str, body: Any = None) -> Any:
+        """The operation that the call starts, once it is DONE."""
+        status, operation = await self.call(verb, path, body)
+        assert status == 200, operation
+        deadline = time.monotonic() + 10
+        while operation["status"] != "DONE":
+            assert time.monotonic() < deadline, operation
+            await asyncio.sleep(0.01)
+            operation = await self.get(f"operations/{operation['name']}")
+        assert "error" not in operation, operation
+        return operation
+
+    async def refused(self, verb: str, path: str, body: Any = None) -> tuple[int, str, str]:
+        """Code, reason and message of the error."""
+        status, answer = await self.call(verb, path, body)
+        assert status >= 400, answer
+        return status, answer["error"]["errors"][0]["reason"], answer["error"]["message"]
+
+
+@pytest.fixture
+async def sql(simulated: LocalCloud) -> AsyncIterator[Rest]:
+    headers = {"Host": "sqladmin.googleapis.com", "Authorization": "Bearer any"}
+    async with aiohttp.ClientSession(headers=headers) as http:
+        yield Rest(http, f"{simulated.rest}/sql/v1beta4/projects/demo")
+
+
+FULL = {
+    "databaseFlags": [{"name": "work_mem", "value": "8192"}],
+    "ipConfiguration": {"authorizedNetworks": [{"value": "10.0.0.0/8", "name": "office"}]},
+    "insightsConfig": {"queryInsightsEnabled": True, "recordClientAddress": True},
+    "userLabels": {"a": "1", "b": "2"},
+    "maintenanceWindow": {"day": 7, "hour": 3},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "kept"),
+    [
+        ({"databaseFlags": []}, {"databaseFlags": None}),
+        ({"databaseFlags": None}, {"databaseFlags": None}),
+        ({"ipConfiguration": {"authorizedNetworks": []}}, {"ipConfiguration.authorizedNetworks": []}),
+        (
+            {"insightsConfig": {"queryInsightsEnabled": False}},
+            {"insightsConfig.queryInsightsEnabled": None, "insightsConfig.recordClientAddress": True},
+        ),
+        ({"userLabels": {"a": None}}, {"userLabels": {"b": "2"}}),
+        ({"userLabels": None}, {"userLabels": None}),
+        ({"maintenanceWindow": None}, {"maintenanceWindow": None, "userLabels": {"a": "1", "b": "2"}}),
+        ({"user_labels": {"c": "3"}}, {"userLabels": {"a": "1", "b": "2", "c": "3"}}),
+    ],
+)
+async def test_a_patch_clears_what_it_names(sql: Rest, change: dict[str, Any], kept: dict[str, Any]) -> None:
+    """Present keys win: null deletes, lists replace, false stands; the rest stays."""
+    await sql.done("POST", "instances", {**PG, "settings": {**PG["settings"], **FULL}})
+    await sql.done("PATCH", "instances/pg", {"settings": change})
+    settings = (await sql.get("instances/pg"))["settings"]
+    for path, wanted in kept.items():
+        found: Any = settings
+        for part in path.split("."):
+            found = found.get(part)
+        assert found == wanted or (wanted is None and found is False), (path, settings)
+    assert settings["settingsVersion"] == "2"
+
+
+async def test_a_patch_on_a_used_connection_merges_its_own_body(sql: Rest) -> None:
+    """The body of an earlier call on the same connection has no say."""
+    await sql.done("POST", "instances", {**PG, "settings": {**PG["settings"], "userLabels": {"a": "1"}}})
+    await sql.done("PATCH", "instances/pg", {"settings": {"userLabels": None}})
+    await sql.done("PATCH", "instances/pg", {})
+    settings = (await sql.get("instances/pg"))["settings"]
+    assert settings["tier"] == "db-custom-1-3840"
+    assert "userLabels" not in settings
