@@ -198,8 +198,10 @@ class SqlInstances(SqlService):
 
     def _change(self, key: str, before: pb.DatabaseInstance, after: pb.DatabaseInstance) -> pb.Operation:
         """Checked, complete, kept; settingsVersion counts only what changed."""
+        after.maintenance_version = after.maintenance_version or before.maintenance_version
         sql_rules.check_change(before, after, self.cloud.simulate)
         sql_defaults.complete_settings(after)
+        after.database_installed_version = after.maintenance_version.partition(".")[0]
         after.settings.settings_version.CopyFrom(before.settings.settings_version)
         if after.database_version != before.database_version:
             sql_defaults.set_version(after)

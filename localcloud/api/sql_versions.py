@@ -28,6 +28,9 @@ INSTALLED = {  # the minor release that a fresh instance gets, with its maintena
 }
 MYSQL_8_0_MINORS = (18, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 39, 40, 41, 42)  # 38 never was offered
 MYSQL_8_0_ROLLING = 35  # MYSQL_8_0 without a minor moves to these and later ones (recorded 2025)
+MAINTENANCE = re.compile(
+    r"((?:POSTGRES|MYSQL|SQLSERVER)_\w+)\.R(\d{8})\.(\d\d)_(\d\d)"
+)  # POSTGRES_16_9.R20250302.00_31
 GENERIC = re.compile(r"(POSTGRES|MYSQL)_(\d+)(?:_(\d+))?(?:_(\d+))?|(SQLSERVER)_(\d+)_[A-Z]+")
 SHARED_MB = {"db-f1-micro": 614, "db-g1-small": 1740}
 # Memory of a machine in MB -> max_connections of PostgreSQL (behaviour-runtime.md, section 8)
@@ -189,6 +192,17 @@ def installed(version: str) -> tuple[str, str]:
     """`databaseInstalledVersion` and `maintenanceVersion` of a fresh instance."""
     release, maintenance = INSTALLED.get(version, (version, "R20250304.00_03"))
     return release, f"{release}.{maintenance}"
+
+
+def is_later_maintenance(new: str, old: str, version: str) -> bool:
+    """Whether `new` is formed like a maintenance version of `version`, and later than `old`.
+
+    Which ones Google offers on a day is nowhere published, so the form and the order are all that is judged.
+    """
+    asked, current = MAINTENANCE.fullmatch(new), MAINTENANCE.fullmatch(old)
+    if asked is None or not f"{asked.group(1)}_".startswith(f"{version}_"):
+        return False
+    return current is None or asked.groups()[1:] > current.groups()[1:]
 
 
 def upgradable(version: str) -> list[tuple[str, str, str]]:

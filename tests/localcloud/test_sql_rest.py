@@ -109,3 +109,27 @@ async def test_a_patch_on_a_used_connection_merges_its_own_body(sql: Rest) -> No
     settings = (await sql.get("instances/pg"))["settings"]
     assert settings["tier"] == "db-custom-1-3840"
     assert "userLabels" not in settings
+
+
+async def test_the_maintenance_version_moves_alone_and_forward(sql: Rest) -> None:
+    """With other fields, backwards, of another version or unknown: 400; the one that stands may be echoed."""
+    await sql.done("POST", "instances", PG)
+    shown = await sql.get("instances/pg")
+    later, own = "POSTGRES_15_14.R20990101.00_01", shown["maintenanceVersion"]
+    alone = "Upgrading maintenance version and changing other fields at the same time is not allowed."
+    label = {"settings": {"userLabels": {"a": "1"}}}
+    assert await sql.refused("PATCH", "instances/pg", {"maintenanceVersion": later, **label}) == (
+        400,
+        "invalid",
+        f"Invalid request: {alone}",
+    )
+    for wrong in ("x", "POSTGRES_16_9.R20990101.00_01", "POSTGRES_15_1.R20200101.00_01"):
+        status, reason, text = await sql.refused("PATCH", "instances/pg", {"maintenanceVersion": wrong})
+        assert (status, reason) == (400, "invalid")
+        assert f"({wrong})" in text
+    await sql.done("PATCH", "instances/pg", {"maintenanceVersion": own, **label})
+    await sql.done("PATCH", "instances/pg", {"maintenanceVersion": None})
+    assert (await sql.get("instances/pg"))["maintenanceVersion"] == own
+    await sql.done("PATCH", "instances/pg", {"maintenanceVersion": later})
+    moved = await sql.get("instances/pg")
+    assert (moved["maintenanceVersion"], moved["databaseInstalledVersion"]) == (later, "POSTGRES_15_14")
