@@ -133,3 +133,39 @@ async def test_the_maintenance_version_moves_alone_and_forward(sql: Rest) -> Non
     await sql.done("PATCH", "instances/pg", {"maintenanceVersion": later})
     moved = await sql.get("instances/pg")
     assert (moved["maintenanceVersion"], moved["databaseInstalledVersion"]) == (later, "POSTGRES_15_14")
+
+
+async def test_mysql_users_are_told_apart_by_host(sql: Rest) -> None:
+    """One name on two hosts is two users; the same one twice is refused in MySQL's words."""
+    await sql.done("POST", "instances", MYSQL)
+    users = "instances/my/users"
+    for host in ("10.0.0.1", "%"):
+        await sql.done("POST", users, {"name": "u", "host": host, "password": "x"})
+    hosts = [(user["name"], user["host"]) for user in (await sql.get(users))["items"]]
+    assert hosts == [("root", "%"), ("u", "10.0.0.1"), ("u", "%")]
+    _, _, text = await sql.refused("POST", users, {"name": "u", "password": "x"})
+    assert "Operation CREATE USER failed for 'u'@'%'" in text
+    await sql.done("DELETE", f"{users}?name=u&host=%25")
+    assert (await sql.refused("DELETE", f"{users}?name=u&host=%25"))[0] == 404
+    assert [user["host"] for user in (await sql.get(users))["items"]] == ["%", "10.0.0.1"]
+
+
+async def test_a_user_who_is_not_there_cannot_be_updated(sql: Rest) -> None:
+    """With a password or without."""
+    await sql.done("POST", "instances", PG)
+    for body in ({}, {"password": "x"}):
+        found = await sql.refused("PUT", "instances/pg/users?name=ghost", body)
+        assert found == (404, "userDoesNotExist", "The Cloud SQL user does not exist.")
+
+
+async def test_roles_of_an_update_are_the_querys(sql: Rest) -> None:
+    """They join those that are there, or replace them where asked; the body's are ignored."""
+    await sql.done("POST", "instances", PG)
+    users = "instances/pg/users"
+    await sql.done("POST", users, {"name": "u", "password": "x", "databaseRoles": ["first"]})
+    await sql.done("PUT", f"{users}?name=u&databaseRoles=second", {"databaseRoles": ["ignored"]})
+    assert (await sql.get(f"{users}/u"))["databaseRoles"] == ["first", "second"]
+    await sql.done("PUT", f"{users}?name=u&databaseRoles=third&revokeExistingRoles=true", {})
+    assert (await sql.get(f"{users}/u"))["databaseRoles"] == ["third"]
+    await sql.done("PUT", f"{users}?name=postgres&databaseRoles=foo", {})
+    assert (await sql.get(f"{users}/postgres"))["databaseRoles"] == ["foo"]
