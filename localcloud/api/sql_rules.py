@@ -79,7 +79,7 @@ def check(instance: pb.DatabaseInstance, service_networking: bool, simulated: bo
         raise invalid(f"Invalid disk size ({settings.data_disk_size_gb.value} GB).")
     _check_backups(instance)
     for flag in settings.database_flags:
-        check_flag(flag.name, flag.value, version)
+        check_flag(flag.name, flag.value, version, simulated)
 
 
 def check_change(before: pb.DatabaseInstance, after: pb.DatabaseInstance, simulated: bool) -> None:
@@ -121,9 +121,13 @@ def _check_maintenance(before: pb.DatabaseInstance, after: pb.DatabaseInstance, 
         raise not_modelled("upgrades of the maintenance version")
 
 
-def check_flag(name: str, value: str, version: str) -> None:
+def check_flag(name: str, value: str, version: str, simulated: bool) -> None:
     """Raises 400 for a flag that the version does not have, or a value out of range."""
     flag = next((flag for flag in sql_versions.flags_of(version) if flag.name == name), None)
+    if flag is None and sql_versions.is_plausible_flag(name, version):
+        if simulated:
+            return
+        raise not_modelled(f"the database flag {name}")
     if flag is None:
         raise ApiError(Code.INVALID_ARGUMENT, f"Invalid flag name: {name}.", reason="invalidFlagName")
     fits = True

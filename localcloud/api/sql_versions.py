@@ -119,6 +119,24 @@ POSTGRES_FLAGS = (
     *(Flag(name, "FLOAT") for name in ("autovacuum_analyze_scale_factor", "autovacuum_vacuum_scale_factor")),
     *(Flag(name, "STRING") for name in ("log_error_verbosity", "log_line_prefix", "pgaudit.log", "search_path")),
     *(Flag(name, "STRING") for name in ("pg_stat_statements.track", "log_min_error_statement")),
+    Flag("autovacuum_analyze_threshold", "INTEGER", 0, 2147483647),
+    Flag("autovacuum_freeze_max_age", "INTEGER", 100000, 2000000000, restart=True),
+    Flag("autovacuum_multixact_freeze_max_age", "INTEGER", 10000, 2000000000, restart=True),
+    Flag("autovacuum_vacuum_cost_delay", "FLOAT"),
+    Flag("autovacuum_vacuum_threshold", "INTEGER", 0, 2147483647),
+    Flag("cron.database_name", "STRING", restart=True),
+    Flag("cron.log_statement", "BOOLEAN", restart=True),
+    Flag("geqo", "BOOLEAN"),
+    Flag("password_encryption", "STRING", values=("md5", "scram-sha-256")),
+    *(Flag(f"pgaudit.{name}", "BOOLEAN") for name in ("log_catalog", "log_client", "log_parameter", "log_relation")),
+)
+# The beginnings of further parameters that PostgreSQL and Cloud SQL's extensions have, of no known type or range.
+POSTGRES_FAMILIES = (
+    *("anon.", "auto_explain.", "cloudsql.", "cron.", "google_", "pg_hint_plan.", "pg_stat_statements.", "pgaudit."),
+    *("pglogical.", "plpgsql.", "rdkit.", "autovacuum_", "bgwriter_", "checkpoint_", "commit_", "constraint_", "cpu_"),
+    *("cursor_", "default_", "effective_", "enable_", "from_collapse_", "geqo_", "gin_", "hash_mem_", "idle_", "jit_"),
+    *("join_collapse_", "lo_compat_", "lock_", "log_", "logical_decoding_", "maintenance_", "max_", "min_", "old_"),
+    *("parallel_", "plan_cache_", "recovery_", "session_", "ssl_", "synchronize_", "tcp_", "track_", "vacuum_", "wal_"),
 )
 MYSQL_FLAGS = (
     Flag("character_set_server", "STRING", values=("utf8", "utf8mb4", "latin1")),
@@ -164,6 +182,13 @@ def default_edition(version: str) -> str:
 
 def flags_of(version: str) -> tuple[Flag, ...]:
     return {"POSTGRES": POSTGRES_FLAGS, "MYSQL": MYSQL_FLAGS}.get(engine(version), ())
+
+
+def is_plausible_flag(name: str, version: str) -> bool:
+    """Whether a flag outside of the table above may yet be one of Cloud SQL's."""
+    if engine(version) == "POSTGRES":
+        return name.startswith(POSTGRES_FAMILIES) and re.fullmatch(r"[a-z0-9_]+(\.[a-z0-9_]+)?", name) is not None
+    return re.fullmatch(r"[a-z0-9][a-z0-9_ ()-]*", name) is not None  # the other engines' tables are the shorter ones
 
 
 def find_tier(name: str, version: str) -> Tier | None:

@@ -169,3 +169,25 @@ async def test_roles_of_an_update_are_the_querys(sql: Rest) -> None:
     assert (await sql.get(f"{users}/u"))["databaseRoles"] == ["third"]
     await sql.done("PUT", f"{users}?name=postgres&databaseRoles=foo", {})
     assert (await sql.get(f"{users}/postgres"))["databaseRoles"] == ["foo"]
+
+
+FLAGS = {
+    "cron.database_name": "app",
+    "autovacuum_vacuum_threshold": "50",
+    "autovacuum_freeze_max_age": "200000000",
+    "password_encryption": "scram-sha-256",
+    "geqo": "off",
+    "pgaudit.log_parameter": "on",
+    "vacuum_cost_page_hit": "1",
+}
+
+
+async def test_flags_that_cloud_sql_has_are_taken(sql: Rest) -> None:
+    """Also those whose type is not known here; a name of no family and a value out of range stay refused."""
+    await sql.done("POST", "instances", PG)
+    wanted = [{"name": name, "value": value} for name, value in FLAGS.items()]
+    await sql.done("PATCH", "instances/pg", {"settings": {"databaseFlags": wanted}})
+    assert (await sql.get("instances/pg"))["settings"]["databaseFlags"] == wanted
+    for name, value, reason in (("no_such", "1", "invalidFlagName"), ("geqo", "7", "invalidFlagValue")):
+        change = {"settings": {"databaseFlags": [{"name": name, "value": value}]}}
+        assert (await sql.refused("PATCH", "instances/pg", change))[:2] == (400, reason)
