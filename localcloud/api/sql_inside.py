@@ -147,7 +147,7 @@ class SqlUsers(SqlService):
         host = (sent.host or "%") if _is_mysql(instance) else ""
         try:
             async with self.sql.queue.at_once("CREATE_USER", key, "sql.users.change") as operation:
-                await server.create_user(sent.name, sent.password)
+                await server.create_user(_account(instance, sent.name, host), sent.password)
         except PostgresRefusedError as error:
             raise sql_errors.refused(str(error)) from error
         self._keep(key, sent, host)
@@ -172,25 +172,26 @@ class SqlUsers(SqlService):
 
     @rpc(f"PUT {USERS}", body="body")
     async def update(self, request: pb.SqlUsersUpdateRequest) -> pb.Operation:
-        """Only what the query names and the password count (behaviour-runtime.md, section 8)."""
+        """Only what the query names, the password and its policy count (behaviour-runtime.md, section 8)."""
         key, name = self.sql.key(request.project, request.instance), request.name or request.body.name
         self.sql.require("users.update", key)
         instance, server = self.sql.running(key)
+        found = await self._find(key, instance, server, name, request.host)
+        if found is None:
+            raise sql_errors.no_user(name)
         if (request.database_roles or request.revoke_existing_roles) and not self.cloud.simulate:
             raise not_modelled("databaseRoles of a user")
-        found = await self._find(key, instance, server, name, request.host)
-        host = found.host if found is not None else request.host
         try:
             async with self.sql.queue.at_once("UPDATE_USER", key, "sql.users.change") as operation:
                 if request.body.password:
-                    await server.set_password(name, request.body.password)
+                    await server.set_password(_account(instance, name, found.host), request.body.password)
         except PostgresRefusedError as error:
             raise sql_errors.refused(str(error)) from error
-        kept = self.sql.users.find(user_key(key, name, host))
-        if kept is not None:
-            if request.body.HasField("password_policy"):
-                kept.password_policy.CopyFrom(request.body.password_policy)
-            self._keep(key, kept, host)
+        if request.body.HasField("password_policy"):
+            found.password_policy.CopyFrom(request.body.password_policy)
+        before = () if request.revoke_existing_roles else tuple(found.database_roles)
+        found.database_roles[:] = dict.fromkeys((*before, *request.database_roles))
+        self._keep(key, found, found.host)
         return self.shown(operation)
 
     @rpc(f"DELETE {USERS}")
@@ -203,7 +204,7 @@ class SqlUsers(SqlService):
             raise sql_errors.no_user(request.name)
         try:
             async with self.sql.queue.at_once("DELETE_USER", key, "sql.users.change") as operation:
-                await server.drop_user(request.name)
+                await server.drop_user(_account(instance, request.name, found.host))
         except PostgresRefusedError as error:
             raise sql_errors.refused(str(error)) from error
         self.sql.users.remove(user_key(key, request.name, found.host))
@@ -213,21 +214,21 @@ class SqlUsers(SqlService):
 
     async def _users(self, key: str, instance: pb.DatabaseInstance, server: Server) -> Sequence[pb.User]:
         """The server knows who is there; those made in SQL are shown too, as Google does."""
-        kept = {user.name: user for user in self.sql.users.under(key)}
-        return [self._shown(instance, name, kept.get(name)) for name in await server.list_users()]
+        kept = {_account(instance, user.name, user.host): user for user in self.sql.users.under(key)}
+        return [self._shown(instance, account, kept.get(account)) for account in await server.list_users()]
 
     async def _find(
         self, key: str, instance: pb.DatabaseInstance, server: Server, name: str, host: str
     ) -> pb.User | None:
-        """By name and host; "%" is any host, as MySQL's own lookup has it, and so is none."""
-        users = [user for user in await self._users(key, instance, server) if user.name == name]
-        exact = next((user for user in users if user.host == host), None)
-        return exact or next(iter(users), None) if host in ("", "%") else exact
+        """By name and host. No host is MySQL's default one; other engines have none, whatever is sent."""
+        account = _account(instance, name, host)
+        users = await self._users(key, instance, server)
+        return next((user for user in users if _account(instance, user.name, user.host) == account), None)
 
-    def _shown(self, instance: pb.DatabaseInstance, name: str, kept: pb.User | None) -> pb.User:
-        user = pb.User(kind="sql#user", name=name, instance=instance.name, project=instance.project)
+    def _shown(self, instance: pb.DatabaseInstance, account: str, kept: pb.User | None) -> pb.User:
         mysql = _is_mysql(instance)
-        user.host = kept.host if kept is not None else "%" if mysql else ""
+        name, _, host = account.rpartition("@") if mysql else (account, "", "")
+        user = pb.User(kind="sql#user", name=name, host=host, instance=instance.name, project=instance.project)
         user.etag = kept.etag if kept is not None else sql_defaults.etag(instance.connection_name, name)
         if kept is not None and kept.HasField("password_policy"):
             user.password_policy.CopyFrom(kept.password_policy)
@@ -268,6 +269,11 @@ async def _database(server: Server, name: str) -> Database:
     if found is None:
         raise sql_errors.not_found(name)
     return found
+
+
+def _account(instance: pb.DatabaseInstance, name: str, host: str) -> str:
+    """How the server knows a user: MySQL by name and host, which may hold no @."""
+    return f"{name}@{host or '%'}" if _is_mysql(instance) else name
 
 
 def _is_mysql(instance: pb.DatabaseInstance) -> bool:

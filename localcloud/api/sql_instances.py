@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from google.protobuf.message import Message
 
 from localcloud.api import listing, sql_defaults, sql_rules
 from localcloud.api.messages import sql as pb
 from localcloud.api.sql_errors import invalid, protected, stale
 from localcloud.api.sql_finals import FinalBackups
+from localcloud.api.sql_merge import merge, merge_json
 from localcloud.api.sql_service import INSTANCE, Beta, SqlService
+from localcloud.core.bodies import current_body
 from localcloud.core.errors import not_modelled
 from localcloud.core.service import rpc
+from localcloud.gateway.json_parse import field_named
 
 # What only the server writes; a caller's value is ignored, as Google does.
 OUTPUT_ONLY = (
@@ -76,13 +82,17 @@ class SqlInstances(SqlService):
         items, token = listing.page(found, request.max_results, request.page_token, 500, 1000)
         return pb.InstancesListResponse(kind="sql#instancesList", items=items, next_page_token=token)
 
-    @rpc(f"PATCH {INSTANCE}", body="body")
+    @rpc(f"PATCH {INSTANCE}", body="body", merges=True)
     async def patch(self, request: pb.SqlInstancesPatchRequest) -> pb.Operation:
-        """Merges. What protobuf cannot tell from absent (an emptied list) needs `update`, as over Google's gRPC."""
+        """Merges. Over gRPC what protobuf cannot tell from absent (an emptied list) needs `update`, as at Google."""
         key = self._changing(request)
         before = self.sql.items.get(key)
         after = self.sql.items.get(key)
-        _merge(_cleaned(request.body), after)
+        sent = current_body.get()
+        if sent is None:
+            merge(_cleaned(request.body), after)
+        else:
+            merge_json(_without_outputs(sent), request.body, after)
         return self._change(key, before, after)
 
     @rpc(f"PUT {INSTANCE}", body="body")
@@ -96,7 +106,7 @@ class SqlInstances(SqlService):
         settings = pb.Settings()
         settings.CopyFrom(sent.settings)
         sent.ClearField("settings")
-        _merge(sent, after)
+        merge(sent, after)
         after.settings.CopyFrom(settings)
         if not settings.HasField("data_disk_size_gb"):
             after.settings.data_disk_size_gb.CopyFrom(before.settings.data_disk_size_gb)
@@ -188,8 +198,10 @@ class SqlInstances(SqlService):
 
     def _change(self, key: str, before: pb.DatabaseInstance, after: pb.DatabaseInstance) -> pb.Operation:
         """Checked, complete, kept; settingsVersion counts only what changed."""
+        after.maintenance_version = after.maintenance_version or before.maintenance_version
         sql_rules.check_change(before, after, self.cloud.simulate)
         sql_defaults.complete_settings(after)
+        after.database_installed_version = after.maintenance_version.partition(".")[0]
         after.settings.settings_version.CopyFrom(before.settings.settings_version)
         if after.database_version != before.database_version:
             sql_defaults.set_version(after)
@@ -218,19 +230,7 @@ def _cleaned(sent: pb.DatabaseInstance) -> pb.DatabaseInstance:
     return clean
 
 
-def _merge(source: Message, target: Message) -> None:
-    """JSON merge over messages: what is set replaces, messages and maps merge, lists are replaced whole."""
-    for field, value in source.ListFields():
-        kind = field.message_type
-        if field.is_repeated:
-            own = getattr(target, field.name)
-            if kind is None or not kind.GetOptions().map_entry:
-                del own[:]
-            own.MergeFrom(value)
-        elif kind is None:
-            setattr(target, field.name, value)
-        elif kind.full_name.startswith("google.protobuf."):
-            getattr(target, field.name).CopyFrom(value)
-        else:
-            _merge(value, getattr(target, field.name))
-            getattr(target, field.name).SetInParent()
+def _without_outputs(sent: Mapping[str, Any]) -> dict[str, Any]:
+    """The same of the JSON that was sent, in either spelling of the fields."""
+    fields = {key: field_named(pb.DatabaseInstance.DESCRIPTOR, key) for key in sent}
+    return {key: sent[key] for key, field in fields.items() if field is not None and field.name not in OUTPUT_ONLY}

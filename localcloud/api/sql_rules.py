@@ -79,7 +79,7 @@ def check(instance: pb.DatabaseInstance, service_networking: bool, simulated: bo
         raise invalid(f"Invalid disk size ({settings.data_disk_size_gb.value} GB).")
     _check_backups(instance)
     for flag in settings.database_flags:
-        check_flag(flag.name, flag.value, version)
+        check_flag(flag.name, flag.value, version, simulated)
 
 
 def check_change(before: pb.DatabaseInstance, after: pb.DatabaseInstance, simulated: bool) -> None:
@@ -94,6 +94,7 @@ def check_change(before: pb.DatabaseInstance, after: pb.DatabaseInstance, simula
         raise invalid("The instance type cannot be changed.")
     if after.settings.data_disk_size_gb.value < before.settings.data_disk_size_gb.value:
         raise invalid("Disk size cannot be decreased.")
+    _check_maintenance(before, after, simulated)
     old, new = version_name(before), version_name(after)
     if new != old:
         offers = {name for _, name, _ in sql_versions.upgradable(old)}
@@ -103,9 +104,30 @@ def check_change(before: pb.DatabaseInstance, after: pb.DatabaseInstance, simula
             raise not_modelled("upgrades of the database version")
 
 
-def check_flag(name: str, value: str, version: str) -> None:
+def _check_maintenance(before: pb.DatabaseInstance, after: pb.DatabaseInstance, simulated: bool) -> None:
+    """The maintenance version moves alone, and forward, to one of the installed major version."""
+    old, new = before.maintenance_version, after.maintenance_version
+    if new == old:
+        return
+    rest = pb.DatabaseInstance()
+    rest.CopyFrom(after)
+    rest.maintenance_version = old
+    rest.settings.settings_version.CopyFrom(before.settings.settings_version)
+    if rest != before:
+        raise invalid("Upgrading maintenance version and changing other fields at the same time is not allowed.")
+    if not sql_versions.is_later_maintenance(new, old, version_name(before)):
+        raise invalid(f"Maintenance version ({new}) is not available for the instance.")
+    if not simulated:
+        raise not_modelled("upgrades of the maintenance version")
+
+
+def check_flag(name: str, value: str, version: str, simulated: bool) -> None:
     """Raises 400 for a flag that the version does not have, or a value out of range."""
     flag = next((flag for flag in sql_versions.flags_of(version) if flag.name == name), None)
+    if flag is None and sql_versions.is_plausible_flag(name, version):
+        if simulated:
+            return
+        raise not_modelled(f"the database flag {name}")
     if flag is None:
         raise ApiError(Code.INVALID_ARGUMENT, f"Invalid flag name: {name}.", reason="invalidFlagName")
     fits = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar
 
 from localcloud.api.messages import sql as pb
@@ -59,4 +60,4 @@ class Beta(SqlService):
 
 def _beta(rules: tuple[Rule, ...]) -> list[Rule]:
     roots = ("/sql/v1beta4", "/v1beta4")
-    return [Rule(rule.verb, root + rule.path.removeprefix("/v1"), rule.body) for root in roots for rule in rules]
+    return [replace(rule, path=root + rule.path.removeprefix("/v1")) for root in roots for rule in rules]

@@ -28,6 +28,9 @@ INSTALLED = {  # the minor release that a fresh instance gets, with its maintena
 }
 MYSQL_8_0_MINORS = (18, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 39, 40, 41, 42)  # 38 never was offered
 MYSQL_8_0_ROLLING = 35  # MYSQL_8_0 without a minor moves to these and later ones (recorded 2025)
+MAINTENANCE = re.compile(
+    r"((?:POSTGRES|MYSQL|SQLSERVER)_\w+)\.R(\d{8})\.(\d\d)_(\d\d)"
+)  # POSTGRES_16_9.R20250302.00_31
 GENERIC = re.compile(r"(POSTGRES|MYSQL)_(\d+)(?:_(\d+))?(?:_(\d+))?|(SQLSERVER)_(\d+)_[A-Z]+")
 SHARED_MB = {"db-f1-micro": 614, "db-g1-small": 1740}
 # Memory of a machine in MB -> max_connections of PostgreSQL (behaviour-runtime.md, section 8)
@@ -116,6 +119,24 @@ POSTGRES_FLAGS = (
     *(Flag(name, "FLOAT") for name in ("autovacuum_analyze_scale_factor", "autovacuum_vacuum_scale_factor")),
     *(Flag(name, "STRING") for name in ("log_error_verbosity", "log_line_prefix", "pgaudit.log", "search_path")),
     *(Flag(name, "STRING") for name in ("pg_stat_statements.track", "log_min_error_statement")),
+    Flag("autovacuum_analyze_threshold", "INTEGER", 0, 2147483647),
+    Flag("autovacuum_freeze_max_age", "INTEGER", 100000, 2000000000, restart=True),
+    Flag("autovacuum_multixact_freeze_max_age", "INTEGER", 10000, 2000000000, restart=True),
+    Flag("autovacuum_vacuum_cost_delay", "FLOAT"),
+    Flag("autovacuum_vacuum_threshold", "INTEGER", 0, 2147483647),
+    Flag("cron.database_name", "STRING", restart=True),
+    Flag("cron.log_statement", "BOOLEAN", restart=True),
+    Flag("geqo", "BOOLEAN"),
+    Flag("password_encryption", "STRING", values=("md5", "scram-sha-256")),
+    *(Flag(f"pgaudit.{name}", "BOOLEAN") for name in ("log_catalog", "log_client", "log_parameter", "log_relation")),
+)
+# The beginnings of further parameters that PostgreSQL and Cloud SQL's extensions have, of no known type or range.
+POSTGRES_FAMILIES = (
+    *("anon.", "auto_explain.", "cloudsql.", "cron.", "google_", "pg_hint_plan.", "pg_stat_statements.", "pgaudit."),
+    *("pglogical.", "plpgsql.", "rdkit.", "autovacuum_", "bgwriter_", "checkpoint_", "commit_", "constraint_", "cpu_"),
+    *("cursor_", "default_", "effective_", "enable_", "from_collapse_", "geqo_", "gin_", "hash_mem_", "idle_", "jit_"),
+    *("join_collapse_", "lo_compat_", "lock_", "log_", "logical_decoding_", "maintenance_", "max_", "min_", "old_"),
+    *("parallel_", "plan_cache_", "recovery_", "session_", "ssl_", "synchronize_", "tcp_", "track_", "vacuum_", "wal_"),
 )
 MYSQL_FLAGS = (
     Flag("character_set_server", "STRING", values=("utf8", "utf8mb4", "latin1")),
@@ -163,6 +184,13 @@ def flags_of(version: str) -> tuple[Flag, ...]:
     return {"POSTGRES": POSTGRES_FLAGS, "MYSQL": MYSQL_FLAGS}.get(engine(version), ())
 
 
+def is_plausible_flag(name: str, version: str) -> bool:
+    """Whether a flag outside of the table above may yet be one of Cloud SQL's."""
+    if engine(version) == "POSTGRES":
+        return name.startswith(POSTGRES_FAMILIES) and re.fullmatch(r"[a-z0-9_]+(\.[a-z0-9_]+)?", name) is not None
+    return re.fullmatch(r"[a-z0-9][a-z0-9_ ()-]*", name) is not None  # the other engines' tables are the shorter ones
+
+
 def find_tier(name: str, version: str) -> Tier | None:
     """A predefined machine, or a custom one of a shape that Cloud SQL makes; None for any other name."""
     found = next((tier for tier in TIERS if tier.name == name), None)
@@ -189,6 +217,17 @@ def installed(version: str) -> tuple[str, str]:
     """`databaseInstalledVersion` and `maintenanceVersion` of a fresh instance."""
     release, maintenance = INSTALLED.get(version, (version, "R20250304.00_03"))
     return release, f"{release}.{maintenance}"
+
+
+def is_later_maintenance(new: str, old: str, version: str) -> bool:
+    """Whether `new` is formed like a maintenance version of `version`, and later than `old`.
+
+    Which ones Google offers on a day is nowhere published, so the form and the order are all that is judged.
+    """
+    asked, current = MAINTENANCE.fullmatch(new), MAINTENANCE.fullmatch(old)
+    if asked is None or not f"{asked.group(1)}_".startswith(f"{version}_"):
+        return False
+    return current is None or asked.groups()[1:] > current.groups()[1:]
 
 
 def upgradable(version: str) -> list[tuple[str, str, str]]:

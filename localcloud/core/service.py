@@ -31,6 +31,7 @@ class Rule:
     verb: str
     path: str
     body: str  # field that the body fills, "*" for the whole request, "" for none
+    merges: bool = False  # whether the body is a merge patch: null deletes, also an entry of a map
 
     @property
     def pattern(self) -> re.Pattern[str]:
@@ -67,11 +68,13 @@ class Method:
         return self.rules[0].resource(request)
 
 
-def rpc(rule: str, *also: str, body: str = "", permission: str = "", name: str = "") -> Callable[[H], H]:
+def rpc(
+    rule: str, *also: str, body: str = "", merges: bool = False, permission: str = "", name: str = ""
+) -> Callable[[H], H]:
     """Declare a method. `also`: further rules (aliases); `name`: where CamelCase of the function is not it."""
 
     def mark(function: H) -> H:
-        rules = tuple(Rule(*_split(text), body) for text in (rule, *also))
+        rules = tuple(Rule(*_split(text), body, merges) for text in (rule, *also))
         function.__rpc__ = (name or _camel(function.__name__), rules, permission)  # type: ignore[attr-defined]
         return function
 

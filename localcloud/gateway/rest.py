@@ -9,12 +9,14 @@ from typing import Any, Protocol
 
 from aiohttp import hdrs, web
 
+from localcloud.core.bodies import current_body
 from localcloud.core.cloud import Cloud
 from localcloud.core.errors import ApiError, Code, Family, internal_error
 from localcloud.core.invoke import guarded, invoke
 from localcloud.core.rest import RestRequest, RestResponse
 from localcloud.gateway import selection
 from localcloud.gateway.hosts import bare, is_app, is_google
+from localcloud.gateway.json_parse import load
 from localcloud.gateway.json_render import Style, render
 from localcloud.gateway.rest_errors import envelope, not_found_page
 from localcloud.gateway.router import DeclaredMatch, Router, WrittenMatch
@@ -95,9 +97,11 @@ class RestGateway:
         query: list[tuple[str, str]] = list(request.query.items())
         if request.method == hdrs.METH_POST and match.entry.verb == hdrs.METH_GET:  # a query too long for a URL
             query, body = query + list((await request.post()).items()), b""  # type: ignore[arg-type]
+        rule = match.entry.rule
         selector = _selector(request.query)
         chosen = None if selector is None else selection.fitted(selector, method.response.DESCRIPTOR)
-        message = build(method, match.entry.rule, match.values, query, body)
+        message = build(method, rule, match.values, query, body)
+        current_body.set(load(body) if rule.merges else None)  # a connection's calls share a context: each sets its own
         authorization, reason = _authorization(request), request.headers.get(REASON_HEADER, "")
         answer = await invoke(self._cloud, service, method, message, authorization, reason)
         style = Style("enum-encoding=int" in request.query.get("$alt", ""), service.always)

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from google.protobuf.message import Message
 
+from localcloud.core.bodies import without_nulls
 from localcloud.core.service import Method, Rule
 from localcloud.gateway.json_parse import Problems, field_named, fill, is_map, load, set_field
 
@@ -35,7 +36,8 @@ def build(method: Method, rule: Rule, values: Iterable[str], query: Iterable[tup
     """The request message. Raises INVALID_ARGUMENT, naming every field that does not fit."""
     request, problems = method.request(), Problems()
     if rule.body:
-        _fill_body(request, rule.body, load(body), problems)
+        value = load(body)
+        _fill_body(request, rule.body, without_nulls(value) if rule.merges else value, problems)
     _fill_query(request, query, problems)
     for path, value in zip(rule.variables, values, strict=True):
         target, field = _descend(request, path)

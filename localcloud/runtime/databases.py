@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 VERSION = re.compile(r"(POSTGRES|MYSQL)_(\d+)(?:_(\d+))?")
-ADMINISTRATORS = {"POSTGRES": "postgres", "MYSQL": "root", "SQLSERVER": "sqlserver"}
+ADMINISTRATORS = {"POSTGRES": "postgres", "MYSQL": "root@%", "SQLSERVER": "sqlserver"}
 LOG = {"POSTGRES": "cloudsql.googleapis.com/postgres.log", "MYSQL": "cloudsql.googleapis.com/mysql.err"}
 
 
@@ -174,7 +174,7 @@ class SimulatedDatabases(Servers):
 
 
 class SimulatedServer:
-    """What an instance's server would answer."""
+    """What an instance's server would answer. A user of MySQL is `name@host`: two hosts are two users."""
 
     stands_in: str | None = None
 
@@ -201,8 +201,7 @@ class SimulatedServer:
     async def create_user(self, name: str, password: str) -> None:
         users, databases = self._load()
         if name in users:
-            message = f'Invalid request: failed to create user {name}: role "{name}" already exists'
-            raise PostgresRefusedError(message)
+            raise PostgresRefusedError(f"Invalid request: failed to create user {name}: {self._taken(name)}")
         self._save([*users, name], databases)
 
     async def set_password(self, name: str, password: str) -> None:
@@ -248,6 +247,15 @@ class SimulatedServer:
         self.is_running = False
         for name, _ in self._records.items():
             self._records.remove(name)
+
+    def _taken(self, name: str) -> str:
+        """What the engine itself says of a user who is there already."""
+        if self._engine == "MYSQL":
+            user, _, host = name.rpartition("@")
+            return f"Operation CREATE USER failed for '{user}'@'{host}'"
+        if self._engine == "SQLSERVER":
+            return f"The server principal '{name}' already exists."
+        return f'role "{name}" already exists'
 
     def _load(self) -> tuple[list[str], list[dict[str, Any]]]:
         kept = self._records.find("server") or {"users": [], "databases": []}
