@@ -123,7 +123,7 @@ def is_given(app: DjangoApp, tenant: DjangoTenant, name: str) -> bool:
         *(secret_name(app, tenant, part) for part in SECRET_PARTS),
     )
     copied = re.escape(secret_name(app, tenant, "env-")) + "[A-Za-z_][A-Za-z0-9_]*"
-    administrator = f"{project(tenant)}/secrets/{ADMINISTRATOR_SECRET}"
+    administrator = f"{project(tenant)}/secrets/{values.ADMINISTRATOR_SECRET}"
     opened = name.removeprefix(administrator) if name.startswith(administrator) else ""
     instance = f"{project(tenant)}/instances/{opened}"
     return name in fixed or bool(re.fullmatch(copied, name)) or is_instance_of_a_life(app, tenant, instance)
