@@ -135,7 +135,7 @@ class LocalCloud:
         options = self.options
         store = Store(None if options.simulate else self.folder.state, options.seed)
         self._stack.callback(store.close)
-        self.runtime = Runtime.make(self.folder.path, options.simulate)
+        self.runtime = Runtime.make(self.folder.path, options.simulate, seeded=options.seed is not None)
         clock = Clock(options.speed, dict(options.durations))
         self.core = Cloud(self.folder.path, store, clock, options.simulate, self.runtime)
         self.runtime.attach(self.core)

@@ -220,10 +220,12 @@ class SqlUsers(SqlService):
     async def _find(
         self, key: str, instance: pb.DatabaseInstance, server: Server, name: str, host: str
     ) -> pb.User | None:
-        """By name and host. No host is MySQL's default one; other engines have none, whatever is sent."""
+        """By name and host; where none is exactly so, "%" and no host stand for any (recorded: a PUT with host=%)."""
         account = _account(instance, name, host)
         users = await self._users(key, instance, server)
-        return next((user for user in users if _account(instance, user.name, user.host) == account), None)
+        exact = next((user for user in users if _account(instance, user.name, user.host) == account), None)
+        alike = (user for user in users if user.name == name and host in ("", "%"))
+        return exact or next(alike, None)
 
     def _shown(self, instance: pb.DatabaseInstance, account: str, kept: pb.User | None) -> pb.User:
         mysql = _is_mysql(instance)

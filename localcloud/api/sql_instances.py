@@ -12,7 +12,8 @@ from localcloud.api.messages import sql as pb
 from localcloud.api.sql_errors import invalid, protected, stale
 from localcloud.api.sql_finals import FinalBackups
 from localcloud.api.sql_merge import merge, merge_json
-from localcloud.api.sql_service import INSTANCE, Beta, SqlService
+from localcloud.api.sql_replicas import SqlReplicas
+from localcloud.api.sql_service import INSTANCE, Beta
 from localcloud.core.bodies import current_body
 from localcloud.core.errors import not_modelled
 from localcloud.core.service import rpc
@@ -46,7 +47,7 @@ OUTPUT_ONLY = (
 )
 
 
-class SqlInstances(SqlService):
+class SqlInstances(SqlReplicas):
     host = "sqladmin.googleapis.com"
     grpc = "google.cloud.sql.v1.SqlInstancesService"
 

@@ -42,6 +42,8 @@ class Instances:
         self.queue.register("create", Work("sql.instances.create", self.created, self.start_new, self.failed))
         self.queue.register("update", Work("sql.instances.update", self._updated))
         self.queue.register("restart", Work("sql.instances.restart", self._restarted))
+        self.queue.register("replicate", Work("sql.instances.update"))
+        self.queue.register("promote", Work("sql.instances.update", self._promoted))
         self.queue.register("delete", Work("sql.instances.delete", self.removed))
 
     async def resume(self) -> None:
@@ -167,6 +169,16 @@ class Instances:
         await server.stop()
         with _told():
             await server.start()
+
+    async def _promoted(self, task: Task) -> None:
+        """A replica becomes an instance of its own, which its primary no longer names."""
+        instance = self.items.get(task.instance)
+        self._tell_primary(instance, is_there=False)
+        instance.ClearField("master_instance_name")
+        instance.ClearField("replica_configuration")
+        instance.instance_type = pb.number(instance, "instance_type", "CLOUD_SQL_INSTANCE")
+        instance.settings.settings_version.value += 1
+        self.put(task.instance, instance)
 
     async def removed(self, task: Task) -> None:
         """The instance goes, with its users and its backup runs."""

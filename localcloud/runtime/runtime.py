@@ -38,13 +38,14 @@ class Runtime:
     client_environment: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def make(cls, folder: Path, simulate: bool) -> Runtime:
+    def make(cls, folder: Path, simulate: bool, seeded: bool = False) -> Runtime:
         """The part that needs no cloud; `attach` makes the rest.
 
-        A simulation forgets its state when it ends: what an earlier one left of its objects goes with it.
+        A simulation forgets its state when it ends: what an earlier one left of its objects goes with it, unless
+        this one is `seeded` with a state that knows them.
         """
         buckets = folder / ("simulated-buckets" if simulate else "buckets")
-        if simulate:
+        if simulate and not seeded:
             shutil.rmtree(buckets, ignore_errors=True)
         buckets.mkdir(mode=0o700, parents=True, exist_ok=True)
         return cls(folder, simulate, None if simulate else Processes(), buckets)
