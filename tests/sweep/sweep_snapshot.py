@@ -40,7 +40,7 @@ SIMULATED = "sql.simulated."  # databases inside of instances
 CHANCE = re.compile(
     r"(.*_)?time|etag|uid|unique_id|oauth2_client_id|generation|observed_generation|metageneration|last_modifier|"
     r"settings_version|log_uri|time_created|updated|timeCreated|.*Time|id|projectNumber|ip_addresses|server_ca_cert|"
-    r"sequence|conditions|password|self_link|gce_zone|secondary_gce_zone|service_account_email_address"
+    r"sequence|conditions|password|self_link|start_execution_token|gce_zone|secondary_gce_zone|service_account_email_address"
 )
 STATUS = ("conditions", "url", "image", "revision", "traffic", "observedGeneration", "operations", "resources")
 
@@ -77,7 +77,18 @@ async def snapshot(site: Site) -> Snapshot:
                 google[f"{kind} {name}"] = shown
     if site.real:
         google |= await _inside(site)
-    return Snapshot(google, _of_app(await site.app()))
+    return Snapshot(_numbered(google, store.load("run.executions")), _of_app(await site.app()))
+
+
+def _numbered(google: dict[str, Any], executions: Any) -> dict[str, Any]:
+    """Executions by their number in their job: the token in their name depends on when the instance was made."""
+    made = sorted((run.Execution.FromString(body).create_time.ToNanoseconds(), name) for name, body in executions)
+    text, seen = json.dumps(google), dict[str, int]()
+    for _, name in made:
+        job, _, short = name.rpartition("/executions/")
+        seen[job] = seen.get(job, 0) + 1
+        text = text.replace(short, f"{job.rpartition('/')[2]}-run-{seen[job]}")
+    return dict(json.loads(text))
 
 
 def payloads(site: Site) -> dict[str, str]:
