@@ -94,7 +94,8 @@ SELECT pg_get_userbyid(d.datdba), shobj_description(d.oid, 'pg_database'),
 FROM pg_database d WHERE d.datname = %s
 """
 
-# of relations: not the sequences that belong to columns, nor the row types and indexes that follow their tables
+# Of those that the administrator may give away: what another user of the instance made (a DBA, an import) stays theirs.
+# Of relations: not the sequences that belong to columns, nor the row types and indexes that follow their tables
 STRAYS = """
 WITH objects(class, kind, oid, name, owner) AS (
   SELECT 'pg_class'::regclass, 'TABLE', c.oid, format('%%I.%%I', n.nspname, c.relname), c.relowner
@@ -110,7 +111,7 @@ WITH objects(class, kind, oid, name, owner) AS (
   FROM pg_namespace n WHERE n.nspname NOT LIKE 'pg\\_%%' AND n.nspname NOT IN ('public', 'information_schema'))
 SELECT o.kind, o.name, r.rolname FROM objects o JOIN pg_roles r ON r.oid = o.owner
 WHERE r.rolname <> %(owner)s AND NOT r.rolsuper AND r.rolname NOT LIKE 'pg\\_%%'
-  AND (%(adopt)s OR r.rolname = ANY(%(roles)s))
+  AND (%(adopt)s OR r.rolname = ANY(%(roles)s)) AND pg_has_role(r.oid, 'USAGE')
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = o.class AND d.objid = o.oid AND d.deptype = 'e')
 ORDER BY o.kind, o.name
 """
