@@ -37,7 +37,7 @@ class Policies:
 
     def __init__(self, store: Store, canonical: Callable[[str], str], clock: Clock) -> None:
         """`canonical` names a resource by its project's id where the caller gave the number."""
-        self._fresh = store.records("policies.fresh")  # resource -> grant -> when it counts
+        self._fresh = store.records("policies.fresh")  # resource -> grant -> when it was made
         self._settings = store.records("policies.settings")
         self._clock = clock
         self._items = store.collection("policies", policy_pb2.Policy, _missing)
@@ -45,7 +45,10 @@ class Policies:
         self.validators: list[Callable[[str], None]] = []  # each raises for a member that no policy may name
 
     def configure(self, *, propagation_s: float = 0.0) -> None:
-        """Seconds of Google's time until a new grant counts; until then its policy shows it and it allows nothing."""
+        """Seconds of Google's time until a new grant counts; until then its policy shows it and it allows nothing.
+
+        A shorter time holds at once for the grants that are on their way.
+        """
         self._settings.put("iam", {"propagationSeconds": propagation_s})
 
     @property
@@ -150,12 +153,15 @@ class Policies:
                 yield "/".join(parts[:end]), policy
 
     def _delay_grants(self, resource: str, before: policy_pb2.Policy, after: policy_pb2.Policy) -> None:
-        """Remember from when on the grants count that were not there before."""
-        now, wait = time.time(), self.propagation_s / self._clock.speed
-        waiting = {grant: at for grant, at in (self._fresh.find(resource) or {}).items() if at > now}
-        if wait:
-            known = set(_grants(before))
-            waiting.update({grant: now + wait for grant in _grants(after) if grant not in known})
+        """Remember since when the grants are there that do not count yet; one that went and came back is new."""
+        known, settled = set(_grants(before)), self._settled_before()
+        waiting = {
+            grant: made
+            for grant, made in (self._fresh.find(resource) or {}).items()
+            if made > settled and grant in known
+        }
+        if self.propagation_s:
+            waiting.update({grant: time.time() for grant in _grants(after) if grant not in known})
         if waiting or self._fresh.find(resource) is not None:
             self._fresh.put(resource, waiting)
 
@@ -164,10 +170,13 @@ class Policies:
         fresh = self._fresh.find(resource)
         if not fresh:
             return list(binding.members)
-        now = time.time()
-        if max(fresh.values()) <= now:
+        settled = self._settled_before()
+        if max(fresh.values()) <= settled:
             self._fresh.remove(resource)
-        return [member for member in binding.members if fresh.get(_grant(binding, member), 0) <= now]
+        return [member for member in binding.members if fresh.get(_grant(binding, member), 0) <= settled]
+
+    def _settled_before(self) -> float:
+        return time.time() - self.propagation_s / self._clock.speed
 
 
 def _grant(binding: policy_pb2.Binding, member: str) -> str:

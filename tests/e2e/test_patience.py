@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
-from e2e_release import Deployment, eventually, served, shared_instance
+from e2e_release import Deployment, condition, eventually, served, shared_instance
 from e2e_site import Site
 from e2e_world import World, open_world
 from google.cloud.run_v2 import Execution, ServicesAsyncClient
 from google.cloud.secretmanager_v1 import SecretManagerServiceAsyncClient
-from google.cloud.sqladmin_v1 import SqlUsersServiceAsyncClient
+from google.cloud.sqladmin_v1 import (
+    SqlInstancesServiceAsyncClient,
+    SqlOperationsServiceAsyncClient,
+    SqlUsersServiceAsyncClient,
+)
 from google.cloud.storage import Client as StorageClient
 
 if TYPE_CHECKING:
@@ -36,7 +40,7 @@ async def place(site: Site, google_environment: None) -> AsyncIterator[World]:
 
 @contextmanager
 def grants_take(seconds: float, local: LocalSite) -> Iterator[None]:
-    """Of Google's time, for those that are made from now on."""
+    """Of Google's time, for those that are made from now on; in the end all are there."""
     local.cloud.core.policies.configure(propagation_s=seconds)
     try:
         yield
@@ -95,7 +99,7 @@ def _said(execution: Execution) -> str:
 
 
 async def test_a_grant_that_never_arrives_is_told(site: Site, google_environment: None, local: LocalSite) -> None:
-    """After the time that a grant takes at most, in Google's words; nothing has run.
+    """After the time that a grant takes at most, in Google's words; nothing has run. Once they are there it goes on.
 
     In a tenant of its own: db-init's identity, and what it was not granted, are the whole tenant's.
     """
@@ -107,6 +111,9 @@ async def test_a_grant_that_never_arrives_is_told(site: Site, google_environment
         assert found["message"].startswith("Release step DbInit: a new identity or grant is not known everywhere yet.")
         assert "Permission denied on secret" in found["message"]
         assert await shop.executions("db-init") == []
+        await world.annotate("never", "nuages.dev/reconcile-at", "1")
+        app = await world.wait("never")
+        assert served(app["status"]) == {app["status"]["revision"]: 100}
 
 
 async def test_a_revision_that_is_never_granted_fails(place: World, local: LocalSite) -> None:
@@ -117,6 +124,37 @@ async def test_a_revision_that_is_never_granted_fails(place: World, local: Local
         found = await shop.stalled("RevisionFailed", **spec)
     assert "Permission denied on secret" in found["message"]
     assert 5 <= len(await shop.revisions()) <= 12
+
+
+async def test_a_stopped_instance_is_told_and_its_start_noticed(place: World) -> None:
+    """By the field that names it; not as what could not be done inside it."""
+    shop = Deployment(place, "halted")
+    await shop.release(image=await shop.image("v1"), web=QUICK)
+    await _activation(place, "NEVER")
+    try:
+        await place.annotate("halted", "nuages.dev/reconcile-at", "1")
+        await place.wait("halted", "Stalled", reason="ResourceFailed")
+        said = condition(await place.app("halted"), "Stalled")["message"]
+        name = f"{place.namespace}-pg"
+        assert said.startswith(
+            f"DjangoTenant spec.database.existing: Instance {name} is of no use. The instance is stopped"
+        )
+    finally:
+        await _activation(place, "ALWAYS")
+    await place.wait("halted")
+
+
+async def _activation(world: World, policy: str) -> None:
+    """Of the shared instance, once that is done."""
+    instances, operations = world.google(SqlInstancesServiceAsyncClient), world.google(SqlOperationsServiceAsyncClient)
+    named = {"project": world.site.project, "instance": f"{world.namespace}-pg"}
+    made = await instances.patch(request={**named, "body": {"settings": {"activation_policy": policy}}})
+
+    async def done() -> bool:
+        found = await operations.get(request={"project": world.site.project, "operation": made.name})
+        return bool(found.status.name == "DONE")
+
+    await eventually(done, f"activation {policy}")
 
 
 async def test_an_administrators_password_that_somebody_changed_is_set_again(place: World) -> None:

@@ -80,6 +80,17 @@ def test_an_instance_that_is_being_made_says_how_long_it_takes() -> None:
     assert Condition("StorageReady", "True", "Available", "") in found
 
 
+def test_an_instance_that_is_changed_is_not_being_made() -> None:
+    """A serving app is not told to wait ten minutes for what it has."""
+    report = serving()
+    instance = next(item for item in report.blueprint.resources if item.id == "acme-shop-a24a7f")  # type: ignore[union-attr]
+    operation = Operation("sql", "op-2", instance.name)
+    changed = with_result(report, instance.name, state=State.WAITING, observed=Observed(instance), operation=operation)
+    assert list(conditions(changed)[:2]) == head(
+        "Reconciling", "Provisioning", "Being changed at Google: Instance acme-shop-a24a7f."
+    )
+
+
 def test_other_resources_are_being_made() -> None:
     """The part names them."""
     found = conditions(

@@ -168,9 +168,30 @@ def test_what_was_retained_for_the_same_uid_is_taken_back_too() -> None:
 def test_an_existing_instance_must_be_there() -> None:
     """It is not ours to make, nor to mark."""
     existing = ExistingSqlInstance(name="projects/p/instances/pg", named_by="spec.database.instance.existing")
-    found = Observed(existing, Readiness.BUSY)
+    found = Observed(existing)
     assert _decide(existing, None) == Action(Verb.MISSING, existing)
     assert _decide(existing, found) == Action(Verb.KEEP, existing, found)
+
+
+def test_an_existing_instance_must_be_of_use() -> None:
+    """Waited for while it is being made, refused while it is stopped, kept while Google is at work on it."""
+    existing = ExistingSqlInstance(name="projects/p/instances/pg", named_by="spec.database.instance.existing")
+    for readiness, verb in (
+        (Readiness.BUSY, Verb.WAIT),
+        (Readiness.FAILED, Verb.FAILED),
+        (Readiness.LOCKED, Verb.KEEP),
+    ):
+        found = Observed(existing, readiness, "As Google says.")
+        message = "" if verb is Verb.KEEP else "As Google says."
+        assert _decide(existing, found) == Action(verb, existing, found, message=message)
+
+
+def test_what_is_locked_is_kept_as_long_as_nothing_is_to_be_changed() -> None:
+    """An app whose instance is in maintenance is as ready as before; a change waits for its end."""
+    same = Observed(BUCKET, Readiness.LOCKED, "The instance is in MAINTENANCE.")
+    assert _decide(BUCKET, same) == Action(Verb.KEEP, BUCKET, same)
+    other = replace(same, state=replace(BUCKET, versioning=not BUCKET.versioning))
+    assert _decide(BUCKET, other) == Action(Verb.WAIT, BUCKET, other, message="The instance is in MAINTENANCE.")
 
 
 def test_a_composed_secret_waits_for_its_parts() -> None:

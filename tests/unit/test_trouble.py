@@ -76,6 +76,7 @@ def test_every_kind_of_failure_has_been_thought_of() -> None:
         (Action(Verb.CONFLICT, BUCKET, Observed(Bucket(name=BUCKET.name, owner=Owner("acme", "blog", "u-2"), location="US", versioning=True)), message="it belongs to acme/blog"), Trouble("NameConflict", "metadata.name: Bucket media is not ours: it belongs to acme/blog. Rename this app, or delete the other one.")),
         (Action(Verb.IMMUTABLE, BUCKET, paths=("location",)), Trouble("ImmutableField", "Bucket media: location cannot be changed once it is there. Set the old value again.")),
         (Action(Verb.MISSING, EXISTING), Trouble("InstanceNotFound", "DjangoTenant spec.database.existing: Instance acme-pg is not in project acme-prod. Create it or correct the name.")),
+        (Action(Verb.FAILED, EXISTING, message="The instance is stopped."), Trouble("ResourceFailed", "DjangoTenant spec.database.existing: Instance acme-pg is of no use. The instance is stopped. Start or repair it, or name another.")),
         (Action(Verb.FAILED, BUCKET, message="It is suspended."), Trouble("ResourceFailed", 'Bucket media failed. Google says: "It is suspended.".')),
     ],
     ids=lambda value: value.verb.value if isinstance(value, Action) else "",

@@ -15,7 +15,8 @@ R = TypeVar("R", bound=Resource)
 
 class Readiness(enum.Enum):
     READY = "Ready"
-    BUSY = "Busy"  # still being created or changed: look again
+    BUSY = "Busy"  # still being created or changed, of no use yet: look again
+    LOCKED = "Locked"  # of use as it is, but takes no change for now
     FAILED = "Failed"
 
 

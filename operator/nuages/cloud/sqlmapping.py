@@ -14,7 +14,8 @@ from nuages.desired.resource import Owner
 from nuages.desired.sql import Backups, SqlInstance
 
 State = DatabaseInstance.SqlInstanceState
-BUSY = {State.PENDING_CREATE, State.PENDING_DELETE, State.MAINTENANCE, State.REPAIRING}
+BUSY = {State.PENDING_CREATE, State.PENDING_DELETE}
+LOCKED = {State.MAINTENANCE, State.REPAIRING}  # Google at work: its apps are as they were, or about to be again
 FAILED = {State.FAILED, State.SUSPENDED}
 STOPPED = "NEVER"  # activationPolicy: the state stays RUNNABLE (behaviour-runtime.md, section 8)
 
@@ -147,6 +148,8 @@ def _number(wrapped: Any) -> int:
 def _readiness(found: DatabaseInstance) -> tuple[Readiness, str]:
     if found.state in BUSY:
         return Readiness.BUSY, f"The instance is {found.state.name}."
+    if found.state in LOCKED:
+        return Readiness.LOCKED, f"The instance is in {found.state.name}."
     if found.state in FAILED:
         return Readiness.FAILED, f"The instance is {found.state.name}."
     if found.settings.activation_policy.name == STOPPED:

@@ -92,9 +92,12 @@ def _of_result(result: Result) -> Trouble | None:
 
 def _provisioning(results: Iterable[Result]) -> Trouble:
     waiting = [r for r in results if r.state is State.WAITING and not r.blocked_by]
-    if any(r.resource.kind == "sqladmin.googleapis.com/Instance" for r in waiting):
+    if any(r.resource.kind == "sqladmin.googleapis.com/Instance" and r.is_being_made for r in waiting):
         message = "spec.database.instance.create: takes 4 to 10 minutes. Nothing to do."
         return Trouble(reasons.CREATING_INSTANCE, message, stalled=False)
+    changed = [r.resource.shown for r in waiting if not r.is_being_made]
+    if changed:
+        return Trouble(reasons.PROVISIONING, f"Being changed at Google: {', '.join(changed)}.", stalled=False)
     return Trouble(reasons.PROVISIONING, "Google resources are being made.", stalled=False)
 
 

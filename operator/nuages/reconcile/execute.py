@@ -42,6 +42,11 @@ class Result:
     blocked_by: str = ""  # full name of what it waits for
     taken_back: bool = False  # it was kept from an earlier life of the app
 
+    @property
+    def is_being_made(self) -> bool:
+        """Rather than changed: it was of no use before."""
+        return self.observed is None or self.observed.readiness is Readiness.BUSY
+
 
 class Executor:
     """Carries out the plan of one app."""
@@ -83,7 +88,7 @@ class Executor:
     ) -> Result:
         before = [await task for task in needed]
         if operation is not None:
-            return Result(action.resource, State.WAITING, operation=operation)
+            return Result(action.resource, State.WAITING, action.observed, operation=operation)
         changed = any(result.did is not None for result in before)  # the version that it is made of, perhaps
         if action.verb is Verb.KEEP and not changed:
             return Result(action.resource, State.READY, action.observed)

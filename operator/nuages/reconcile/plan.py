@@ -105,13 +105,22 @@ def decide(
     resource: Resource, found: Observed[Any] | None, versions: Mapping[str, str], owned: Owned, adopt: bool = False
 ) -> Action:
     """What to do about one resource, given the current versions of secrets."""
-    if isinstance(resource, ExistingSqlInstance):
-        return Action(Verb.MISSING if found is None else Verb.KEEP, resource, found)
-    bound = resource.bind(versions)
     if found is None:
-        return Action(Verb.CREATE, bound or resource)
+        is_ours = not isinstance(resource, ExistingSqlInstance)
+        return Action(Verb.CREATE, resource.bind(versions) or resource) if is_ours else Action(Verb.MISSING, resource)
     if found.readiness is Readiness.BUSY:
         return Action(Verb.WAIT, resource, found, message=found.message)
+    action = _compare(resource, found, versions, owned, adopt)
+    if found.readiness is Readiness.LOCKED and action.verb in WRITES:
+        return Action(Verb.WAIT, resource, found, message=found.message)
+    return action
+
+
+def _compare(
+    resource: Resource, found: Observed[Any], versions: Mapping[str, str], owned: Owned, adopt: bool
+) -> Action:
+    """With what is there, and can be told to be ours or not."""
+    bound = resource.bind(versions)
     taken_over: tuple[str, ...] = ()
     verb = Verb.UPDATE
     if resource.owner is not None and found.owner != resource.owner:

@@ -188,7 +188,7 @@ def _resources(report: Report) -> list[dict[str, Any]]:
     made = [_row(result) for result in report.results.values()]
     if report.live is not None:
         live = report.live
-        state = {Readiness.READY: "Ready", Readiness.BUSY: "Updating", Readiness.FAILED: "Failed"}[live.readiness]
+        state = "Updating" if live.readiness is Readiness.BUSY else live.readiness.value
         made.append({"kind": live.state.kind, "name": live.state.name, "state": state, "link": _link(live.state.name)})
     return made
 
@@ -198,7 +198,7 @@ def _row(result: Result) -> dict[str, Any]:
     if result.did is Verb.KEEP:
         state = "Retained"  # wanted no more, and holds data
     if result.state is State.WAITING and not result.blocked_by:
-        state = "Creating" if result.observed is None else "Updating"
+        state = "Creating" if result.is_being_made else "Updating"
     row = {"kind": result.resource.kind, "name": result.resource.name, "state": state}
     link = _link(result.resource.name)
     return row | ({"link": link} if link else {})

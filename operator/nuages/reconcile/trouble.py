@@ -97,6 +97,11 @@ def of_refusal(action: Action) -> Trouble:
                 reasons.INSTANCE_NOT_FOUND,
                 f"{field}: {shown} is not in project {resource.project}. Create it or correct the name.",
             )
+        case _ if named_by := getattr(resource, "named_by", ""):
+            return Trouble(
+                reasons.RESOURCE_FAILED,
+                f"{named_by}: {shown} is of no use. {action.message.rstrip('.')}. Start or repair it, or name another.",
+            )
         case _:
             return Trouble(reasons.RESOURCE_FAILED, f'{shown} failed. Google says: "{action.message}".')
 
