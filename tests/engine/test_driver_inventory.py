@@ -80,6 +80,20 @@ async def test_after_a_write_it_is_looked_at_afresh(scene, inventory, secrets):
     assert await inventory.get(Secret, first.name, LONG, LONG) is None
 
 
+async def test_a_look_is_newer_than_the_list_before_it(scene, inventory, secrets):
+    """What others changed, and a look has shown, is not asked for again until the next list."""
+    name = "projects/demo/serviceAccounts/web-app@demo.iam.gserviceaccount.com"
+    account = ServiceAccount(name=name, owner=OWNER, display_name="web")
+    assert await inventory.get(ServiceAccount, account.name, LONG, LONG) is None
+    await scene.access.drivers.of(ServiceAccount).create(account)
+    assert await inventory.get(ServiceAccount, account.name, LONG, LONG) is None
+    seen = await inventory.fresh(ServiceAccount, account.name)
+    scene.cloud.core.requests.clear()
+    assert seen is not None
+    assert await inventory.get(ServiceAccount, account.name, LONG, LONG) == seen
+    assert scene.cloud.core.requests.counts == {}
+
+
 async def test_no_age_at_all_looks_each_time(scene, inventory, secrets):
     """What people get who ask to look now."""
     for _ in range(2):

@@ -163,10 +163,10 @@ class Inventory:
         listed = self._lists.last((kind, scope))
         if not scope or age <= 0 or (written > now - age and (listed is None or listed.began < written)):
             return await self._look(kind, name, now - age)
-        found = (await self._list(kind, scope, now - age)).value.get(name)
-        if found is None or found.deep:
-            return found
-        deep = self._singles.last((kind, name))
+        listed = await self._list(kind, scope, now - age)
+        found, deep = listed.value.get(name), self._singles.last((kind, name))
+        if found is None or found.deep:  # somebody may have looked at it since
+            return deep.value if deep is not None and deep.began > listed.began else found
         is_same = deep is not None and deep.value is not None and deep.value.etag == found.etag
         return await self._deepen(kind, found, now - deep_age if is_same else now)
 

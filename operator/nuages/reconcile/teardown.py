@@ -76,10 +76,13 @@ async def tear_down(work: Pass, report: Report) -> Report:
         others = tuple(item for item in await marked(work, blueprint, 0.0) if item.state.name not in rest)
         rest |= await _delete_all(work, tuple(item.state for item in others if is_made(work, item.state)), keep)
     results = runs | rest
-    if blueprint.db_init is not None and _are_gone(results):  # last: it proves what was done inside the instance
-        results |= await _delete_all(work, (blueprint.db_init,), keep=False)
     kept = tuple(r.resource.shown for r in rest.values() if r.did is Verb.KEEP)
     kept += (left.news,) if left.news else ()
+    if blueprint.db_init is not None and _are_gone(results):  # last: it proves what was done inside the instance
+        if report.database_left and work.before.get("database"):
+            said = Waiting(reasons.DELETING, "The database is left; what is shared goes next.", after=0.0)
+            return replace(report, results=results, outcome=said, kept=kept)
+        results |= await _delete_all(work, (blueprint.db_init,), keep=False)
     if not _are_gone(results):
         return replace(report, results=results, outcome=_emptying(results), kept=kept)
     work.cloud.inventory.drop(results)
@@ -217,7 +220,8 @@ async def _leave_database(work: Pass, blueprint: Blueprint) -> Waiting | Done:
 async def _was_initialised(work: Pass, job: RunJob) -> bool:
     """Whether there may be a database: somebody may have deleted the job by hand, or the status may have been lost.
 
-    Once the database is left, the status forgets it first, and the job goes last: together they say that it is done.
+    Once the database is left, the status forgets it first, and the job goes in a later pass: together they say that it
+    is done, wherever the operator may die in between.
     """
     return bool(work.before.get("database")) or await work.cloud.drivers.of(RunJob).observe(job.name) is not None
 
