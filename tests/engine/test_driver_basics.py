@@ -110,6 +110,35 @@ async def test_a_bucket_s_life(buckets, google):
         assert await buckets.observe(BUCKET.name) is None
 
 
+async def test_a_bucket_that_was_opened_is_closed_again(buckets, google):
+    """Each way in is a difference of its own, in a list as in a look, and is closed alone; nothing else is written."""
+    await buckets.create(BUCKET)
+    theirs = await in_thread(google.get_bucket, BUCKET.id)
+    theirs.iam_configuration.uniform_bucket_level_access_enabled = False
+    theirs.iam_configuration.public_access_prevention = "inherited"
+    await in_thread(theirs.patch)
+    (listed,) = await buckets.observe_all("projects/demo")
+    for path in ("uniform_bucket_level_access", "public_access_prevention"):
+        found = await buckets.observe(BUCKET.name)
+        assert path in differences(BUCKET, listed, buckets.owned)
+        assert path in differences(BUCKET, found, buckets.owned)
+        await buckets.update(replace(BUCKET, versioning=False), found, (path,))
+        assert path not in differences(BUCKET, await buckets.observe(BUCKET.name), buckets.owned)
+    assert (await buckets.observe(BUCKET.name)).state == BUCKET
+
+
+async def test_marking_a_bucket_changes_nothing_else(buckets, google):
+    """What is left behind stays as it is."""
+    await buckets.create(BUCKET)
+    theirs = await in_thread(google.get_bucket, BUCKET.id)
+    theirs.iam_configuration.public_access_prevention = "inherited"
+    await in_thread(theirs.patch)
+    found = await buckets.observe(BUCKET.name)
+    marked = replace(found.state, owner=replace(OWNER, retained=True))
+    await buckets.update(marked, found, ("owner",))
+    assert (await buckets.observe(BUCKET.name)).state == marked
+
+
 async def test_a_bucket_keeps_what_others_set(buckets, google):
     """A lifecycle rule and a label of the console are no drift and outlive our changes."""
     await buckets.create(BUCKET)

@@ -12,6 +12,7 @@ from google.oauth2.credentials import Credentials
 from localcloud.core.errors import Code
 from nuages.cloud.driver import Readiness, differences
 from nuages.cloud.errors import Conflict, Invalid, NameReserved, PermissionDenied, Transient
+from nuages.cloud.sql import as_operation
 from nuages.desired.resource import Owner
 from nuages.desired.secretmanager import Random, Secret
 from nuages.desired.sql import Backups, ExistingSqlInstance, SqlInstance, SqlUser
@@ -99,6 +100,39 @@ async def test_a_public_address_lets_in_connectors_alone(scene, instances, googl
     settings = (await google.get(request={"project": "demo", "instance": "shop-pg"})).settings
     assert settings.connector_enforcement.name == "REQUIRED"
     assert list(settings.ip_configuration.authorized_networks) == []
+
+
+OPEN = {
+    "connector_enforcement": "NOT_REQUIRED",
+    "ip_configuration": {"authorized_networks": [{"value": "0.0.0.0/0", "name": "all"}, {"value": "10.0.0.0/8"}]},
+}
+
+
+@pytest.mark.parametrize("path", ["authorized_networks", "connectors_only"])
+async def test_an_instance_that_was_opened_is_closed_again(scene, instances, google, path):
+    """Each way in is a difference of its own, in a list as in a look, and is closed alone."""
+    await made(scene, instances)
+    theirs = await google.patch(request={"project": "demo", "instance": "shop-pg", "body": {"settings": OPEN}})
+    await scene.done(as_operation(theirs, INSTANCE.name))
+    found = await instances.observe(INSTANCE.name)
+    assert (found.state.authorized_networks, found.state.connectors_only) == (("0.0.0.0/0", "10.0.0.0/8"), False)
+    (listed,) = await instances.observe_all("projects/demo")
+    both = {"authorized_networks", "connectors_only"}
+    for seen in (found, listed):
+        assert set(differences(INSTANCE, seen, instances.owned)) == both
+    await scene.done(await instances.update(INSTANCE, found, (path,)))
+    found = await instances.observe(INSTANCE.name)
+    assert set(differences(INSTANCE, found, instances.owned)) == both - {path}
+
+
+async def test_connectors_alone_are_never_let_go(scene, instances):
+    """Where the network may come in too, somebody's turning it away is no drift, and outlives our changes."""
+    found = await made(scene, instances)
+    assert found.state.connectors_only
+    wanted = replace(INSTANCE, connectors_only=False, query_insights=False)
+    assert differences(wanted, found, instances.owned) == ("query_insights",)
+    await scene.done(await instances.update(wanted, found, ("query_insights",)))
+    assert (await instances.observe(INSTANCE.name)).state.connectors_only
 
 
 async def test_it_is_busy_while_it_is_made(scene, instances):

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from nuages.cloud.driver import Observed, Owned, Readiness
+from nuages.cloud.sql import ExistingSqlInstanceDriver, SqlInstanceDriver
+from nuages.cloud.storage import BucketDriver
 from nuages.desired.iam import IamMember
 from nuages.desired.resource import Owner, Resource
 from nuages.desired.secretmanager import Composed, Random, Secret
@@ -87,6 +89,45 @@ def test_a_field_that_is_not_ours_is_no_drift() -> None:
     """The driver says which are."""
     found = Observed(replace(INSTANCE, maintenance_hour=1))
     assert _decide(INSTANCE, found).verb is Verb.KEEP
+
+
+OPENED: dict[str, tuple[Bucket | SqlInstance, dict[str, Any], tuple[str, ...]]] = {
+    "uniform": (BUCKET, {"uniform_bucket_level_access": False}, ("uniform_bucket_level_access",)),
+    "public": (BUCKET, {"public_access_prevention": "inherited"}, ("public_access_prevention",)),
+    "networks": (INSTANCE, {"authorized_networks": ("0.0.0.0/0",)}, ("authorized_networks",)),
+    "connectors": (INSTANCE, {"connectors_only": False}, ("connectors_only",)),
+}
+DRIVERS = {Bucket: BucketDriver.owned, SqlInstance: SqlInstanceDriver.owned}
+
+
+@pytest.mark.parametrize(("closed", "change", "paths"), OPENED.values(), ids=OPENED)
+def test_what_was_opened_by_hand_is_closed(
+    closed: Bucket | SqlInstance, change: dict[str, Any], paths: tuple[str, ...]
+) -> None:
+    """Where it is ours, taken back or adopted; an adoption that nobody asked for names what it would close."""
+    owned, open_one = DRIVERS[type(closed)], replace(closed, **change)
+    kept = replace(open_one, owner=Owner("acme", "shop", "u-0", retained=True))
+    foreign = replace(open_one, owner=None)
+    for state, adopt, verb, changed in (
+        (open_one, False, Verb.UPDATE, paths),
+        (kept, False, Verb.UPDATE, ("owner", *paths)),
+        (foreign, True, Verb.ADOPT, ("owner", *paths)),
+        (foreign, False, Verb.CONFLICT, paths),
+    ):
+        action = decide(closed, Observed(state), {}, owned, adopt)
+        assert (action.verb, action.paths) == (verb, changed)
+
+
+def test_what_was_closed_by_hand_stays_closed() -> None:
+    """An instance on a private network lets in more than connectors, but need not."""
+    private = replace(INSTANCE, private_network="projects/p/global/networks/default", connectors_only=False)
+    found = Observed(replace(private, connectors_only=True))
+    assert decide(private, found, {}, SqlInstanceDriver.owned).verb is Verb.KEEP
+
+
+def test_nothing_of_an_existing_instance_is_ours() -> None:
+    """Whatever networks somebody else lets into it."""
+    assert ExistingSqlInstanceDriver.owned == Owned()
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,7 @@ def _instance(scope: Scope) -> Resource:
         named_by = "spec.database.instance.existing" if by_app else "DjangoTenant spec.database.existing"
         return ExistingSqlInstance(name=scope.instance, named_by=named_by)
     create = wanted.create
+    private_network = _private_network(scope, create)
     return SqlInstance(
         name=scope.instance,
         owner=scope.owner,
@@ -173,7 +174,8 @@ def _instance(scope: Scope) -> Resource:
         query_insights=create.query_insights,
         flags=tuple(sorted(create.flags.items())),
         deletion_protection=create.deletion_protection,
-        private_network=_private_network(scope, create),
+        private_network=private_network,
+        connectors_only=not private_network,
         labels=scope.labels,
     )
 

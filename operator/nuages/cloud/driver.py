@@ -24,7 +24,7 @@ class Readiness(enum.Enum):
 class Owned:
     """The fields that we set, by name in the desired type: what drift is, and what only a replacement changes.
 
-    A `floor` may be larger in Google Cloud than desired (a disk that grew by itself).
+    A `floor` may be larger in Google Cloud than desired: a disk that grew by itself, a door that somebody closed.
     """
 
     mutable: tuple[str, ...] = ()

@@ -38,10 +38,11 @@ class SqlInstanceDriver:
             "flags",
             "deletion_protection",
             "private_network",
+            "authorized_networks",
             "labels",
         ),
         immutable=("region", "database_version"),
-        floors=("disk_gb",),
+        floors=("disk_gb", "connectors_only"),
     )
 
     def __init__(

@@ -17,6 +17,7 @@ State = DatabaseInstance.SqlInstanceState
 BUSY = {State.PENDING_CREATE, State.PENDING_DELETE}
 LOCKED = {State.MAINTENANCE, State.REPAIRING}  # Google at work: its apps are as they were, or about to be again
 FAILED = {State.FAILED, State.SUSPENDED}
+REQUIRED = "REQUIRED"  # connectorEnforcement
 STOPPED = "NEVER"  # activationPolicy: the state stays RUNNABLE (behaviour-runtime.md, section 8)
 
 
@@ -69,12 +70,13 @@ def _backups(desired: SqlInstance) -> dict[str, Any]:
 
 
 def _addresses(desired: SqlInstance) -> dict[str, Any]:
-    """Always a public address, which Cloud Run's own socket needs (lessons.md, section 4, item 8); no network is ever
-    authorized to use it. Without a private one it lets in connectors alone, which bring an identity.
-    """
-    if desired.private_network:
-        return {"ip_configuration": {"ipv4_enabled": True, "private_network": desired.private_network}}
-    return {"ip_configuration": {"ipv4_enabled": True}, "connector_enforcement": "REQUIRED"}
+    """Always a public address, which Cloud Run's own socket needs (lessons.md, section 4, item 8)."""
+    private = {"private_network": desired.private_network} if desired.private_network else {}
+    return {"ip_configuration": {"ipv4_enabled": True, **private}}
+
+
+def _networks(desired: SqlInstance) -> dict[str, Any]:
+    return {"ip_configuration": {"authorized_networks": [{"value": value} for value in desired.authorized_networks]}}
 
 
 # By field of the desired type: what it is in Google's settings.
@@ -91,6 +93,8 @@ SETTINGS: dict[str, Any] = {
     "flags": lambda d: {"database_flags": [{"name": name, "value": value} for name, value in d.flags]},
     "deletion_protection": lambda d: {"deletion_protection_enabled": d.deletion_protection},
     "private_network": _addresses,
+    "connectors_only": lambda d: {"connector_enforcement": REQUIRED} if d.connectors_only else {},
+    "authorized_networks": _networks,
 }
 
 
@@ -121,6 +125,8 @@ def observed(name: str, found: DatabaseInstance) -> Observed[SqlInstance]:
         flags=tuple(sorted(flags.items())),
         deletion_protection=bool(found_settings.deletion_protection_enabled),
         private_network=found_settings.ip_configuration.private_network,
+        connectors_only=found_settings.connector_enforcement.name == REQUIRED,
+        authorized_networks=tuple(sorted(entry.value for entry in found_settings.ip_configuration.authorized_networks)),
         labels=besides_owner(labels),
     )
     outputs = {

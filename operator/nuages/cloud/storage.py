@@ -21,9 +21,12 @@ AT_ONCE = 1000  # objects that one pass of a deletion takes
 
 
 class BucketDriver:
-    """Buckets are never public: uniform access and public access prevention are set anew with every write."""
+    """One call a write. Who may read a bucket is its policy's to say: that is a driver of its own."""
 
-    owned = Owned(mutable=("versioning", "labels"), immutable=("location",))
+    owned = Owned(
+        mutable=("versioning", "uniform_bucket_level_access", "public_access_prevention", "labels"),
+        immutable=("location",),
+    )
 
     def __init__(self, api: Client, call: Call) -> None:
         self._api, self._call = api, call
@@ -42,9 +45,7 @@ class BucketDriver:
 
     async def create(self, desired: Bucket) -> None:
         bucket = self._api.bucket(desired.id)
-        bucket.labels = merged({}, desired.owner, desired.labels)
-        bucket.versioning_enabled = desired.versioning
-        _close(bucket)
+        _assign(bucket, desired, self.owned.mutable)
         await self._call.in_thread(
             "Buckets.insert",
             self._api.create_bucket,
@@ -59,11 +60,7 @@ class BucketDriver:
         bucket = await self._get(desired.name)
         if bucket is None:
             raise NotFound(f"The bucket {desired.id} is not there.")
-        if "versioning" in paths:
-            bucket.versioning_enabled = desired.versioning
-        if "labels" in paths or "owner" in paths:
-            bucket.labels = merged(bucket.labels, desired.owner, desired.labels)
-        _close(bucket)
+        _assign(bucket, desired, paths)
         generation = int(observed.etag)
         await self._call.in_thread("Buckets.patch", bucket.patch, if_metageneration_match=generation, retry=None)
 
@@ -110,19 +107,27 @@ class BucketDriver:
         return list(self._api.list_buckets(project=project, retry=None))
 
 
-def _close(bucket: Any) -> None:
+def _assign(bucket: Any, desired: Bucket, paths: Sequence[str]) -> None:
     access = bucket.iam_configuration
-    access.uniform_bucket_level_access_enabled = True
-    access.public_access_prevention = "enforced"
+    if "versioning" in paths:
+        bucket.versioning_enabled = desired.versioning
+    if "uniform_bucket_level_access" in paths:
+        access.uniform_bucket_level_access_enabled = desired.uniform_bucket_level_access
+    if "public_access_prevention" in paths:
+        access.public_access_prevention = desired.public_access_prevention
+    if "labels" in paths or "owner" in paths:
+        bucket.labels = merged(bucket.labels, desired.owner, desired.labels)
 
 
 def _observed(scope: str, found: Any) -> Observed[Bucket]:
-    labels = dict(found.labels)
+    labels, access = dict(found.labels), found.iam_configuration
     state = Bucket(
         name=f"{scope}/buckets/{found.name}",
         owner=Owner.of_labels(labels),
         location=found.location,
         versioning=bool(found.versioning_enabled),
+        uniform_bucket_level_access=bool(access.uniform_bucket_level_access_enabled),
+        public_access_prevention=access.public_access_prevention,
         labels=besides_owner(labels),
     )
     return Observed(state, etag=str(found.metageneration))

@@ -19,7 +19,10 @@ class Backups:
 
 @dataclass(frozen=True, kw_only=True)
 class SqlInstance(Resource):
-    """`projects/P/instances/I`. `disk_gb` is a floor: it grows by itself up to `disk_limit_gb` and never shrinks."""
+    """`projects/P/instances/I`. `disk_gb` is a floor: it grows by itself up to `disk_limit_gb` and never shrinks.
+
+    `connectors_only` is one too: whoever turns it on has closed a door that we do not need.
+    """
 
     kind: ClassVar[str] = "sqladmin.googleapis.com/Instance"
     region: str
@@ -36,6 +39,8 @@ class SqlInstance(Resource):
     flags: tuple[tuple[str, str], ...]  # sorted by name
     deletion_protection: bool
     private_network: str = ""  # full name of the network of a second, private address; "" for none
+    connectors_only: bool = True  # nobody connects without Cloud SQL's proxy or connectors, which bring an identity
+    authorized_networks: tuple[str, ...] = ()  # sorted; which addresses may connect to the public one without it
     labels: tuple[tuple[str, str], ...] = ()
 
     @property

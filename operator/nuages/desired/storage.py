@@ -10,11 +10,16 @@ from nuages.desired.resource import Resource
 
 @dataclass(frozen=True, kw_only=True)
 class Bucket(Resource):
-    """`projects/P/buckets/B` (Google's own `projects/_/buckets/B`, with the project that pays); never public."""
+    """`projects/P/buckets/B` (Google's own `projects/_/buckets/B`, with the project that pays).
+
+    The defaults keep it closed: IAM alone decides, and lets in nobody without an identity.
+    """
 
     kind: ClassVar[str] = "storage.googleapis.com/Bucket"
     location: str  # upper case, as Google answers it
     versioning: bool
+    uniform_bucket_level_access: bool = True
+    public_access_prevention: str = "enforced"  # | "inherited"
     labels: tuple[tuple[str, str], ...] = ()
 
     @property
