@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 from e2e_accounts import superuser_password
 from e2e_leftovers import OWN, left, rows, with_data
+from e2e_openings import an_open_bucket, an_open_instance
 from e2e_release import Deployment, condition, eventually, shared_instance
 from e2e_site import Site
 from e2e_world import World, open_world
@@ -116,14 +117,20 @@ async def test_a_database_that_cannot_be_opened_stops_the_deletion(place: World,
 
 
 async def test_own_instance_is_retained_and_taken_back(place: World) -> None:
-    """The instance's name has the uid of its first app in it; it is found by its label."""
+    """Found by its label, for its name has its first app's uid; what was opened meanwhile is closed, not refused."""
     app = await with_data(place, "own", database=OWN)
     instance = (await app.status())["database"]["instance"]
     password = await superuser_password(place, "own")
     await place.delete("DjangoApp", "own")
     assert instance in (await left(place, place.google_id("own")))["instances"]
+    bucket = f"{place.site.project}-{place.google_id('own', 'media')}"
+    opened = (an_open_bucket(bucket), an_open_instance(instance))
+    for opening in opened:
+        await opening.do(place)
     await comes_back(app, password)
     assert (await app.status())["database"]["instance"] == instance
+    for opening in opened:
+        assert await opening.is_closed(place)
     await app.release(deletionPolicy="Delete")
     await place.delete("DjangoApp", "own")
     assert await left(place, place.google_id("own")) == {}

@@ -14,6 +14,8 @@ import psycopg
 import pytest
 import pytest_asyncio
 from e2e_accounts import id_token, make_account
+from e2e_openings import Opening, an_open_bucket, an_open_instance
+from e2e_plan import plan
 from e2e_release import Deployment, condition, eventually, served
 from e2e_site import Site
 from e2e_world import World, is_current, open_world
@@ -201,21 +203,75 @@ async def require_unharmed(scene: Scene) -> None:
 async def test_a_change_by_hand_is_set_back_and_told(scene: Scene, change: Change) -> None:
     """Within its interval: in status.drift and in an event; the app is Ready again, and serves as before."""
     expected = change.told.format(**await names(scene))
-    told_before = [text for reason, text in await scene.world.events("shop") if reason == change.reason]
+    told_before = await told_of(scene, change.reason)
     await change.do(scene)
     if change.is_deep:
         await look_now(scene, change.told)
+    await require_found(scene, expected)
+    await require_ready(scene)
+    await scene.world.told("shop", change.reason, expected, after=told_before)
+    await require_unharmed(scene)
+
+
+async def told_of(scene: Scene, reason: str) -> int:
+    """How often."""
+    return len([text for kind, text in await scene.world.events("shop") if kind == reason])
+
+
+async def require_found(scene: Scene, *expected: str) -> None:
+    """In status.drift, within the interval of what lists show."""
     began = time.monotonic()
     longest = INTERVALS["reconcileIntervalSeconds"] + SLACK_S
     await scene.world.until(
-        lambda app: expected in app["status"].get("drift", {}).get("fields", ()), "shop", timeout=longest
+        lambda app: set(expected) <= set(app["status"].get("drift", {}).get("fields", ())), "shop", timeout=longest
     )
     assert time.monotonic() - began < longest
+
+
+async def require_ready(scene: Scene) -> None:
+    """Again, with the revision that it had."""
     app = await scene.world.until(
         lambda app: is_current(app) and condition(app, "Ready")["status"] == "True", "shop", timeout=SETTLED_S
     )
     assert served(app["status"]) == {app["status"]["revision"]: 100}
-    await scene.world.told("shop", change.reason, expected, after=len(told_before))
+
+
+async def openings(scene: Scene) -> dict[str, Opening]:
+    return {"bucket": an_open_bucket(scene.bucket), "instance": an_open_instance(await instance_of(scene))}
+
+
+@pytest.mark.parametrize("what", ["bucket", "instance"])
+async def test_what_is_opened_by_hand_is_closed_again_and_told(scene: Scene, what: str) -> None:
+    """Within its interval, field by field; the app is Ready again, and serves as before."""
+    opening = (await openings(scene))[what]
+    told_before = await told_of(scene, "DriftCorrected")
+    await opening.do(scene.world)
+    assert not await opening.is_closed(scene.world)
+    await require_found(scene, *opening.told)
+    await require_ready(scene)
+    assert await opening.is_closed(scene.world)
+    for text in opening.told:
+        await scene.world.told("shop", "DriftCorrected", text, after=told_before)
+    await require_unharmed(scene)
+
+
+async def test_what_is_open_is_in_the_plan(scene: Scene, local: Any) -> None:
+    """An app that is only observed says what Manage would close, as `nuages plan` does; then it is closed."""
+    await scene.shop.release(management="Observe")
+    opened = (await openings(scene)).values()
+    for opening in opened:
+        await opening.do(scene.world)
+    await look_now(scene, "opened")
+    app = await scene.world.wait("shop", "Ready", "False", reason="Observed")
+    rows = {row["kind"].rpartition("/")[2]: tuple(row["fields"]) for row in app["status"]["plan"]}
+    assert rows == {opening.kind: opening.fields for opening in opened}
+    code, output = await plan(local, scene.world, scene.shop.manifest)
+    assert code == 2, output
+    for opening in opened:
+        assert f"~ update {opening.kind} {opening.name} ({', '.join(opening.fields)})" in output
+    await scene.shop.release(management="Manage")
+    for opening in opened:
+        assert await opening.is_closed(scene.world)
     await require_unharmed(scene)
 
 
