@@ -12,7 +12,7 @@ from google.oauth2.credentials import Credentials
 from localcloud.core.errors import Code
 from nuages.cloud import storage
 from nuages.cloud.driver import Readiness, differences
-from nuages.cloud.errors import Conflict, PermissionDenied, QuotaExceeded, Transient, Unfinished
+from nuages.cloud.errors import Conflict, PermissionDenied, PolicyViolated, QuotaExceeded, Transient, Unfinished
 from nuages.desired.iam import ProjectService, ServiceAccount
 from nuages.desired.resource import Owner
 from nuages.desired.storage import Bucket
@@ -137,6 +137,15 @@ async def test_marking_a_bucket_changes_nothing_else(buckets, google):
     marked = replace(found.state, owner=replace(OWNER, retained=True))
     await buckets.update(marked, found, ("owner",))
     assert (await buckets.observe(BUCKET.name)).state == marked
+
+
+async def test_a_policy_of_the_organisation_is_no_conflict(scene, buckets):
+    """Cloud Storage answers 412, as to a version that is not the current one; looking again would not help."""
+    words = "Request violates constraint 'constraints/storage.softDeletePolicySeconds'"
+    scene.fail("storage.googleapis.com/POST /storage/v1/b", Code.CONDITION_NOT_MET, words)
+    with pytest.raises(PolicyViolated, match=words) as refused:
+        await buckets.create(BUCKET)
+    assert refused.value.constraint == "storage.softDeletePolicySeconds"
 
 
 async def test_a_bucket_keeps_what_others_set(buckets, google):

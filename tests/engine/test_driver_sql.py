@@ -11,7 +11,7 @@ from google.oauth2.credentials import Credentials
 
 from localcloud.core.errors import Code
 from nuages.cloud.driver import Readiness, differences
-from nuages.cloud.errors import Conflict, Invalid, NameReserved, PermissionDenied, Transient
+from nuages.cloud.errors import Conflict, Invalid, NameReserved, PermissionDenied, PolicyViolated, Transient
 from nuages.cloud.sql import as_operation
 from nuages.desired.resource import Owner
 from nuages.desired.secretmanager import Random, Secret
@@ -133,6 +133,18 @@ async def test_connectors_alone_are_never_let_go(scene, instances):
     assert differences(wanted, found, instances.owned) == ("query_insights",)
     await scene.done(await instances.update(wanted, found, ("query_insights",)))
     assert (await instances.observe(INSTANCE.name)).state.connectors_only
+
+
+async def test_a_policy_of_the_organisation_is_named(scene, instances):
+    """Google answers 400, as to a wrong tier."""
+    words = (
+        "Invalid request: Organization Policy check failure: the external IP of this instance violates the "
+        "constraints/sql.restrictPublicIp enforced at the 1234 project."
+    )
+    scene.fail("SqlInstancesService.Insert", Code.INVALID_ARGUMENT, words)
+    with pytest.raises(PolicyViolated, match="Organization Policy") as refused:
+        await instances.create(INSTANCE)
+    assert refused.value.constraint == "sql.restrictPublicIp"
 
 
 async def test_it_is_busy_while_it_is_made(scene, instances):

@@ -109,6 +109,24 @@ def test_a_denial_names_the_permission(error: Exception, permission: str) -> Non
     assert found.permission == permission
 
 
+@pytest.mark.parametrize(
+    ("error", "constraint"),
+    [
+        (google.BadRequest("Invalid request: Organization Policy check failure: the external IP of this instance violates the constraints/sql.restrictPublicIp enforced at the 1234 project."), "sql.restrictPublicIp"),
+        (google.PreconditionFailed("Request violates constraint 'constraints/storage.uniformBucketLevelAccess'"), "storage.uniformBucketLevelAccess"),
+        (google.FailedPrecondition('Constraint constraints/run.allowedIngress violated for attempting CreateService with annotation "run.googleapis.com/ingress" set to the default value all.'), "run.allowedIngress"),
+        (google.FailedPrecondition('Operation denied by custom org policies: ["customConstraints/custom.noPublicSql": "No."]'), "custom.noPublicSql"),
+        (google.PermissionDenied('Operation denied by org policy: ["constraints/iam.managed.disableServiceAccountCreation"]'), "iam.managed.disableServiceAccountCreation"),
+    ],
+    ids=["sql", "storage", "run", "custom", "managed"],
+)  # fmt: skip
+def test_what_the_organisation_forbids_is_named(error: Exception, constraint: str) -> None:
+    """Whatever code Google gives it: it is neither a conflict nor a permission that anybody could grant."""
+    found = classify(error)
+    assert type(found) is errors.PolicyViolated
+    assert found.constraint == constraint
+
+
 @pytest.mark.parametrize("error", [google.Forbidden(NOT_USED), google.Forbidden("x", details=[DISABLED])])
 def test_a_disabled_api_is_named(error: Exception) -> None:
     """By its host, from the details or from the sentence."""

@@ -239,6 +239,12 @@ def _errors() -> Iterator[tuple[str, str]]:
     yield "QuotaExceeded", of_error(errors.QuotaExceeded("Too many."), account).message
     tier = "Invalid Tier (db-custom-1-100) for (ENTERPRISE) Edition."
     yield "RefusedByGoogle", of_error(errors.Invalid(tier), "Instance acme-shop-1f4b").message
+    address = (
+        "Invalid request: Organization Policy check failure: the external IP of this instance violates the "
+        "constraints/sql.restrictPublicIp enforced at the 123456789 project."
+    )
+    forbidden = errors.PolicyViolated(address, constraint="sql.restrictPublicIp")
+    yield "RefusedByGoogle", of_error(forbidden, "Instance acme-shop-1f4b").message
 
 
 @pytest.mark.parametrize(("reason", "message"), [*_messages(), *_errors()])

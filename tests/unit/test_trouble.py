@@ -38,6 +38,7 @@ EXISTING = ExistingSqlInstance(
         (errors.VersionDisabled("Version 1 of it is disabled."), Trouble("SecretVersionDisabled", "Bucket media: Version 1 of it is disabled. What runs goes on, and no new instance can start. Enable it again, then annotate nuages.dev/rotate: once nothing runs with it any more, Nuages disables it.")),
         (errors.NameReserved("Kept."), Trouble("NameReserved", 'Bucket media: it was deleted less than a week ago, and Google keeps its name. Wait for the end of that week, or delete this app and apply it again: its instance is called otherwise then. Google says: "Kept".')),
         (errors.Invalid("Bad."), Trouble("RefusedByGoogle", 'Bucket media: the request was refused. Correct the spec. Google says: "Bad".')),
+        (errors.PolicyViolated("No.", constraint="sql.restrictPublicIp"), Trouble("RefusedByGoogle", 'Bucket media: the organisation policy sql.restrictPublicIp forbids it. Have the project excepted from it, or change the spec so that it is kept. Google says: "No".')),
         (errors.Propagating("Soon."), Trouble("Waiting", 'Bucket media: a new identity or grant is not known everywhere yet. Where this stays, see that it is there. Google says: "Soon".', heals=True)),
         (errors.Unfinished("1000 of them."), Trouble("EmptyingBucket", "Bucket media: is being emptied. Nothing to do.", stalled=False)),
         (errors.Transient("Busy.", retry_after=7.5), Trouble("GoogleUnavailable", 'Bucket media: tried again soon. Google says: "Busy".', stalled=False, retry_after=7.5)),

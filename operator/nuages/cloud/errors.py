@@ -13,6 +13,7 @@ CloudError
 ├── VersionDisabled      a secret's version in use was disabled by somebody
 ├── NameReserved         Google keeps the name of what was deleted, for days
 └── Invalid              the request can never succeed as it is
+    └── PolicyViolated   nor may it, where the project lies: a policy of its organisation forbids it
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from google.auth import exceptions as auth
 
 ACCOUNT_MISSING = re.compile(r"[Ss]ervice account .*does not exist|Unknown service account")
 SECRET_REFUSED = re.compile(r"Permission denied on secret")
+# How Cloud SQL (400), Cloud Storage (412) and Cloud Run (FAILED_PRECONDITION) name an organisation's policy.
+CONSTRAINT = re.compile(r"[cC]onstraints/([A-Za-z]+(?:\.\w+)+)")
 PERMISSION = re.compile(r"[Pp]ermission '?\"?([a-z]+\.[\w.]+)'?\"?")
 
 
@@ -33,10 +36,17 @@ class CloudError(Exception):
     """A failed call: `cause` is Google's message; `retry_after` seconds, where Google named them."""
 
     def __init__(
-        self, cause: str, *, permission: str = "", service: str = "", retry_after: float | None = None
+        self,
+        cause: str,
+        *,
+        permission: str = "",
+        service: str = "",
+        constraint: str = "",
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(cause)
-        self.cause, self.permission, self.service, self.retry_after = cause, permission, service, retry_after
+        self.cause, self.retry_after = cause, retry_after
+        self.permission, self.service, self.constraint = permission, service, constraint
 
 
 class Transient(CloudError):
@@ -87,11 +97,21 @@ class Invalid(CloudError):
     """Trying again is of no use."""
 
 
+class PolicyViolated(Invalid):
+    """Only who sets the organisation's policies can allow it; `constraint` is the policy's name."""
+
+
 def classify(error: Exception) -> CloudError:
     """Ours for one of Google's, of grpc's, of requests' or of asyncio's; an unknown one is transient."""
     message = str(getattr(error, "message", "") or error)
     if isinstance(error, CloudError):
         return error
+    is_refusal = isinstance(error, google.BadRequest | google.Forbidden | google.PreconditionFailed)
+    constraint = CONSTRAINT.search(message) if is_refusal else None
+    return _of_class(error, message) if constraint is None else PolicyViolated(message, constraint=constraint[1])
+
+
+def _of_class(error: Exception, message: str) -> CloudError:
     if isinstance(error, google.NotFound):
         return Propagating(message) if ACCOUNT_MISSING.search(message) else NotFound(message)
     if isinstance(error, google.Forbidden):

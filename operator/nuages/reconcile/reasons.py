@@ -242,7 +242,10 @@ _REFUSED = (
     ),
     Reason(QUOTA_EXCEEDED, Kind.STALLED, "A limit of the Google project is reached.", "Have it raised, or tidy up."),
     Reason(
-        REFUSED_BY_GOOGLE, Kind.STALLED, "Google refuses a request as it is.", "Correct the spec as Google's words say."
+        REFUSED_BY_GOOGLE,
+        Kind.STALLED,
+        "Google refuses a request as it is, or a policy of the organisation forbids it.",
+        "Correct the spec as Google's words say, or have the project excepted from the policy.",
     ),
     Reason(RESOURCE_FAILED, Kind.STALLED, "A Google resource is there, and broken.", "Read it in Google's console."),
 )

@@ -61,6 +61,12 @@ def of_error(error: errors.CloudError, what: str, principal: str = "") -> Troubl
                 f"{what}: it was deleted less than a week ago, and Google keeps its name. Wait for the end of that "
                 f"week, or delete this app and apply it again: its instance is called otherwise then. {quoted}",
             )
+        case errors.PolicyViolated():
+            return Trouble(
+                reasons.REFUSED_BY_GOOGLE,
+                f"{what}: the organisation policy {error.constraint} forbids it. Have the project excepted from it, or "
+                f"change the spec so that it is kept. {quoted}",
+            )
         case errors.Invalid():
             return Trouble(reasons.REFUSED_BY_GOOGLE, f"{what}: the request was refused. Correct the spec. {quoted}")
         case errors.Unfinished():
