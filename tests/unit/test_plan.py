@@ -46,7 +46,7 @@ URL = Secret(
 GRANT = IamMember.of("projects/p", "roles/cloudsql.client", "serviceAccount:a@p.iam.gserviceaccount.com")
 OWNED: dict[type[Resource], Owned] = {
     Bucket: Owned(("versioning", "labels"), ("location",)),
-    SqlInstance: Owned(("tier", "flags"), ("region",), ("disk_gb",)),
+    SqlInstance: Owned(("tier", "flags"), ("region",), ("disk_gb",), ("private_network",)),
     Secret: Owned(("source",)),
     IamMember: Owned(),
     ExistingSqlInstance: Owned(),
@@ -204,6 +204,18 @@ def test_what_was_retained_for_the_same_uid_is_taken_back_too() -> None:
     """A deletion that went half-way leaves the mark."""
     found = _marked(replace(OURS, retained=True))
     assert _decide(BUCKET, found) == Action(Verb.UPDATE, BUCKET, found, ("owner",))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found", "paths"),
+    [("", "", ()), ("", "a", ()), ("a", "", ("private_network",)), ("a", "a", ()), ("a", "b", ("private_network",))],
+)
+def test_what_lasts_is_no_difference_where_nothing_is_asked_for(
+    wanted: str, found: str, paths: tuple[str, ...]
+) -> None:
+    """A private network that somebody added stays: Google has no way to take it away."""
+    action = _decide(replace(INSTANCE, private_network=wanted), Observed(replace(INSTANCE, private_network=found)))
+    assert action.paths == paths
 
 
 def test_an_existing_instance_must_be_there() -> None:

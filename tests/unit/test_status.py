@@ -17,7 +17,8 @@ from unit_support import DIGEST, IMAGE, REGISTRY
 from nuages.api.crd import definitions
 from nuages.api.validate import parse_status
 from nuages.cloud import errors
-from nuages.cloud.driver import Operation
+from nuages.cloud.driver import Observed, Operation
+from nuages.desired.storage import Bucket
 from nuages.reconcile.execute import Result, State
 from nuages.reconcile.plan import Action, Verb
 from nuages.reconcile.release.outcome import Failed, Waiting
@@ -26,6 +27,9 @@ from nuages.reconcile.status import HISTORY, status
 from nuages.reconcile.trouble import Trouble
 
 Status = dict[str, Any]
+AS_BEFORE = Observed(
+    Bucket(name="projects/acme-prod/buckets/acme-prod-acme-shop-media", location="EU", versioning=True)
+)
 
 
 def kstatus(made: Status, generation: int) -> str:
@@ -267,7 +271,7 @@ def test_a_resource_that_is_busy_takes_back_no_release() -> None:
     ("fields", "state"),
     [
         ({"state": State.WAITING, "did": Verb.CREATE}, "Creating"),
-        ({"state": State.WAITING, "observed": "as before", "did": Verb.UPDATE}, "Updating"),
+        ({"state": State.WAITING, "observed": AS_BEFORE, "did": Verb.UPDATE}, "Updating"),
         ({"state": State.WAITING, "blocked_by": "x"}, "Blocked"),
         ({"state": State.FAILED, "error": errors.Transient("busy")}, "Failed"),
         ({"state": State.READY, "did": Verb.CREATE}, "Ready"),

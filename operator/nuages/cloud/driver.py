@@ -25,11 +25,13 @@ class Owned:
     """The fields that we set, by name in the desired type: what drift is, and what only a replacement changes.
 
     A `floor` may be larger in Google Cloud than desired: a disk that grew by itself, a door that somebody closed.
+    What is `lasting` Google never takes away again: where nothing is desired, it may be there.
     """
 
     mutable: tuple[str, ...] = ()
     immutable: tuple[str, ...] = ()
     floors: tuple[str, ...] = ()
+    lasting: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,4 +97,5 @@ def differences(desired: R, observed: Observed[R], owned: Owned) -> tuple[str, .
         name for name in (*owned.mutable, *owned.immutable) if getattr(desired, name) != getattr(observed.state, name)
     ]
     found += [name for name in owned.floors if getattr(desired, name) > getattr(observed.state, name)]
+    found += [name for name in owned.lasting if getattr(desired, name) not in ("", getattr(observed.state, name))]
     return tuple(found)

@@ -37,12 +37,12 @@ class SqlInstanceDriver:
             "query_insights",
             "flags",
             "deletion_protection",
-            "private_network",
             "authorized_networks",
             "labels",
         ),
         immutable=("region", "database_version"),
         floors=("disk_gb", "connectors_only"),
+        lasting=("private_network",),  # cloud.google.com/sql/docs/postgres/configure-private-ip: cannot be disabled
     )
 
     def __init__(
