@@ -23,9 +23,11 @@ from localcloud.core.state import Store
 
 EMPTY_ETAG = base64.b64decode("ACAB")
 ETAG_MARK = b"\x07"  # Google's etags of policies all begin so ("Bw…")
+SERVICES = {"cloudsql": "sqladmin"}  # by the first word of a permission, where it is not the service's own
 TEAM = re.compile(r"project(Owner|Editor|Viewer):(.+)")
 NAME_CONDITION = re.compile(r"resource\.name\s*==\s*['\"]([^'\"]+)['\"]")
 PREFIX_CONDITION = re.compile(r"resource\.name\.startsWith\(['\"]([^'\"]+)['\"]\)")
+SERVICE_CONDITION = re.compile(r"resource\.service\s*==\s*['\"]([a-z0-9.]+)['\"]")
 
 
 def _missing(name: str) -> ApiError:
@@ -123,7 +125,7 @@ class Policies:
         return any(
             permits(binding.role, permission)
             and self._names(self._settled(where, binding), caller)
-            and _holds(binding.condition.expression, resource)
+            and _holds(binding.condition.expression, resource, permission)
             for where, policy in (*self._above(resource), *self._above(self._canonical(parent)))
             for binding in policy.bindings
         )
@@ -196,11 +198,16 @@ def _is_named(members: Iterable[str], caller: Caller) -> bool:
     return any(member.lower() in mine for member in members)
 
 
-def _holds(expression: str, resource: str) -> bool:
-    """The conditions in use: on the resource's name; others do not hold, so that nothing is granted by mistake."""
-    if not expression:
-        return True
-    same, prefix = NAME_CONDITION.search(expression), PREFIX_CONDITION.search(expression)
-    if same:
-        return resource == same.group(1) or resource.startswith(same.group(1) + "/")
-    return bool(prefix and resource.startswith(prefix.group(1)))
+def _holds(expression: str, resource: str, permission: str) -> bool:
+    """The clauses in use, joined by &&; with any other nothing is granted, so that none is granted by mistake."""
+    return not expression or all(_is_so(clause.strip(), resource, permission) for clause in expression.split("&&"))
+
+
+def _is_so(clause: str, resource: str, permission: str) -> bool:
+    if name := NAME_CONDITION.fullmatch(clause):
+        return resource == name[1] or resource.startswith(name[1] + "/")
+    if prefix := PREFIX_CONDITION.fullmatch(clause):
+        return resource.startswith(prefix[1])
+    service = SERVICE_CONDITION.fullmatch(clause)
+    family = permission.partition(".")[0]
+    return bool(service and service[1] == f"{SERVICES.get(family, family)}.googleapis.com")

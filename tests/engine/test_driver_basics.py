@@ -186,6 +186,22 @@ async def test_a_bucket_with_many_files_is_emptied_in_parts(buckets, google, mon
     assert await buckets.observe(BUCKET.name) is None
 
 
+async def test_a_file_that_cannot_be_deleted_holds_up_no_other(scene, buckets, google):
+    """The next part has it again; where none goes, that is a failure."""
+    await buckets.create(BUCKET)
+    for number in range(4):
+        await in_thread(google.bucket(BUCKET.id).blob(str(number)).upload_from_string, b"a")
+    scene.fail("DELETE /storage/v1/b/{bucket}/o/{object}", Code.UNAVAILABLE, "Try again.", times=1)
+    with pytest.raises(Unfinished, match="3 of them were deleted"):
+        await buckets.delete(BUCKET.name)
+    assert len(await in_thread(lambda: list(google.list_blobs(BUCKET.id)))) == 1
+    scene.fail("DELETE /storage/v1/b/{bucket}/o/{object}", Code.UNAVAILABLE, "Try again.", times=1)
+    with pytest.raises(Transient):
+        await buckets.delete(BUCKET.name)
+    await buckets.delete(BUCKET.name)
+    assert await buckets.observe(BUCKET.name) is None
+
+
 async def test_a_bucket_with_lost_answer_is_found(scene, buckets):
     """Not made again."""
     scene.lose_answer("storage.googleapis.com/POST /storage/v1/b")

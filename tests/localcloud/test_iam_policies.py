@@ -8,7 +8,9 @@ from typing import Any
 import aiohttp
 import pytest
 from google.iam.v1 import policy_pb2
+from google.type import expr_pb2
 
+from localcloud.core.identity import Caller
 from localcloud.localcloud import LocalCloud
 
 PROJECT = ("cloudresourcemanager.googleapis.com", "/v1/projects/demo")
@@ -221,3 +223,32 @@ async def test_a_buckets_teams_are_who_has_the_basic_role(
             assert answer.status == written
         async with session.get("/storage/v1/b/teams/iam") as answer:
             assert answer.status == written
+
+
+# conditions
+
+INSTANCE = "projects/demo/instances/pg"
+CONNECT = "cloudsql.instances.connect"
+
+
+@pytest.mark.parametrize(
+    ("expression", "holds"),
+    [
+        (f'resource.name == "{INSTANCE}"', True),
+        (f"resource.name == '{INSTANCE}' && resource.service == 'sqladmin.googleapis.com'", True),
+        (f'resource.name.startsWith("{INSTANCE[:-1]}")', True),
+        (f'resource.name == "{INSTANCE}" && resource.service == "run.googleapis.com"', False),
+        (f'resource.name == "{INSTANCE}" && request.time < timestamp("2020-01-01T00:00:00Z")', False),
+        (f'resource.name == "{INSTANCE}" || resource.name == "x"', False),  # not modelled, so not granted
+        (f'!(resource.name == "{INSTANCE}")', False),
+        ('resource.name == "projects/demo/instances/other"', False),
+    ],
+)
+async def test_a_condition_grants_only_what_all_of_it_says(simulated: LocalCloud, expression: str, holds: bool) -> None:
+    """Each clause counts, and one that is not understood grants nothing."""
+    email = "a@example.com"
+    policy = policy_pb2.Policy(version=3)
+    binding = policy.bindings.add(role="roles/cloudsql.client", members=[f"user:{email}"])
+    binding.condition.CopyFrom(expr_pb2.Expr(title="t", expression=expression))
+    simulated.core.policies.set("projects/demo", policy)
+    assert simulated.core.policies.allows(Caller(email), CONNECT, INSTANCE) == holds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import threading
 from typing import Any
 
 from google.auth import credentials as auth
@@ -40,3 +41,25 @@ async def test_a_token_expires_under_as_many_calls_as_may_run() -> None:
         await asyncio.gather(*(call(get_secret) for _ in range(PARALLEL * 3)))
     assert seen == ["Bearer ya29.fresh"] * (PARALLEL * 3)
     assert credentials.refreshed == 1
+
+
+async def test_what_a_thread_writes_has_ended_before_the_clouds_are_closed() -> None:
+    """A cancelled task leaves its thread behind: whoever gives up the Lease waits for that."""
+    call, begun, may_end = Call(PARALLEL, deadline=30.0), threading.Event(), threading.Event()
+    written: list[str] = []
+
+    def write() -> None:
+        begun.set()
+        may_end.wait()
+        written.append("an object")
+
+    task = asyncio.create_task(call.in_thread("Objects.insert", write))
+    await asyncio.to_thread(begun.wait)
+    task.cancel()
+    await asyncio.wait({task})
+    ended = asyncio.create_task(call.all_ended())
+    await asyncio.sleep(0)
+    assert not ended.done()
+    may_end.set()
+    await ended
+    assert written == ["an object"]

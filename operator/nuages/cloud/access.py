@@ -67,7 +67,7 @@ class Clouds:
         """
         self._copies, self._credentials, self._call_timeout = copies, credentials, call_timeout
         self._made: dict[str, CloudAccess] = {}
-        self._clients: list[Clients] = []
+        self._opened: list[tuple[Call, Clients]] = []
         self._lock = asyncio.Lock()
 
     async def for_tenant(self, impersonate: str = "") -> CloudAccess:
@@ -78,9 +78,11 @@ class Clouds:
             return self._made[impersonate]
 
     async def close(self) -> None:
-        for clients in self._clients:
+        """After the last call that anybody waits for. Once it has returned, nothing is written any more."""
+        for call, clients in self._opened:
+            await call.all_ended()
             await clients.close()
-        self._clients.clear()
+        self._opened.clear()
         self._made.clear()
 
     async def _make(self, impersonate: str) -> CloudAccess:
@@ -93,5 +95,5 @@ class Clouds:
         if impersonate:
             await identity.access_token()  # a denial is told here; the clients would call it a lost connection
         clients = Clients(credentials)
-        self._clients.append(clients)
+        self._opened.append((call, clients))
         return CloudAccess.of(clients, call, identity, self._copies)

@@ -34,6 +34,7 @@ class Call:
     def __init__(self, parallel: int = 32, deadline: float = CALL_TIMEOUT, token: Token | None = None) -> None:
         """`token` is asked for the access token that each call bears."""
         self._slots = asyncio.Semaphore(parallel)
+        self._threads: set[asyncio.Future[Any]] = set()
         self._deadline = deadline
         self.token = token
 
@@ -65,7 +66,24 @@ class Call:
 
     async def in_thread(self, name: str, function: Callable[..., T], *arguments: Any, **fields: Any) -> T:
         """Call a synchronous client (Cloud Storage) without blocking the loop. Raises CloudError."""
-        return await self._counted(name, lambda: asyncio.to_thread(function, *arguments, **fields))
+
+        async def work() -> T:
+            thread = asyncio.ensure_future(asyncio.to_thread(function, *arguments, **fields))
+            self._threads.add(thread)
+            thread.add_done_callback(self._ended)
+            return await asyncio.shield(thread)
+
+        return await self._counted(name, work)
+
+    async def all_ended(self) -> None:
+        """Once nothing of it writes any more: a thread goes on when the task that waited for it is cancelled."""
+        if self._threads:
+            await asyncio.wait(self._threads, timeout=self._deadline)
+
+    def _ended(self, thread: asyncio.Future[Any]) -> None:
+        self._threads.discard(thread)
+        if not thread.cancelled():
+            thread.exception()  # retrieved, also where nobody waits any more
 
     async def _metadata(self) -> tuple[tuple[str, str], ...]:
         """With the token: gRPC's own way of getting it starts a thread for every call."""

@@ -86,9 +86,13 @@ class BucketDriver:
 
     async def _empty(self, bucket: Any) -> None:
         found = await self._call.in_thread("Objects.list", self._objects, bucket.name)
-        await asyncio.gather(*(self._call.in_thread("Objects.delete", self._delete_object, blob) for blob in found))
-        if len(found) == AT_ONCE:
-            raise Unfinished(f"{bucket.name} may still have objects: {AT_ONCE} of them were deleted, the rest is next")
+        deletions = (self._call.in_thread("Objects.delete", self._delete_object, blob) for blob in found)
+        failures = [item for item in await asyncio.gather(*deletions, return_exceptions=True) if item is not None]
+        gone = len(found) - len(failures)
+        if failures and not gone:
+            raise failures[0]
+        if failures or len(found) == AT_ONCE:
+            raise Unfinished(f"{bucket.name} may still have objects: {gone} of them were deleted, the rest is next")
 
     def _objects(self, bucket: str) -> list[Any]:
         return list(self._api.list_blobs(bucket, versions=True, max_results=AT_ONCE, retry=None))
