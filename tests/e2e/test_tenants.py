@@ -188,6 +188,38 @@ async def test_the_tenant_does_not_allow(tenants: Tenants, attempt: str) -> None
     await tenants.mallory.delete("DjangoApp", thief.name)
 
 
+# By a tenant that allows every name; the operator alone can tell whose they are.
+WIDE = {"secrets": ["*"], "serviceAccounts": ["*@{project}.iam.gserviceaccount.com"]}
+NOT_THEIRS: dict[str, tuple[dict[str, Any], str]] = {
+    "key": (
+        {"env": [{"name": "A", "secret": {"name": "{acme}-shop-secret-key", "version": "1"}}]},
+        "spec.env[0].secret: Secret {acme}-shop-secret-key was made by Nuages, and it belongs to {acme}/shop. Name one that Nuages did not make.",
+    ),
+    "account": (
+        {"serviceAccount": {"existing": "{acme}-shop@{project}.iam.gserviceaccount.com"}},
+        "spec.serviceAccount.existing: ServiceAccount {acme}-shop@{project}.iam.gserviceaccount.com was made by Nuages, and it belongs to {acme}/shop. Name one that Nuages did not make.",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("attempt", NOT_THEIRS)
+async def test_a_wide_tenant_opens_nothing_of_another_app(tenants: Tenants, site: Site, attempt: str) -> None:
+    """Neither its secrets nor its identity; nothing is made, nor granted on them."""
+    secrets = tenants.acme.google(SecretManagerServiceAsyncClient)
+    key = f"projects/{tenants.project}/secrets/{tenants.acme.namespace}-shop-secret-key"
+    before = await secrets.get_iam_policy(request={"resource": key})
+    spec, said = NOT_THEIRS[attempt]
+    async with open_world(site, f"wide-{uuid.uuid4().hex[:4]}") as world:
+        await world.apply(tenant(world, allow=resolved(tenants, WIDE)))
+        thief = Deployment(
+            world, "thief", {"image": tenants.mallory_shop.spec["image"], "database": {"engine": "None"}}
+        )
+        stalled = await thief.stalled("NotAllowed", **resolved(tenants, spec))
+        assert stalled["message"] == tenants.resolve(said)
+        assert not (await thief.status()).get("resources")
+    assert await secrets.get_iam_policy(request={"resource": key}) == before
+
+
 async def test_a_running_app_is_held_to_it_too(tenants: Tenants) -> None:
     """What was deployed serves on, and reaches nothing new."""
     shop = tenants.mallory_shop

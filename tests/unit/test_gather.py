@@ -18,6 +18,7 @@ from nuages.cloud import errors
 from nuages.cloud.access import CloudAccess
 from nuages.cloud.driver import Observed
 from nuages.cloud.errors import CloudError
+from nuages.desired.iam import ServiceAccount
 from nuages.desired.resource import Owner, Resource
 from nuages.desired.secretmanager import Copied, Random, Secret
 from nuages.desired.sql import ExistingSqlInstance
@@ -113,6 +114,40 @@ async def test_what_is_not_there_is_named(
     going = an_app({**NO_DATABASE, **spec}, deletionTimestamp="2026-11-21T10:00:00Z")
     facts = await _gather(going, namespace)
     assert (facts.kubernetes_secrets, facts.config_maps, facts.existing_instance) == ({}, {}, None)
+
+
+@pytest.mark.parametrize(
+    ("owner", "whose"),
+    [
+        (Owner("acme", "blog", "u-2"), "it belongs to acme/blog"),
+        (Owner("acme", "blog", "u-2", retained=True), "it belongs to acme/blog"),
+        (Owner("other", "shop", "u-1"), "it belongs to other/shop"),
+        (Owner("acme"), "the apps of acme share it"),
+        (Owner(instance="acme-pg"), "all apps on instance acme-pg share it"),
+    ],
+)
+async def test_what_was_made_for_another_app_is_not_to_be_had(owner: Owner, whose: str) -> None:
+    """Whatever the tenant's globs say."""
+    secret = Secret(name="projects/acme-prod/secrets/stripe", owner=owner, payload=Random(20))
+    email = "shop@acme-prod.iam.gserviceaccount.com"
+    account = ServiceAccount(name=f"projects/acme-prod/serviceAccounts/{email}", owner=owner, display_name="shop")
+    cloud = _cloud(MemoryCloud({item.name: Observed(item) for item in (secret, account)}))
+    for spec, shown in (
+        (GOOGLE_SECRET, "spec.env[0].secret: Secret stripe"),
+        (ACCOUNT, f"spec.serviceAccount.existing: ServiceAccount {email}"),
+    ):
+        with pytest.raises(Trouble) as caught:
+            await _gather(an_app({**NO_DATABASE, **spec}), Namespace(), cloud)
+        said = f"{shown} was made by Nuages, and {whose}. Name one that Nuages did not make."
+        assert (caught.value.reason, caught.value.message) == ("NotAllowed", said)
+
+
+@pytest.mark.parametrize("owner", [None, Owner("acme", "shop", "u-1"), Owner("acme", "shop", "u-0", retained=True)])
+async def test_what_is_nobodys_or_the_apps_own_may_be_named(owner: Owner | None) -> None:
+    """In any life of the app."""
+    secret = Secret(name="projects/acme-prod/secrets/stripe", owner=owner, payload=Random(20))
+    cloud = _cloud(MemoryCloud({secret.name: Observed(secret)}))
+    assert await _gather(an_app({**NO_DATABASE, **GOOGLE_SECRET}), Namespace(), cloud)
 
 
 async def test_an_existing_instance_is_read() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 from nuages.api.app import DjangoApp
 from nuages.api.tenant import DjangoTenant, instance_of
@@ -19,6 +20,7 @@ from nuages.desired.secretmanager import Copied, Secret
 from nuages.desired.sql import ExistingSqlInstance, SqlInstance
 from nuages.reconcile import reasons
 from nuages.reconcile.cluster import Cluster
+from nuages.reconcile.plan import whose
 from nuages.reconcile.trouble import Trouble, of_error
 
 LARGEST_SECRET = 65_536  # bytes
@@ -109,40 +111,55 @@ async def resolve_image(app: DjangoApp, cloud: CloudAccess, pinned: str = "") ->
 
 
 async def _check_named(app: DjangoApp, tenant: DjangoTenant, cloud: CloudAccess, max_age: float) -> None:
-    """What of the tenant's project the spec names besides the instance is there. Raises Trouble."""
+    """What of the tenant's project the spec names besides the instance is there, and no other app's. Raises Trouble."""
     project = tenant.spec.project
     email = app.spec.service_account.existing
     # Only those of the project are known to be readable; another project's account shows when it is used.
     if email and email.endswith(f"@{project}.iam.gserviceaccount.com"):
         field = "spec.serviceAccount.existing"
-        if not await _is_there(ServiceAccount, email, field, project, cloud, max_age):
+        account = await _find(ServiceAccount, email, field, project, cloud, max_age)
+        if account is None:
             raise Trouble(
                 reasons.ACCOUNT_NOT_FOUND,
                 f"{field}: {email} is not in project {project}. Create it or correct the address.",
             )
+        _check_owner(app, account, field)
     for index, entry in enumerate(app.spec.env):
         if entry.secret is None:
             continue
         field = f"spec.env[{index}].secret"
-        if not await _is_there(Secret, entry.secret.name, field, project, cloud, max_age):
+        secret = await _find(Secret, entry.secret.name, field, project, cloud, max_age)
+        if secret is None:
             raise Trouble(
                 reasons.SECRET_MISSING,
                 f"{field}: secret {entry.secret.name} is not in Secret Manager of project {project}. Create it or "
                 "correct the name.",
             )
+        _check_owner(app, secret, field)
 
 
-async def _is_there(
+def _check_owner(app: DjangoApp, found: Observed[Any], field: str) -> None:
+    """However wide a tenant's globs are: what was made for one app opens its data. Raises Trouble."""
+    owner, metadata = found.owner, app.metadata
+    if owner is not None and (owner.namespace, owner.app) != (metadata.namespace, metadata.name):
+        raise Trouble(
+            reasons.NOT_ALLOWED,
+            f"{field}: {found.state.shown} was made by Nuages, and {whose(found)}. Name one that Nuages did not make.",
+        )
+
+
+async def _find(
     kind: type[Resource], id_: str, field: str, project: str, cloud: CloudAccess, max_age: float
-) -> bool:
+) -> Observed[Any] | None:
     """By the project's list; what an old one lacks may have been made since. Raises Trouble."""
     try:
         for age in (max_age, 0.0):
-            if any(item.state.id == id_ for item in await cloud.inventory.list(kind, f"projects/{project}", age)):
-                return True
+            for item in await cloud.inventory.list(kind, f"projects/{project}", age):
+                if item.state.id == id_:
+                    return item
     except errors.CloudError as error:
         raise of_error(error, field, cloud.identity.principal) from error
-    return False
+    return None
 
 
 async def _existing_instance(
