@@ -19,6 +19,7 @@ from nuages.reconcile import reasons
 from nuages.reconcile.cluster import Body
 from nuages.reconcile.forecast import forecast
 from nuages.reconcile.gather import copies
+from nuages.reconcile.moves import check_tenant
 from nuages.reconcile.plan import Plan, Verb
 from nuages.reconcile.reconciler import Pass
 from nuages.reconcile.report import Report
@@ -93,6 +94,7 @@ async def _plan_one(
             f"namespace {namespace} has no DjangoTenant. Put one into the file, or give --project.",
         )
     tenant = parse_tenant(tenant_body) if tenant_body is not None else settings.default_tenant(namespace)  # type: ignore[misc]
+    check_tenant(app, tenant, body["status"].get("resources") or ())
     cloud = await clouds.for_tenant(tenant.spec.impersonate_service_account or "")
     work = Pass(body, app, tenant, cluster, cloud, settings, (), lambda: False)
     plan = (await forecast(work, Report(app.metadata.generation))).forecast or Plan(())

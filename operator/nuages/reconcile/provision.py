@@ -20,6 +20,7 @@ from nuages.desired.sql import SqlUser
 from nuages.reconcile.drift import is_judged, of_results, wanted
 from nuages.reconcile.execute import Executor, Result, State
 from nuages.reconcile.gather import gather, project_number, resolve_image
+from nuages.reconcile.moves import check_instance, known_instance
 from nuages.reconcile.permissions import check_permissions
 from nuages.reconcile.pin import pinned
 from nuages.reconcile.plan import Action, Plan, Sight, Verb, make_plan, whose
@@ -40,6 +41,7 @@ async def survey(work: Pass, report: Report) -> Report:
     live = await look_at_service(work)
     if live is None and not work.before.get("resources"):  # a first pass: before anything is made, no snapshot will do
         live = await look_at_service(work, fresh=True)
+    check_instance(work.app, work.tenant, known_instance(work.app, work.before, live))
     image = await image_of(work, live)
     facts = await gather(
         work.app,

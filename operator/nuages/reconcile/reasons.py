@@ -24,7 +24,8 @@ EMPTYING_BUCKET = "EmptyingBucket"
 BACKING_UP, BACKUP_FAILED = "BackingUp", "BackupFailed"
 OBSERVED = "Observed"
 INVALID_SPEC, NOT_ALLOWED = "InvalidSpec", "NotAllowed"
-TENANT_MISSING, TENANT_INVALID = "TenantMissing", "TenantInvalid"
+TENANT_MISSING, TENANT_INVALID, TENANT_MOVED = "TenantMissing", "TenantInvalid", "TenantMoved"
+DATABASE_MOVED = "DatabaseMoved"
 NAME_CONFLICT, IMMUTABLE_FIELD, NAME_RESERVED = "NameConflict", "ImmutableField", "NameReserved"
 IMAGE_NOT_FOUND, IMAGE_UNREACHABLE, IMAGE_UNUSABLE = "ImageNotFound", "ImageUnreachable", "ImageUnusable"
 INSTANCE_NOT_FOUND, ACCOUNT_NOT_FOUND = "InstanceNotFound", "ServiceAccountNotFound"
@@ -141,6 +142,18 @@ _WRONG_INPUT = (
     ),
     Reason(TENANT_MISSING, Kind.STALLED, "The namespace has no project.", "Create a DjangoTenant named `default`."),
     Reason(TENANT_INVALID, Kind.STALLED, "The namespace's DjangoTenant breaks a rule.", "Correct the field named."),
+    Reason(
+        TENANT_MOVED,
+        Kind.STALLED,
+        "The app was deployed to another project, region or name than its tenant says now.",
+        "Delete the tenant and make one with the old project, region and deploymentId.",
+    ),
+    Reason(
+        DATABASE_MOVED,
+        Kind.STALLED,
+        "App or tenant name another instance than the data is on.",
+        "Set it as it was, or name the old one in the app's `spec.database.instance`.",
+    ),
     Reason(
         NOT_ALLOWED,
         Kind.STALLED,

@@ -198,7 +198,8 @@ class Reconciler:
             app = parse_app(body)
         except InvalidSpec as error:
             raise Trouble(reasons.INVALID_SPEC, str(error)) from error
-        held = await tenant_of(app, self._cluster, self._settings)
+        known = (body.get("status") or {}).get("resources") or ()
+        held = await tenant_of(app, known, self._cluster, self._settings)
         violations = check_allowed(app, held.tenant)
         if violations and not app.is_deleting:
             raise Trouble(reasons.NOT_ALLOWED, str(violations[0]))

@@ -7,7 +7,7 @@ the apps' resources are, and as whom they may be deleted.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from nuages.cloud.call import request_reason
 from nuages.reconcile import reasons
 from nuages.reconcile.cluster import Body, Cluster, Gone, Stale
 from nuages.reconcile.gather import project_number
+from nuages.reconcile.moves import check_tenant
 from nuages.reconcile.queue import Next
 from nuages.reconcile.settings import Settings
 from nuages.reconcile.tenantstatus import tenant_status, usage, with_limits
@@ -36,12 +37,17 @@ class Held:
     body: Body | None
 
 
-async def tenant_of(app: DjangoApp, cluster: Cluster, settings: Settings) -> Held:
-    """The namespace's own, held, else the operator's default. Raises Trouble; Stale, Gone."""
+async def tenant_of(app: DjangoApp, known: Iterable[Mapping[str, Any]], cluster: Cluster, settings: Settings) -> Held:
+    """The namespace's own, held, else the operator's default. Raises Trouble; Stale, Gone.
+
+    `known`: the app's resources as its status has them. A tenant that says another place is not held, or it could not
+    be deleted and made anew.
+    """
     namespace = app.metadata.namespace
     body = await cluster.tenant(namespace)
     if body is not None:
         tenant = _parsed(body)
+        check_tenant(app, tenant, known)
         if not app.is_deleting:
             await _hold(body, app, cluster)
         return Held(tenant, body)
@@ -51,7 +57,9 @@ async def tenant_of(app: DjangoApp, cluster: Cluster, settings: Settings) -> Hel
             f"namespace {namespace} has no DjangoTenant named default, and the operator no default project. Create "
             "one, or start the operator with --project.",
         )
-    return Held(settings.default_tenant(namespace), None)
+    tenant = settings.default_tenant(namespace)
+    check_tenant(app, tenant, known)
+    return Held(tenant, None)
 
 
 async def access(tenant: DjangoTenant, clouds: Clouds) -> CloudAccess:

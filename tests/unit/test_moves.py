@@ -1,0 +1,121 @@
+"""Where an app's data is: what app or tenant may say of it later."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from reports import serving
+from unit_support import a_tenant, an_app
+
+from nuages.api.tenant import instance_of
+from nuages.blueprint import names
+from nuages.desired.resource import Owner
+from nuages.reconcile.moves import as_deployed, check_instance, check_tenant, known_instance
+from nuages.reconcile.trouble import Trouble
+
+OWN = names.instance_name(an_app(), a_tenant()).rsplit("/", 1)[-1]
+CREATE: dict[str, Any] = {"database": {"instance": {"create": {}}}}
+A: dict[str, Any] = {"database": {"existing": "pg-a"}}
+B: dict[str, Any] = {"database": {"existing": "pg-b"}}
+
+
+def existing(name: str) -> dict[str, Any]:
+    return {"database": {"instance": {"existing": name}}}
+
+
+@pytest.mark.parametrize(
+    ("app", "tenant", "known"),
+    [
+        ({}, {}, ""),
+        ({}, {}, OWN),
+        ({}, A, "pg-a"),
+        (CREATE, B, OWN),
+        (existing("pg-a"), B, "pg-a"),
+        ({"database": {"engine": "None"}}, B, "pg-a"),
+    ],
+)
+def test_what_says_the_same_is_followed(app: dict[str, Any], tenant: dict[str, Any], known: str) -> None:
+    """An app may keep its own by its own words, and may give its database up."""
+    check_instance(an_app(app), a_tenant(tenant), known)
+
+
+@pytest.mark.parametrize(
+    ("app", "tenant", "known", "field", "way"),
+    [
+        ({}, B, "pg-a", "DjangoTenant spec.database", "existing: pg-a"),
+        ({}, {}, "pg-a", "DjangoTenant spec.database", "existing: pg-a"),
+        ({}, A, OWN, "DjangoTenant spec.database", "create: {}"),
+        (existing("pg-b"), {}, "pg-a", "spec.database.instance", "existing: pg-a"),
+        (CREATE, A, "pg-a", "spec.database.instance", "existing: pg-a"),
+    ],
+)
+def test_another_instance_is_not_followed(
+    app: dict[str, Any], tenant: dict[str, Any], known: str, field: str, way: str
+) -> None:
+    """Whoever names it: the app would begin with an empty database."""
+    with pytest.raises(Trouble) as caught:
+        check_instance(an_app(app), a_tenant(tenant), known)
+    said = (
+        f"{field}: the data is on {known}, and another instance would begin empty. Set it as it was, or "
+        f"spec.database.instance.{way} in the app."
+    )
+    assert (caught.value.reason, caught.value.message, caught.value.stalled) == ("DatabaseMoved", said, True)
+
+
+def test_an_own_instance_is_none_that_is_shared() -> None:
+    """Its administrator's secret is the app's."""
+    with pytest.raises(Trouble, match=f"{OWN} is the app's own instance, which none can share. Say create: {{}}"):
+        check_instance(an_app(existing(OWN)), a_tenant(), OWN)
+
+
+def test_the_service_tells_where_the_status_was_wiped() -> None:
+    """The app's own: one that is to be adopted may be on any."""
+    live = serving().live
+    assert live is not None
+    assert known_instance(an_app(), {}, live) == OWN
+    assert known_instance(an_app(), {"database": {"instance": "pg-a", "name": "shop"}}, live) == "pg-a"
+    assert known_instance(an_app(), {}, None) == ""
+    for owner in (None, Owner("acme", "blog", "u-2")):
+        assert known_instance(an_app(), {}, replace(live, state=replace(live.state, owner=owner))) == ""
+
+
+def test_a_tenant_that_says_another_place_is_not_followed() -> None:
+    """The operator's default was another, say."""
+    app, tenant = an_app(), a_tenant()
+    there = [{"kind": "run.googleapis.com/Service", "name": names.service_name(app, tenant)}]
+    check_tenant(app, tenant, [])
+    check_tenant(app, tenant, there)
+    for moved in ({"project": "acme-new"}, {"region": "us-east1"}, {"deploymentId": "other"}):
+        with pytest.raises(Trouble) as caught:
+            check_tenant(app, a_tenant(moved), there)
+        assert caught.value.reason == "TenantMoved"
+        assert there[0]["name"] in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("app", "tenant", "known", "chosen"),
+    [
+        ({}, {}, "pg-a", "pg-a"),
+        ({"database": {"engine": "None"}}, A, "pg-a", "pg-a"),
+        ({}, B, "pg-a", "pg-a"),
+        ({}, A, OWN, None),
+        ({"database": {"engine": "None"}}, {}, OWN, None),
+    ],
+)
+def test_a_deletion_goes_by_what_was_deployed(
+    app: dict[str, Any], tenant: dict[str, Any], known: str, chosen: str | None
+) -> None:
+    """Whatever app and tenant say by now; None stands for an instance of its own."""
+    made = as_deployed(an_app(app), a_tenant(tenant), {"instance": known, "name": "shop"})
+    assert made.spec.database.enabled
+    assert made.database_name == "shop"
+    assert instance_of(made, a_tenant(tenant)).existing == chosen
+    assert (instance_of(made, a_tenant(tenant)).create is not None) == (chosen is None)
+
+
+def test_without_a_database_a_deletion_needs_none() -> None:
+    """Or before it was prepared."""
+    app = an_app()
+    assert as_deployed(app, a_tenant(), None) is app
