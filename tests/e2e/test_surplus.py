@@ -126,8 +126,11 @@ async def test_what_spec_no_longer_wants_goes_once_no_revision_needs_it(place: W
 
     await grant(services, shop.service_name, INVOKER, "allAuthenticatedUsers")  # drift, with nothing to release
     await place.annotate("shop", "nuages.dev/reconcile-at", "first")
-    await place.until(lambda app: app["status"]["release"].get("reconcileAt") == "first", "shop")
+    app = await place.until(lambda app: app["status"]["release"].get("reconcileAt") == "first", "shop")
     assert await members(services, shop.service_name, INVOKER) == {"user:an@acme.example"}
+    added = f"run.invoker on {id_} for allAuthenticatedUsers: added"
+    assert added in app["status"]["drift"]["fields"]
+    await place.told("shop", "DriftCorrected", added)
 
     asked = len(local.requests(place.namespace, "shop"))
     await place.annotate("shop", "nuages.dev/reconcile-at", "now")

@@ -11,8 +11,9 @@ from unit_support import a_tenant, an_app, some_facts
 
 from nuages.cloud.driver import Observed
 from nuages.cloud.errors import VersionDisabled
+from nuages.desired.iam import IamMember
 from nuages.desired.run import TrafficTarget
-from nuages.reconcile.drift import Drift, is_judged, of_results, of_service, wanted
+from nuages.reconcile.drift import LEFT, MOST, Drift, is_judged, of_grants, of_results, of_service, wanted
 from nuages.reconcile.execute import State
 from nuages.reconcile.intervals import intervals
 from nuages.reconcile.news import Event, news
@@ -133,6 +134,19 @@ def test_what_an_old_snapshot_alone_had_shown_is_no_drift() -> None:
     assert of_results(Plan((action,)), report.results) == ()
 
 
+def test_a_caller_that_was_let_in_and_one_that_was_taken_out_are_drift() -> None:
+    """Each says what was done by hand; the plan does the contrary."""
+    an, eve = (
+        IamMember.of("projects/p/locations/r/services/shop", "roles/run.invoker", f"user:{who}@acme.example")
+        for who in ("an", "eve")
+    )
+    plan = Plan((Action(Verb.CREATE, an), Action(Verb.DELETE, eve, Observed(eve))))
+    assert [str(item) for item in of_grants(plan)] == [
+        "run.invoker on shop for user:an@acme.example: deleted",
+        "run.invoker on shop for user:eve@acme.example: added",
+    ]
+
+
 def test_drift_is_told_once_and_stays_while_it_is_mended() -> None:
     """The same finding in the next pass is no news, and no write."""
     report = replace(rested(drift=(TRAFFIC,)), trouble=Trouble("GoogleUnavailable", "Busy.", stalled=False))
@@ -174,3 +188,47 @@ def test_an_interval_of_nought_is_none() -> None:
     assert intervals(0, 0).pause is None
     assert intervals(0, 3600).pause == pytest.approx(1620)
     assert intervals(600, 0).deep_age == intervals(0, 0).list_age == 86_400
+
+
+EVE, EVES_GRANT = "secretAccessor on acme-shop-secret-key for user:eve@acme.example", "2026-11-21T12:00:00Z"
+STRANGER = Drift(EVE, LEFT, is_corrected=False)
+
+
+def told_of_strangers(report: Report, before: dict[str, Any]) -> list[str]:
+    found = news(report, before, status(report, before, EVES_GRANT))
+    return [event.message for event in found if event.reason == "DriftDetected"]
+
+
+def test_who_is_left_is_told_once_while_the_app_is_ready() -> None:
+    """A warning and a field; neither the next pass nor the next release says it again."""
+    report = rested(strangers=(STRANGER,))
+    assert told_of_strangers(report, BEFORE) == [
+        "Granted by somebody else, who may have meant it, so not taken away; remove it where nobody does: "
+        f"{EVE}: not the app's, left as it is"
+    ]
+    first = status(report, BEFORE, LATER)
+    assert first["drift"] == {"lastDetected": LATER, "fields": [str(STRANGER)]}
+    ready = next(item for item in first["conditions"] if item["type"] == "Ready")
+    assert ready["status"] == "True"
+    for again in (report, replace(report, wanted="another"), rested(), replace(rested(), wanted="another")):
+        assert told_of_strangers(again, first) == []
+        assert status(again, first, EVES_GRANT)["drift"] == first["drift"]
+
+
+def test_who_has_gone_is_told_no_more_and_may_come_back() -> None:
+    """A look that finds nobody takes the field away; what was set back stays told."""
+    both = status(rested(strangers=(STRANGER,), drift=(TRAFFIC,)), BEFORE, LATER)
+    assert both["drift"]["fields"] == [str(STRANGER), str(TRAFFIC)]
+    gone = status(rested(strangers=()), both, EVES_GRANT)
+    assert gone["drift"] == {"lastDetected": LATER, "fields": [str(TRAFFIC)]}
+    assert "drift" not in status(rested(strangers=()), status(rested(strangers=(STRANGER,)), BEFORE, LATER), LATER)
+    assert len(told_of_strangers(rested(strangers=(STRANGER,)), gone)) == 1
+
+
+def test_more_strangers_than_the_status_has_room_for_are_told_once() -> None:
+    """The same ones each time."""
+    many = tuple(Drift(f"role on thing for user:{number:03}", LEFT, is_corrected=False) for number in range(MOST + 9))
+    report = rested(strangers=many, drift=(TRAFFIC,))
+    first = status(report, BEFORE, LATER)
+    assert len(first["drift"]["fields"]) == MOST
+    assert told_of_strangers(replace(report, drift=()), first) == []

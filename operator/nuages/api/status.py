@@ -152,7 +152,7 @@ class DjangoAppStatus(StatusPart):
     plan: tuple[PlannedStatus, ...] = Field(
         (), max_length=100, description="What it would do: with management Observe, or annotated nuages.dev/plan."
     )
-    drift: DriftStatus | None = Field(None, description="What was changed by hand, and was or is to be set back.")
+    drift: DriftStatus | None = Field(None, description="What was changed by hand: set back, to be set back, or left.")
     waiting: WaitingStatus | None = Field(None, description="What heals by itself, such as a grant that is fresh.")
 
     def dump(self) -> dict[str, Any]:

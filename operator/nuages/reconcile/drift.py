@@ -24,7 +24,8 @@ from nuages.reconcile.release.release import MIGRATE, RETRY_MIGRATION, Release, 
 from nuages.reconcile.release.steps import DONE
 
 ROTATE = "nuages.dev/rotate"
-MISSING = "deleted"
+MISSING, ADDED = "deleted", "added"
+LEFT = "not the app's, left as it is"
 MOST = 50  # fields in the status
 
 
@@ -71,12 +72,14 @@ def of_results(plan: Plan, results: Mapping[str, Result]) -> tuple[Drift, ...]:
 
 
 def of_grants(plan: Plan) -> tuple[Drift, ...]:
-    """Of the service's invokers, which the release makes."""
+    """Of the service's invokers, which the release makes, and of those that it removes."""
     return tuple(item for action in plan.changes for item in _of_action(action, is_corrected=True))
 
 
 def _of_action(action: Action, *, is_corrected: bool) -> list[Drift]:
     resource = action.resource
+    if action.verb is Verb.DELETE:
+        return [Drift(resource.shown, ADDED, is_corrected)]
     if action.observed is None:
         return [Drift(resource.shown, MISSING, is_corrected, is_corrected and _holds_data(resource))]
     # Of a secret the plan compares what its version was made of: "" where that cannot be used.
@@ -141,11 +144,28 @@ def unknown(found: Sequence[Drift], before: Mapping[str, Any]) -> tuple[Drift, .
     return tuple(item for item in found if str(item) not in known)
 
 
-def record(found: Sequence[Drift], before: Mapping[str, Any], now: str) -> dict[str, Any] | None:
-    """status.drift: the last drift that was found. It stays when it is corrected, until the app is wanted otherwise."""
+def strange(strangers: Sequence[Drift] | None, before: Mapping[str, Any]) -> tuple[Drift, ...]:
+    """Of what is left as it is, what no status has told yet; None: nobody has looked."""
+    known = (before.get("drift") or {}).get("fields") or ()
+    return tuple(item for item in (strangers or ())[:MOST] if str(item) not in known)
+
+
+def record(
+    found: Sequence[Drift], strangers: Sequence[Drift] | None, before: Mapping[str, Any], now: str, *, is_new: bool
+) -> dict[str, Any] | None:
+    """status.drift: the last drift that was found. It stays when it is corrected, until the app is wanted otherwise.
+
+    What is left as it is stays for as long as it is there, and comes first. `is_new`: other wishes were carried out.
+    """
     known: dict[str, Any] = dict(before.get("drift") or {})
-    new = unknown(found, before)
-    if not new:
-        return known or None
-    kept = [text for text in known.get("fields", ()) if text in {str(item) for item in found}]
-    return {"lastDetected": now, "fields": list(dict.fromkeys([*kept, *map(str, new)]))[:MOST]}
+    told = known.get("fields", ())
+    is_left = [text for text in told if text.endswith(f": {LEFT}")]
+    left = is_left if strangers is None else [str(item) for item in strangers[:MOST]]
+    kept = [] if is_new else [text for text in told if text not in is_left]
+    new = () if is_new else unknown(found, before)
+    if new:
+        kept = [*(text for text in kept if text in {str(item) for item in found}), *map(str, new)]
+    fields = list(dict.fromkeys([*left, *kept]))[:MOST]
+    if not fields:
+        return None
+    return {"lastDetected": now if new or strange(strangers, before) else known["lastDetected"], "fields": fields}

@@ -8,7 +8,7 @@ from typing import Any
 
 from nuages.reconcile import reasons
 from nuages.reconcile.conditions import trouble_of
-from nuages.reconcile.drift import Drift, unknown
+from nuages.reconcile.drift import Drift, strange, unknown
 from nuages.reconcile.plan import Verb
 from nuages.reconcile.report import Report
 
@@ -21,6 +21,7 @@ VERBS = {
 
 
 LONGEST = 900  # characters: an event's message holds 1,024 bytes
+STRANGERS = "Granted by somebody else, who may have meant it, so not taken away; remove it where nobody does"
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Event:
 
 def news(report: Report, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Event]:
     """A pass that found everything as it was says nothing."""
-    events = _drift(unknown(report.drift, before))
+    events = _drift(unknown(report.drift, before), strange(report.strangers, before))
     events += [Event("Normal", *line) for line in _writes(report)]
     events += [Event("Normal", stage, text) for stage, text in report.done_news]
     events += _verdict(report, _of(before), _of(after))
@@ -49,8 +50,8 @@ def _copy(name: str) -> str:
     return f"{name} bears the app's labels and no name of its giving: a copy of somebody's, which was not deleted"
 
 
-def _drift(found: tuple[Drift, ...]) -> list[Event]:
-    """One event for each of what is set back, what is lost, and what stays as it is."""
+def _drift(found: tuple[Drift, ...], strangers: tuple[Drift, ...]) -> list[Event]:
+    """One event for each of what is set back, what is lost, what stands in the way, and what is left to others."""
     lost = [item for item in found if item.is_lost]
     corrected = [item for item in found if item.is_corrected and not item.is_lost]
     left = [item for item in found if not item.is_corrected]
@@ -58,6 +59,7 @@ def _drift(found: tuple[Drift, ...]) -> list[Event]:
         ("Normal", reasons.DRIFT_CORRECTED, "Changed by somebody else, set back", corrected),
         ("Warning", reasons.DRIFT_DETECTED, "Deleted by somebody else with all that it held, made anew", lost),
         ("Warning", reasons.DRIFT_DETECTED, "Changed by somebody else, not set back: see Stalled", left),
+        ("Warning", reasons.DRIFT_DETECTED, STRANGERS, list(strangers)),
     )
     return [Event(kind, reason, _listed(said, items)) for kind, reason, said, items in lines if items]
 

@@ -363,7 +363,11 @@ _EVENTS = (
     Reason(TAKEN_BACK, Kind.EVENT, "What an earlier app of this name left behind is used again."),
     Reason(DRIFT_CORRECTED, Kind.EVENT, "Somebody else's change of a Google resource was found, and is set back."),
     Reason(
-        DRIFT_DETECTED, Kind.EVENT, "Somebody else's change was found that cannot be set back, or that has lost data."
+        DRIFT_DETECTED,
+        Kind.EVENT,
+        "Somebody else's change was found that is not set back, or that has lost data. What they granted on the app's "
+        "own secrets, bucket or identity is left: whether it was meant, only people can say.",
+        "Remove such a grant where nobody meant it.",
     ),
     Reason(RETAINED, Kind.EVENT, "Kept when the app was deleted, as `spec.deletionPolicy` says."),
     Reason(

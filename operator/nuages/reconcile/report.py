@@ -44,6 +44,7 @@ class Report:
     reconcile_at: str = ""
     wanted: str = ""  # what all of this is made from: see drift.wanted
     drift: tuple[Drift, ...] = ()
+    strangers: tuple[Drift, ...] | None = None  # None: not looked for
     checked: str = ""  # the execution of db-init, run as a check, whose verdict was read last
     again: float | None = None  # seconds until the next pass, where something goes on behind an app that is Ready
     image: str = ""  # spec.image, for the tag that the digest was made from

@@ -14,7 +14,7 @@ from nuages.desired.run import RunService
 from nuages.desired.sql import ExistingSqlInstance, SqlInstance
 from nuages.reconcile import reasons
 from nuages.reconcile.drift import is_judged, of_database, of_grants, of_service
-from nuages.reconcile.plan import Plan, Sight, versions_of
+from nuages.reconcile.plan import Action, Plan, Sight, versions_of
 from nuages.reconcile.provision import look_at_service, make, require_own_service
 from nuages.reconcile.release.database_check import check_database
 from nuages.reconcile.release.outcome import DONE, Done, Failed, Outcome, Waiting
@@ -22,6 +22,8 @@ from nuages.reconcile.release.release import Release, bind, identity, unlike_doo
 from nuages.reconcile.release.steps import DONE as ALL_DONE
 from nuages.reconcile.release.steps import STEPS, Stage
 from nuages.reconcile.report import Report
+from nuages.reconcile.strangers import find_strangers
+from nuages.reconcile.surplus import is_caller
 from nuages.reconcile.trouble import of_error
 
 if TYPE_CHECKING:
@@ -39,14 +41,16 @@ async def rollout(work: Pass, report: Report) -> Report:
     if release is None:
         return replace(report, outcome=Waiting(reasons.PROVISIONING, "Secret versions are being made."))
     grants = Plan(())
-    if _is_through(work, report, release):
+    if _is_through(work, release):
+        report = replace(report, strangers=await find_strangers(work, release.blueprint, report.surplus))
         grants, resting = await make(work, release.blueprint.access), _at_rest(release)
-        if resting is not None and not grants.changes:
+        if resting is not None and not grants.changes and not _removes(report):
             return await _checked(work, replace(report, release=resting, stage=ALL_DONE))
     live = await look_at_service(work, fresh=True)
     require_own_service(work, live)  # the snapshot may be older than somebody else's service
     if is_judged(work.before, report.wanted):
         drift = of_service(release, live, work.before["release"].get("revision", ""))
+        grants = Plan((*grants.actions, *await _added(work, report)))
         report = replace(report, drift=(*report.drift, *drift, *of_grants(grants)))
     failed = {name: error for name, error in work.failed.items() if not _tells(live, name)}
     release = await _attempted(replace(release, live=live, failed=failed), work)
@@ -131,10 +135,25 @@ def _tells(live: Observed[RunService] | None, name: str) -> bool:
     return live.outputs.get("latest_ready_revision") != live.state.revision
 
 
-def _is_through(work: Pass, report: Report, release: Release) -> bool:
-    """Whether all steps were done for just this; clean-up, the last one, also deletes what is no longer wanted."""
-    known, due = work.before.get("release", {}), report.plan is not None and report.plan.deletions
-    return known.get("stage") == ALL_DONE and known.get("inputs") == release.inputs and not due
+def _is_through(work: Pass, release: Release) -> bool:
+    """Whether all steps were done for just this."""
+    known = work.before.get("release", {})
+    return bool(known.get("stage") == ALL_DONE and known.get("inputs") == release.inputs)
+
+
+def _removes(report: Report) -> bool:
+    """Whether clean-up, the last step, has something to delete that is no longer wanted."""
+    return report.plan is not None and bool(report.plan.deletions)
+
+
+async def _added(work: Pass, report: Report) -> tuple[Action, ...]:
+    """The callers that clean-up is about to remove, as far as they are still there."""
+    callers = [item for item in (report.plan or Plan(())).deletions if is_caller(item.resource)]
+    try:
+        seen = [await work.cloud.inventory.fresh(type(item.resource), item.resource.name) for item in callers]
+    except errors.CloudError as error:
+        raise of_error(error, "Who may call the service", work.cloud.identity.principal) from error
+    return tuple(item for item, found in zip(callers, seen, strict=True) if found is not None)
 
 
 def _at_rest(release: Release) -> Release | None:

@@ -76,7 +76,7 @@ def _planned(action: Action) -> dict[str, Any]:
 def _drift(report: Report, before: Mapping[str, Any], now: str) -> dict[str, Any] | None:
     """Another wish that was carried out ends what is told of the old one."""
     is_new = report.is_ready and report.wanted != (before.get("release") or {}).get("wanted", "")
-    return None if is_new else drift.record(report.drift, before, now)
+    return drift.record(report.drift, report.strangers, before, now, is_new=is_new)
 
 
 def _database(report: Report) -> dict[str, str] | None:

@@ -105,6 +105,11 @@ def held_by(items: Iterable[Observed[Any]], revisions: Sequence[Revision]) -> fr
     return frozenset(item.state.name for item in items if is_needed(item.state))
 
 
+def is_caller(state: Resource) -> bool:
+    """Whether it lets somebody call the service: surplus without another wish, it was granted by hand."""
+    return isinstance(state, IamMember) and state.role == INVOKER
+
+
 def wanted_names(blueprint: Blueprint) -> frozenset[str]:
     """Full names of everything that is wanted, what the release makes included."""
     made = (blueprint.db_init, blueprint.migrate, blueprint.superuser, blueprint.superuser_grant)
@@ -175,7 +180,7 @@ async def _invokers(work: Pass, blueprint: Blueprint) -> Found:
     return [
         item
         for item in found
-        if item.state.role == INVOKER and item.state.name not in wanted and item.state.member != ourselves
+        if is_caller(item.state) and item.state.name not in wanted and item.state.member != ourselves
     ]
 
 
@@ -227,4 +232,4 @@ def _age(work: Pass) -> float:
 
 
 def _deep_age(work: Pass) -> float:
-    return float(work.app.spec.deep_check_interval_seconds or 86_400) if _age(work) > 0 else 0.0
+    return work.intervals.deep_age if _age(work) > 0 else 0.0
