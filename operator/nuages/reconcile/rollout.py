@@ -18,7 +18,7 @@ from nuages.reconcile.plan import Plan, Sight, versions_of
 from nuages.reconcile.provision import look_at_service, make, require_own_service
 from nuages.reconcile.release.database_check import check_database
 from nuages.reconcile.release.outcome import DONE, Done, Failed, Outcome, Waiting
-from nuages.reconcile.release.release import Release, bind, identity, unlike_doors
+from nuages.reconcile.release.release import Parts, Release, bind, identity, unlike_doors
 from nuages.reconcile.release.steps import DONE as ALL_DONE
 from nuages.reconcile.release.steps import STEPS, Stage
 from nuages.reconcile.report import Report
@@ -35,12 +35,14 @@ HEALING = re.compile(
 
 async def rollout(work: Pass, report: Report) -> Report:
     """Nothing at all is called where the service is as it should be and the release was through."""
-    release = _release(work, report)
-    if release is None:
+    seen = {name: result.observed for name, result in report.results.items()}
+    parts = None if report.blueprint is None else bind(report.blueprint, versions_of(seen))
+    if parts is None:
         return replace(report, outcome=Waiting(reasons.PROVISIONING, "Secret versions are being made."))
+    release = release_of(work, report, parts, seen)
     grants = Plan(())
-    if _is_through(work, report, release):
-        grants, resting = await make(work, release.blueprint.access), _at_rest(release)
+    if is_through(work, report, release):
+        grants, resting = await make(work, release.blueprint.access), at_rest(release)
         if resting is not None and not grants.changes:
             return await _checked(work, replace(report, release=resting, stage=ALL_DONE))
     live = await look_at_service(work, fresh=True)
@@ -92,14 +94,10 @@ async def _checked(work: Pass, report: Report) -> Report:
     )
 
 
-def _release(work: Pass, report: Report) -> Release | None:
+def release_of(work: Pass, report: Report, parts: Parts, seen: Sight) -> Release:
+    """What the report's blueprint wants to be deployed; `seen`: all that it stands on."""
     blueprint = report.blueprint
-    if blueprint is None:
-        return None
-    seen = {name: result.observed for name, result in report.results.items()}
-    parts = bind(blueprint, versions_of(seen))
-    if parts is None:
-        return None
+    assert blueprint is not None
     return Release(
         app=work.app,
         blueprint=blueprint,
@@ -131,13 +129,13 @@ def _tells(live: Observed[RunService] | None, name: str) -> bool:
     return live.outputs.get("latest_ready_revision") != live.state.revision
 
 
-def _is_through(work: Pass, report: Report, release: Release) -> bool:
+def is_through(work: Pass, report: Report, release: Release) -> bool:
     """Whether all steps were done for just this; clean-up, the last one, also deletes what is no longer wanted."""
     known, due = work.before.get("release", {}), report.plan is not None and report.plan.deletions
     return known.get("stage") == ALL_DONE and known.get("inputs") == release.inputs and not due
 
 
-def _at_rest(release: Release) -> Release | None:
+def at_rest(release: Release) -> Release | None:
     """At the attempt that is live, where the service is what this release made it and nothing but that."""
     live = release.live
     if live is None or live.readiness is not Readiness.READY or live.owner != release.service.owner:
