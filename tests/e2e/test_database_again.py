@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 import pytest
+from e2e_plan import plan
 from e2e_release import SQL_READY_S, Deployment, condition, eventually, served, shared_instance
 from e2e_site import Site
 from e2e_world import open_world
@@ -37,6 +38,9 @@ async def test_an_instance_that_was_made_again_is_initialised_and_migrated(
         await eventually(gone, f"instance {name} gone", SQL_READY_S)
         await local.free_instance_name(f"projects/{site.project}/instances/{name}")
         await shared_instance(world, name)
+        shown = [f"> run Job {world.google_id('shop', part)}" for part in ("db-init", "migrate")]
+        code, output = await plan(local, world, shop.manifest)
+        assert (code, [line for line in output.splitlines() if "Job" in line]) == (2, shown), output
         await world.annotate("shop", "nuages.dev/reconcile-at", "now")
         app = await world.until(
             lambda app: (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from e2e_release import Deployment, condition
+from e2e_release import Deployment, condition, shared_instance
 from e2e_world import World
 from google.cloud.run_v2 import EnvVar, ServicesAsyncClient
 
@@ -71,3 +71,20 @@ async def test_an_annotation_shows_a_release_before_it_is_made(world: World) -> 
     await world.patch("DjangoApp", "shop", {"metadata": {"annotations": {"nuages.dev/plan": None}}})
     app = await world.until(lambda app: condition(app, "Ready").get("status") == "True", "shop")
     assert app["status"]["revision"] != revision
+
+
+@pytest.mark.xdist_group("observe")
+async def test_a_migration_is_shown_before_it_is_run(world: World) -> None:
+    """Asked for by an annotation, of an image that has migrated and serves."""
+    await shared_instance(world, f"{world.namespace}-pg")
+    shop = Deployment(world, "shop")
+    await shop.release(image=await shop.image("v1"))
+    asked = {"nuages.dev/plan": "true", "nuages.dev/retry-migration": "1"}
+    await world.patch("DjangoApp", "shop", {"metadata": {"annotations": asked}})
+    app = await world.wait("shop", "Ready", "False", reason="Observed")
+    (row,) = app["status"]["plan"]
+    assert (row["verb"], row["name"]) == ("run", shop.job_name("migrate"))
+    assert len(await shop.executions()) == 1
+    await world.patch("DjangoApp", "shop", {"metadata": {"annotations": {"nuages.dev/plan": None}}})
+    await world.until(lambda app: condition(app, "Ready").get("status") == "True", "shop")
+    assert [item.succeeded_count for item in await shop.executions()] == [1, 1]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from e2e_plan import plan
-from e2e_release import Deployment
+from e2e_release import Deployment, eventually, shared_instance
 from e2e_world import World
 
 if TYPE_CHECKING:
@@ -28,6 +28,31 @@ async def test_plan_says_what_would_be_done(world: World, local: LocalSite) -> N
     spec["env"] = [{"name": "GREETING", "value": "hello"}]
     code, output = await plan(local, world, manifest)
     assert (code, "~ update Service" in output) == (2, True), output
+
+
+@pytest.mark.xdist_group("plan")
+async def test_plan_tells_of_a_migration_without_another_image(world: World, local: LocalSite) -> None:
+    """2 with its job, where the policy or an annotation brings one about; 0 where it has run, or none would."""
+    await shared_instance(world, f"{world.namespace}-pg")
+    shop = Deployment(world, "shop")
+    await shop.release(image=await shop.image("v1"), migrations={"policy": "Never"})
+    nothing = (0, f"{world.namespace}/shop: no changes\n")
+    assert await plan(local, world, shop.manifest) == nothing
+    migrates = (2, f"> run Job {world.google_id('shop', 'migrate')}\n{world.namespace}/shop: 1 change\n")
+    created = (2, migrates[1].replace("> run", "+ create"))  # the job too
+    wanted = {**shop.manifest, "spec": {**shop.spec, "migrations": {"policy": "BeforeTraffic"}}}
+    assert await plan(local, world, wanted) == created
+    await shop.release(migrations=None)
+    assert await plan(local, world, shop.manifest) == nothing
+    again = {**shop.manifest, "metadata": {"name": "shop", "annotations": {"nuages.dev/retry-migration": "1"}}}
+    assert await plan(local, world, again) == migrates
+    await world.annotate("shop", "nuages.dev/retry-migration", "1")
+
+    async def has_run() -> bool:
+        return [item.succeeded_count for item in await shop.executions()] == [1, 1]
+
+    await eventually(has_run, "another migration")
+    assert await plan(local, world, again) == nothing
 
 
 @pytest.mark.xdist_group("plan")

@@ -108,7 +108,9 @@ class DatabaseStatus(StatusPart):
 class PlannedStatus(StatusPart):
     """What would be done about one resource."""
 
-    verb: str = Field(description="create, update, adopt or delete; conflict and the like where it cannot be.")
+    verb: str = Field(
+        description="create, update, adopt, delete or run (of a job); conflict and the like where it cannot be."
+    )
     kind: str = Field(description="Google's type.")
     name: str = Field(description="Full name.")
     fields: tuple[str, ...] = Field((), description="What differs.")

@@ -91,7 +91,7 @@ def reference(
 @app.command()
 def plan(
     file: Annotated[Path, typer.Option("-f", "--file", help="DjangoApp manifest (and its DjangoTenant), or - .")],
-    operator_image: Image = "nuages",
+    operator_image: Image = "",
     project: Project = "",
     region: Region = "europe-west1",
     namespace: Annotated[str, typer.Option("-n", "--namespace", help="Where the manifest names none.")] = "",

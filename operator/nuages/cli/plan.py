@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,13 @@ import typer
 import yaml
 from kubernetes.aio import client
 
+from nuages.api.app import DjangoApp
+from nuages.api.tenant import DjangoTenant
 from nuages.api.validate import InvalidSpec, parse_app, parse_tenant
-from nuages.cloud.access import Clouds
+from nuages.blueprint.names import job_name
+from nuages.cloud import errors
+from nuages.cloud.access import CloudAccess, Clouds
+from nuages.desired.run import RunJob
 from nuages.kube.objects import KubernetesCluster
 from nuages.kube.operator import load_config
 from nuages.reconcile import reasons
@@ -28,7 +34,7 @@ from nuages.reconcile.trouble import Trouble, of_refusal
 
 # Exit statuses, as `terraform plan -detailed-exitcode` and `kubectl diff` have them.
 NOTHING, TROUBLE, CHANGES = range(3)
-MARKS = {Verb.CREATE: "+", Verb.UPDATE: "~", Verb.ADOPT: "!", Verb.DELETE: "-", Verb.WAIT: "…"}
+MARKS = {Verb.CREATE: "+", Verb.UPDATE: "~", Verb.ADOPT: "!", Verb.DELETE: "-", Verb.WAIT: "…", Verb.RUN: ">"}
 
 
 async def plan_file(file: Path, settings: Settings, namespace: str) -> int:
@@ -96,12 +102,23 @@ async def _plan_one(
     tenant = parse_tenant(tenant_body) if tenant_body is not None else settings.default_tenant(namespace)  # type: ignore[misc]
     check_tenant(app, tenant, body["status"].get("resources") or ())
     cloud = await clouds.for_tenant(tenant.spec.impersonate_service_account or "")
+    if not settings.operator_image:
+        settings = replace(settings, operator_image=await _operator_image(app, tenant, cloud))
     work = Pass(body, app, tenant, cluster, cloud, settings, (), lambda: False)
     plan = (await forecast(work, Report(app.metadata.generation))).forecast or Plan(())
     _show(app.key, plan)
     if plan.refusals:
         return TROUBLE
     return CHANGES if plan.changes else NOTHING
+
+
+async def _operator_image(app: DjangoApp, tenant: DjangoTenant, cloud: CloudAccess) -> str:
+    """What the app's db-init runs, for this command may run anywhere; any name, where there is none yet."""
+    try:
+        there = await cloud.drivers.of(RunJob).observe(job_name(app, tenant, "db-init"))
+    except errors.CloudError:  # the plan itself comes upon it again, and tells it
+        there = None
+    return there.state.template.image if there is not None else "nuages"
 
 
 def _show(key: str, plan: Plan) -> None:

@@ -9,19 +9,24 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nuages.api.app import DjangoApp
+from nuages.cloud import errors
 from nuages.cloud.driver import Observed
 from nuages.desired.resource import Owner, Resource
 from nuages.desired.run import RunService
 from nuages.reconcile.plan import Action, Plan, Verb, versions_of, whose
 from nuages.reconcile.provision import adopts, make, survey
-from nuages.reconcile.release.release import Parts, bind, identity, unlike_doors
+from nuages.reconcile.release import db_init, migrate, superuser
+from nuages.reconcile.release.jobs import is_to_run
+from nuages.reconcile.release.release import Parts, Release, bind, identity, unlike_doors
 from nuages.reconcile.report import Report
+from nuages.reconcile.rollout import at_rest, is_through, release_of, removes
+from nuages.reconcile.trouble import of_error
 
 if TYPE_CHECKING:
-    from nuages.blueprint.blueprint import Blueprint
     from nuages.reconcile.reconciler import Pass
 
 PLAN = "nuages.dev/plan"
+ASIDE = frozenset({Verb.CREATE, Verb.ADOPT, Verb.CONFLICT})  # told as what they are, of a job that is to be run
 
 
 def only_looks(app: DjangoApp) -> bool:
@@ -33,38 +38,42 @@ async def forecast(work: Pass, report: Report) -> Report:
     """What would be done. Raises Trouble."""
     found = await survey(work, report)
     plan = found.plan or Plan(())
-    if found.blueprint is None or found.blueprint.service is None:
-        return replace(found, plan=plan, forecast=plan)
-    released = await _released(work, found.blueprint, plan, found.live)
-    return replace(found, forecast=Plan((*plan.before_release.actions, *released, *plan.deletions)))
+    released = await _released(work, found, plan)
+    return replace(found, plan=plan, forecast=Plan((*plan.before_release.actions, *released, *plan.deletions)))
 
 
-async def _released(
-    work: Pass, blueprint: Blueprint, plan: Plan, live: Observed[RunService] | None
-) -> tuple[Action, ...]:
+async def _released(work: Pass, found: Report, plan: Plan) -> tuple[Action, ...]:
     """The release's share: jobs, service, and who may call it."""
-    grants = (await make(work, blueprint.access)).actions
+    blueprint = found.blueprint
+    if blueprint is None or blueprint.service is None or blueprint.migrate is None:
+        return ()
+    grants, live = await make(work, blueprint.access), found.live
+    seen = {action.resource.name: action.observed for action in plan.actions}
+    parts = bind(blueprint, versions_of(seen))
+    made_of = parts or Parts(blueprint.service, blueprint.db_init, blueprint.migrate, blueprint.superuser)
+    release = release_of(work, found, made_of, seen)
     if live is None:
-        made = (blueprint.db_init, blueprint.migrate, blueprint.service, blueprint.superuser)
-        return (*(Action(Verb.CREATE, item) for item in made if item is not None), *grants)
-    service = blueprint.service
-    assert service is not None
-    parts = bind(blueprint, versions_of({a.resource.name: a.observed for a in plan.actions}))
-    if parts is None:  # a secret that it is made of is still to come
-        return (_on_service(work, Action(Verb.UPDATE, service, live, ("template",))), *grants)
-    jobs = await _jobs(work, parts, live)
-    return (*jobs, _on_service(work, _of_service(parts.service, live, blueprint.hash_host)), *grants)
+        service = Action(Verb.CREATE, blueprint.service)
+    elif parts is None:  # a secret that it is made of is still to come
+        service = _on_service(work, Action(Verb.UPDATE, blueprint.service, live, ("template",)))
+    else:
+        service = _on_service(work, _of_service(parts.service, live, blueprint.hash_host))
+    rests = is_through(work, release) and not removes(found) and at_rest(release) is not None and not grants.changes
+    jobs = () if rests else await _jobs(work, release)
+    return (*jobs, service, *grants.actions)
 
 
-async def _jobs(work: Pass, parts: Parts, live: Observed[RunService]) -> tuple[Action, ...]:
-    """The jobs that would run: db-init where its description differs, migrate for another image, superuser once."""
-    there = (await make(work, tuple(job for job in (parts.db_init, parts.superuser) if job is not None))).actions
-    db_init = parts.db_init.name if parts.db_init is not None else ""
-    found = [a for a in there if a.resource.name == db_init or a.verb in (Verb.CREATE, Verb.CONFLICT)]
-    migrates = parts.db_init is not None and work.app.spec.migrations.policy != "Never"
-    if migrates and live.state.template.image != parts.service.template.image:
-        found.append(Action(Verb.UPDATE, parts.migrate, None, ("template.image",)))
-    return tuple(found)
+async def _jobs(work: Pass, release: Release) -> tuple[Action, ...]:
+    """Those that a pass would run, as their steps decide it."""
+    wanted = [step.wanted_run(release) for step in (db_init, migrate, superuser)]
+    runs = {run.job.name: run for run in wanted if run is not None}
+    there = await make(work, tuple(run.job for run in runs.values()))
+    try:
+        due = [item.verb in ASIDE or await is_to_run(runs[item.resource.name], work.cloud) for item in there.actions]
+    except errors.CloudError as error:
+        raise of_error(error, "The release's jobs", work.cloud.identity.principal) from error
+    shown = [action for action, is_due in zip(there.actions, due, strict=True) if is_due]
+    return tuple(item if item.verb in ASIDE else replace(item, verb=Verb.RUN, paths=()) for item in shown)
 
 
 def _of_service(wanted: RunService, live: Observed[RunService], hash_host: str) -> Action:

@@ -27,9 +27,10 @@ class Verb(enum.Enum):
     MISSING = "missing"  # must be there, is not, and is not ours to make
     FAILED = "failed"  # there, and broken
     DELETE = "delete"
+    RUN = "run"  # of a job, by a release
 
 
-WRITES = frozenset({Verb.CREATE, Verb.UPDATE, Verb.ADOPT, Verb.DELETE})
+WRITES = frozenset({Verb.CREATE, Verb.UPDATE, Verb.ADOPT, Verb.DELETE, Verb.RUN})
 REFUSED = frozenset({Verb.CONFLICT, Verb.IMMUTABLE, Verb.MISSING, Verb.FAILED})
 
 

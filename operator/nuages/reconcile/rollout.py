@@ -18,7 +18,7 @@ from nuages.reconcile.plan import Action, Plan, Sight, versions_of
 from nuages.reconcile.provision import look_at_service, make, require_own_service
 from nuages.reconcile.release.database_check import check_database
 from nuages.reconcile.release.outcome import DONE, Done, Failed, Outcome, Waiting
-from nuages.reconcile.release.release import Release, bind, identity, unlike_doors
+from nuages.reconcile.release.release import Parts, Release, bind, identity, unlike_doors
 from nuages.reconcile.release.steps import DONE as ALL_DONE
 from nuages.reconcile.release.steps import STEPS, Stage
 from nuages.reconcile.report import Report
@@ -37,14 +37,16 @@ HEALING = re.compile(
 
 async def rollout(work: Pass, report: Report) -> Report:
     """Nothing at all is called where the service is as it should be and the release was through."""
-    release = _release(work, report)
-    if release is None:
+    seen = {name: result.observed for name, result in report.results.items()}
+    parts = None if report.blueprint is None else bind(report.blueprint, versions_of(seen))
+    if parts is None:
         return replace(report, outcome=Waiting(reasons.PROVISIONING, "Secret versions are being made."))
+    release = release_of(work, report, parts, seen)
     grants = Plan(())
-    if _is_through(work, release):
+    if is_through(work, release):
         report = replace(report, strangers=await find_strangers(work, release.blueprint, report.surplus))
-        grants, resting = await make(work, release.blueprint.access), _at_rest(release)
-        if resting is not None and not grants.changes and not _removes(report):
+        grants, resting = await make(work, release.blueprint.access), at_rest(release)
+        if resting is not None and not grants.changes and not removes(report):
             return await _checked(work, replace(report, release=resting, stage=ALL_DONE))
     live = await look_at_service(work, fresh=True)
     require_own_service(work, live)  # the snapshot may be older than somebody else's service
@@ -96,14 +98,10 @@ async def _checked(work: Pass, report: Report) -> Report:
     )
 
 
-def _release(work: Pass, report: Report) -> Release | None:
+def release_of(work: Pass, report: Report, parts: Parts, seen: Sight) -> Release:
+    """What the report's blueprint wants to be deployed; `seen`: all that it stands on."""
     blueprint = report.blueprint
-    if blueprint is None:
-        return None
-    seen = {name: result.observed for name, result in report.results.items()}
-    parts = bind(blueprint, versions_of(seen))
-    if parts is None:
-        return None
+    assert blueprint is not None
     return Release(
         app=work.app,
         blueprint=blueprint,
@@ -135,13 +133,13 @@ def _tells(live: Observed[RunService] | None, name: str) -> bool:
     return live.outputs.get("latest_ready_revision") != live.state.revision
 
 
-def _is_through(work: Pass, release: Release) -> bool:
+def is_through(work: Pass, release: Release) -> bool:
     """Whether all steps were done for just this."""
     known = work.before.get("release", {})
     return bool(known.get("stage") == ALL_DONE and known.get("inputs") == release.inputs)
 
 
-def _removes(report: Report) -> bool:
+def removes(report: Report) -> bool:
     """Whether clean-up, the last step, has something to delete that is no longer wanted."""
     return report.plan is not None and bool(report.plan.deletions)
 
@@ -156,7 +154,7 @@ async def _added(work: Pass, report: Report) -> tuple[Action, ...]:
     return tuple(item for item, found in zip(callers, seen, strict=True) if found is not None)
 
 
-def _at_rest(release: Release) -> Release | None:
+def at_rest(release: Release) -> Release | None:
     """At the attempt that is live, where the service is what this release made it and nothing but that."""
     live = release.live
     if live is None or live.readiness is not Readiness.READY or live.owner != release.service.owner:

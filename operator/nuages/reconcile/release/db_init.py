@@ -16,10 +16,14 @@ async def db_init(release: Release, cloud: CloudAccess) -> Outcome:
 
     A password that the instance refuses (changed by somebody, or its version was lost and made anew) is set again.
     """
+    run = wanted_run(release)
+    return DONE if run is None else await run_once(run, cloud)
+
+
+def wanted_run(release: Release) -> Run | None:
+    """None for an app without a database."""
     job = release.db_init
-    if job is None:
-        return DONE
-    return await run_once(run_of(release, job, token_of(release, job)), cloud)
+    return None if job is None else run_of(release, job, token_of(release, job))
 
 
 def token_of(release: Release, job: RunJob) -> str:

@@ -17,7 +17,7 @@ from nuages.desired.run import RunJob
 from nuages.desired.sql import SqlUser
 from nuages.reconcile import reasons
 from nuages.reconcile.patience import PATIENCE, Patience
-from nuages.reconcile.release.outcome import DONE, Done, Failed, Outcome, Waiting
+from nuages.reconcile.release.outcome import DONE, Failed, Outcome, Waiting
 from nuages.reconcile.trouble import shortened
 
 LINES = 20  # of the log, in an event
@@ -48,13 +48,37 @@ async def run_once(run: Run, cloud: CloudAccess) -> Outcome:
 
     Raises CloudError.
     """
-    outcome = await _try(run, cloud)
-    if isinstance(outcome, Failed) and run.again:
-        return await _try(replace(run, token=f"{run.token}-{run.again}", again=""), cloud)
-    return outcome
+    newest = await _newest(run, cloud)
+    execution, failures = newest.execution, newest.failures
+    if execution is None:
+        return _pause(run, failures) or await _mend(run, failures, cloud) or await _start(run, newest.token, cloud)
+    if execution.state == "Running":
+        return Waiting(run.reason_running, f"{run.what} is running.", None, execution.name, execution.log_uri)
+    return DONE if execution.state == "Succeeded" else await _failure(run, execution, cloud)
 
 
-async def _try(run: Run, cloud: CloudAccess) -> Outcome:
+async def is_to_run(run: Run, cloud: CloudAccess) -> bool:
+    """Whether `run_once` would begin it, now or after a pause. Raises CloudError."""
+    return (await _newest(run, cloud)).execution is None
+
+
+@dataclass(frozen=True)
+class _Newest:
+    """What the newest try came to, None where it is to be made; `failures`: of those before it that may heal."""
+
+    token: str
+    execution: Execution | None
+    failures: Sequence[Execution]
+
+
+async def _newest(run: Run, cloud: CloudAccess) -> _Newest:
+    newest = await _tried(run, cloud)
+    if run.again and newest.execution is not None and newest.execution.state == "Failed":
+        return await _tried(replace(run, token=f"{run.token}-{run.again}"), cloud)
+    return newest
+
+
+async def _tried(run: Run, cloud: CloudAccess) -> _Newest:
     """All attempts under one token.
 
     Where the container never started for want of a grant, or asked for another try by its exit code, the next attempt
@@ -65,16 +89,12 @@ async def _try(run: Run, cloud: CloudAccess) -> Outcome:
     while True:
         token = f"{run.token}-{len(failures) + 1}" if failures else run.token
         execution = await cloud.runs.find(run.job, token)
-        if execution is None:
-            return _pause(run, failures) or await _mend(run, failures, cloud) or await _start(run, token, cloud)
-        if execution.state == "Running":
-            return Waiting(run.reason_running, f"{run.what} is running.", None, execution.name, execution.log_uri)
-        if execution.state == "Succeeded":
-            return DONE
+        if execution is None or execution.state != "Failed":
+            return _Newest(token, execution, failures)
         cancelled = execution.reason.upper() == "CANCELLED"  # by somebody's hand: not ours to begin again
+        if cancelled or not _may_heal(run, [*failures, execution]):
+            return _Newest(token, execution, failures)
         failures.append(execution)
-        if cancelled or not _may_heal(run, failures):
-            return await _failure(run, execution, cloud)
 
 
 def _may_heal(run: Run, failures: Sequence[Execution]) -> bool:
@@ -148,6 +168,3 @@ def execution_filter(job: RunJob, execution: Execution) -> str:
         f'resource.type = "cloud_run_job" resource.labels.job_name = "{job.id}" '
         f'labels."run.googleapis.com/execution_name" = "{name}"'
     )
-
-
-__all__ = ["Done", "Run", "execution_filter", "run_once"]

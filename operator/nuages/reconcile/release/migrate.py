@@ -14,11 +14,10 @@ from nuages.reconcile.release.release import MIGRATE, RETRY_MIGRATION, Release, 
 
 
 async def migrate(release: Release, cloud: CloudAccess) -> Outcome:
-    """Unchanged digest and database: no execution. A failed one is run again only when the user asks."""
-    asked = release.annotation(RETRY_MIGRATION)
-    if not release.migrates or (release.is_migrated and not asked):
+    """A failed one is run again only when the user asks."""
+    run = wanted_run(release)
+    if run is None:
         return DONE
-    run = _run(release, asked)
     if release.app.spec.migrations.policy == "Manual" and not await _is_agreed(run, release, cloud):
         image = release.app.spec.image
         return Waiting(
@@ -29,7 +28,11 @@ async def migrate(release: Release, cloud: CloudAccess) -> Outcome:
     return await run_once(run, cloud)
 
 
-def _run(release: Release, asked: str) -> Run:
+def wanted_run(release: Release) -> Run | None:
+    """None where no migration is wanted, or the digest and database have theirs: then not even Google is asked."""
+    asked = release.annotation(RETRY_MIGRATION)
+    if not release.migrates or (release.is_migrated and not asked):
+        return None
     kept = f"{release.serving} keeps all traffic" if release.serving else "nothing is deployed"
     return Run(
         release.migrate,

@@ -16,10 +16,21 @@ from nuages.reconcile.release.release import Release, fingerprint
 
 async def superuser(release: Release, cloud: CloudAccess) -> Outcome:
     """Another username is another superuser; the first one is the user's to remove."""
+    run = wanted_run(release)
+    if run is None:
+        return DONE
+    outcome = await run_once(run, cloud)
+    if run.grant is not None and not isinstance(outcome, Waiting):
+        await _withdraw(run.grant, cloud)
+    return outcome
+
+
+def wanted_run(release: Release) -> Run | None:
+    """None where the spec wants no superuser."""
     job, spec = release.superuser, release.app.spec.superuser
     if job is None or spec is None:
-        return DONE
-    run = Run(
+        return None
+    return Run(
         job,
         fingerprint([spec.username, release.app.metadata.uid, job.template.cloud_sql])[:6],
         what=f"createsuperuser {spec.username}",
@@ -32,10 +43,6 @@ async def superuser(release: Release, cloud: CloudAccess) -> Outcome:
         grant=release.blueprint.superuser_grant,
         failure=release.failed.get(job.name),
     )
-    outcome = await run_once(run, cloud)
-    if run.grant is not None and not isinstance(outcome, Waiting):
-        await _withdraw(run.grant, cloud)
-    return outcome
 
 
 async def _withdraw(grant: IamMember, cloud: CloudAccess) -> None:
