@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psycopg
 import pytest
 import pytest_asyncio
 from e2e_accounts import superuser_password
@@ -114,6 +115,32 @@ async def test_a_database_that_cannot_be_opened_stops_the_deletion(place: World,
     await place.delete("DjangoApp", "locked")
     assert not await is_there()
     assert await left(place, place.google_id("locked")) == {}
+
+
+async def test_an_app_of_the_longest_name_leaves_at_the_second_attempt(place: World, local: Any) -> None:
+    """What starts its jobs fits Google's limits, also where a person has asked for another try."""
+    name = "longest-".ljust(40, "x")
+    app = Deployment(place, name)
+    await app.release(image=await app.image("v1"), deletionPolicy="Delete")
+    host = f"{place.site.project}:{place.site.region}:{place.namespace}-pg"
+    secret = f"projects/{place.site.project}/secrets/nuages-admin-{place.namespace}-pg/versions/latest"
+    read = await place.google(SecretManagerServiceAsyncClient).access_secret_version(name=secret)
+    async with await psycopg.AsyncConnection.connect(
+        host=str(local.cloud.runtime.databases.socket_dir(host)),
+        user="nuages-admin",
+        dbname="postgres",
+        password=read.payload.data.decode(),
+        autocommit=True,
+    ) as administrator:
+        await administrator.execute(f'CREATE SCHEMA elsewhere AUTHORIZATION "{name}-owner"'.encode())
+        place.kubectl("delete", "djangoapp", name, "--wait=false")
+        await place.wait(name, "Stalled", reason="StillInUse")
+        await administrator.execute(b"DROP SCHEMA elsewhere")
+    await place.annotate(name, "nuages.dev/reconcile-at", "now")
+    await place.delete("DjangoApp", name)
+    server = local.cloud.runtime.databases.find(host)
+    assert name not in {item.name for item in await local.call(server.list_databases())}
+    assert await left(place, place.google_id("longest")) == {}
 
 
 async def test_own_instance_is_retained_and_taken_back(place: World) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
+from nuages.blueprint import names
 from nuages.cloud.access import CloudAccess
 from nuages.cloud.errors import CloudError
 from nuages.cloud.executions import Execution
@@ -88,6 +89,7 @@ async def _tried(run: Run, cloud: CloudAccess) -> _Newest:
     failures: list[Execution] = []
     while True:
         token = f"{run.token}-{len(failures) + 1}" if failures else run.token
+        assert len(token) <= names.TOKEN, f"{run.what}: Google would refuse an execution named with {token}"
         execution = await cloud.runs.find(run.job, token)
         if execution is None or execution.state != "Failed":
             return _Newest(token, execution, failures)
