@@ -58,7 +58,7 @@ def test_names_keep_googles_limits_and_forms(app: str, prefix: str, project: str
     for part in JOB_PARTS:
         job = last(names.job_name(*where, part))
         assert re.fullmatch(LABEL, job)
-        assert len(f"{job}-123456-c1234-12345-12") < 63  # an execution started by the longest token
+        assert len(f"{job}-123456-c1234567-12345-12") < 63  # an execution started by the longest token
     for part in SECRET_PARTS:
         assert re.fullmatch(r"[A-Za-z0-9_-]{1,255}", last(names.secret_name(*where, part)))
     for email in (scope.runtime_account, last(scope.db_init_account)):

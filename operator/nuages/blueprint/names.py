@@ -13,7 +13,7 @@ from nuages.api.app import DjangoApp
 from nuages.api.tenant import DjangoTenant
 
 SERVICE = 37  # tag + name at most 46 characters (behaviour-runtime.md, section 3), for the tag "candidate"
-TOKEN = 21  # that starts a job: a hash, the mark of a check, another try that was asked for, and an attempt's number
+TOKEN = 24  # that starts a job: a hash, the mark of a check, another try that was asked for, and an attempt's number
 JOB = 62 - len("-") - TOKEN  # job + "-" + start token under 63 characters (behaviour-runtime.md, section 3)
 ACCOUNT = 30
 SOCKET = 107  # bytes of a socket's path on Linux; longer ones no client can open
