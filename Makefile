@@ -59,8 +59,8 @@ soak: controlplane sweeps ## the long runs: all sweeps, any spec in any order, a
 	$(BIN)/pytest tests/apiserver/test_state_machine.py --hypothesis-profile soak
 	$(BIN)/python benchmarks/steady.py --apps 1 10 100 1000 --projects 10
 
-# One shard takes at most SWEEP_MINUTES and leaves the rest for the next `make sweeps`: what has a result is not run
-# again. SHARD=3/8 runs that one alone.
+# One shard takes at most SWEEP_MINUTES and leaves the rest for the next `make sweeps`: what passed with this
+# very code is not run again. SHARD=3/8 runs that one alone.
 SHARD ?= $(foreach number,1 2 3 4 5 6 7 8,$(number)/8)
 SWEEP_MINUTES ?= 30
 SWEEP_RESULTS ?= .sweep
