@@ -7,7 +7,7 @@ import hashlib
 import json
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sweep_lives import LIVES
 
 if TYPE_CHECKING:
+    from sweep_points import Point
     from sweep_run import Result
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +52,18 @@ class Results:
         with (self.folder / f"{self.sweep}-{shard.replace('/', '-of-')}.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
 
+    def expect(self, points: Iterable[Point]) -> None:
+        """Note how many there are of each life, so that `summary` knows what is left."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        counts = {**self.expected(), **collections.Counter(point.life for point in points)}
+        self._expected.write_text(json.dumps({"code": self.code, "points": counts}))
+
+    def expected(self) -> dict[str, int]:
+        """Points by life; empty where no sweep with this code came so far as to know."""
+        noted = json.loads(self._expected.read_text()) if self._expected.exists() else {}
+        found: dict[str, int] = noted["points"] if noted.get("code") == self.code else {}
+        return found
+
     def newest(self) -> dict[str, Mapping[str, Any]]:
         """By the point's id."""
         return {found["id"]: found for found in self._lines() if found.get("code") == self.code}
@@ -61,11 +74,13 @@ class Results:
 
     def summary(self) -> Iterator[str]:
         """The figures of docs/quality.md, and what there is to say about them."""
-        newest = self.newest()
+        newest, expected = self.newest(), self.expected()
         for life in LIVES:
             mine = [found for found in newest.values() if found["point"]["life"] == life]
-            if mine:
-                yield f"{self.sweep} {life}: {_figures(mine)}"
+            if mine or life in expected:
+                yield f"{self.sweep} {life}: {_figures(mine, expected.get(life, 0))}"
+        if not expected:
+            yield f"{self.sweep}: not begun with this code"
         older = {found["id"] for found in self._lines()} - newest.keys()
         if older:
             yield f"{self.sweep}: {len(older)} results are of older code, and count for nothing"
@@ -77,6 +92,10 @@ class Results:
     def failed(self) -> list[Mapping[str, Any]]:
         """The points that failed when they were last run."""
         return [found for found in self.newest().values() if found["outcome"] == "failed"]
+
+    @property
+    def _expected(self) -> Path:
+        return self.folder / f"{self.sweep}.expected.json"
 
     def _failed_once(self) -> set[str]:
         return {
@@ -90,9 +109,10 @@ class Results:
         return sorted(found, key=lambda line: line.get("at", 0.0))
 
 
-def _figures(results: list[Mapping[str, Any]]) -> str:
+def _figures(results: list[Mapping[str, Any]], expected: int) -> str:
     outcomes = collections.Counter(result["outcome"] for result in results)
-    median = statistics.median(result["seconds"] for result in results)
+    parts = [f"{len(results)} points", f"{max(0, expected - len(results))} left"]
+    if results:
+        parts += [str(dict(outcomes)), f"median {statistics.median(result['seconds'] for result in results):.1f} s"]
     leases = [result["lease_s"] for result in results if result["lease_s"] is not None]
-    lease = f", Lease at most {max(leases):.1f} s" if leases else ""
-    return f"{len(results)} points, {dict(outcomes)}, median {median:.1f} s{lease}"
+    return ", ".join([*parts, *([f"Lease at most {max(leases):.1f} s"] if leases else [])])

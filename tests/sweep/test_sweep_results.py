@@ -54,11 +54,13 @@ def test_results_of_older_code_count_for_nothing(tmp_path: Path) -> None:
     """Their points are run again, and the summary says how many there are."""
     Results(tmp_path, "crash", OLD).add(Result(FIRST), "1/1")
     results = Results(tmp_path, "crash", NEW)
+    results.expect([FIRST, SECOND])
+    older = "crash: 1 results are of older code, and count for nothing"
     assert results.done() == set()
-    assert list(results.summary()) == ["crash: 1 results are of older code, and count for nothing"]
+    assert list(results.summary()) == ["crash deploy: 0 points, 2 left", older]
     results.add(Result(FIRST), "1/1")
     assert results.done() == {FIRST.id}
-    assert list(results.summary()) == ["crash deploy: 1 points, {'passed': 1}, median 0.0 s"]
+    assert list(results.summary()) == ["crash deploy: 1 points, 1 left, {'passed': 1}, median 0.0 s"]
 
 
 def test_results_without_code_count_for_nothing(tmp_path: Path) -> None:
@@ -86,3 +88,9 @@ def test_sweeps_do_not_see_each_other(tmp_path: Path) -> None:
     """A point that was run in a simulation is still to be run with real processes."""
     Results(tmp_path, "crash", NEW).add(Result(FIRST), "1/1")
     assert Results(tmp_path, "real-crash", NEW).newest() == {}
+
+
+def test_what_no_sweep_looked_at_is_said_so(tmp_path: Path) -> None:
+    """How many points there are is known from a recording, and of other code it says nothing."""
+    Results(tmp_path, "fault", OLD).expect([FIRST])
+    assert list(Results(tmp_path, "fault", NEW).summary()) == ["fault: not begun with this code"]
