@@ -1,0 +1,200 @@
+"""`make smoke` and `make demo`, as the Makefile calls them: the status they end with, and what they leave behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import demo_processes
+import pytest
+from aiohttp import web
+
+from localcloud.demo_check import CheckFailed, check
+from localcloud.folder import Folder
+
+ROOT = Path(__file__).parents[2]
+PROGRAMS = Path(sys.executable).parent
+DEADLINE_S = 240.0  # a demo takes half a minute on a machine that does nothing else
+STOP_S = 60.0
+TEXTS = ("etcd", "postgres", "gunicorn", "nuages")  # in the commands of what a demo that is up runs
+TOTAL = re.compile(
+    r"\n([\d.]+) s in all\. ([\d.]+) s of them were the cloud's own operations, "
+    r"which end 60 times faster here: at Google (\d+) minutes\.\n"
+    r"The rest, ([\d.]+) s: start-up ([\d.]+) s, image ([\d.]+) s, Django ([\d.]+) s, operator ([\d.]+) s\.\n"
+)
+INSTANCE_S = 6.0  # what Cloud SQL takes at Google, sixty times faster
+ROUNDED_S = 0.05
+
+pytestmark = pytest.mark.xdist_group("demo")
+
+
+def command(target: str) -> list[str]:
+    """The one line of the target's recipe, with the programs of this environment."""
+    found = re.search(rf"^{target}:.*\n\t@\$\(BIN\)/(.+)\n(?!\t)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert found is not None, target
+    program, *arguments = found[1].split()
+    return [str(PROGRAMS / program), *arguments]
+
+
+@dataclass
+class Running:
+    """A command of the Makefile's in a session of its own, as a shell with job control starts it."""
+
+    process: asyncio.subprocess.Process
+    folder: Path
+    output: str = ""
+
+    async def until(self, text: str) -> None:
+        """Reads its output up to the line with the text; fails where it ends before."""
+        assert self.process.stdout is not None
+        async with asyncio.timeout(DEADLINE_S):
+            while line := (await self.process.stdout.readline()).decode():
+                self.output += line
+                if text in line:
+                    return
+        raise AssertionError(self.output)
+
+    async def ended(self, within_s: float) -> int:
+        """Its exit status, all output read."""
+        assert self.process.stdout is not None
+        async with asyncio.timeout(within_s):
+            self.output += (await self.process.stdout.read()).decode()
+            return await self.process.wait()
+
+    def interrupt(self) -> None:
+        """As Ctrl-C does: the whole foreground group hears it."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def processes(self) -> set[demo_processes.Process]:
+        """Its own and all that it started, whatever they have done to get away."""
+        return demo_processes.of(self.process.pid, str(self.folder))
+
+
+@contextlib.asynccontextmanager
+async def started(target: str, folder: Path) -> AsyncIterator[Running]:
+    """In a folder of its own, whose name everything that it starts bears. What a failure left is ended here."""
+    process = await asyncio.create_subprocess_exec(
+        *command(target),
+        cwd=folder,
+        env={**os.environ, "TMPDIR": str(folder)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+    )
+    running = Running(process, folder)
+    try:
+        yield running
+    finally:
+        for left in running.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(left.pid, signal.SIGKILL)
+        await process.wait()
+
+
+async def test_smoke_checks_the_shop_and_leaves_nothing(tmp_path: Path) -> None:
+    """Status 0 after the page and the login were seen; no process and no file stays; the times add up."""
+    began = time.monotonic()
+    async with started("smoke", tmp_path) as smoke:
+        await smoke.until("Available: ")
+        up = smoke.processes()
+        assert await smoke.ended(DEADLINE_S) == 0, smoke.output
+        took = time.monotonic() - began
+        assert "Checked: the page lists the products, and the admin login works." in smoke.output
+        assert demo_processes.still(up) | smoke.processes() == set()
+    assert os.listdir(tmp_path) == []
+    check_split(smoke.output, took)
+
+
+def check_split(output: str, took: float) -> None:
+    """The parts are there, none is negative, and together they are what the whole was measured to take."""
+    found = TOTAL.search(output)
+    assert found is not None, output
+    total, cloud, minutes, rest, *parts = (float(part) for part in found.groups())
+    assert total < took
+    assert abs(total - cloud - rest) <= 3 * ROUNDED_S
+    assert abs(rest - sum(parts)) <= 5 * ROUNDED_S, found[0]
+    assert abs(minutes - cloud) <= 0.5 + ROUNDED_S  # 60 times faster: seconds here are minutes there
+    assert cloud >= INSTANCE_S
+    assert all(part > 0 for part in parts), found[0]
+
+
+@pytest.mark.parametrize("moment", ["Ctrl-C ends all of it", "Operation under way: demo-shop-migrate"])
+async def test_ctrl_c_ends_the_demo_and_all_that_it_runs(tmp_path: Path, moment: str) -> None:
+    """Once it is up, and in the middle of the first deploy: status 0, no traceback, no process left behind."""
+    async with started("demo", tmp_path) as demo:
+        await demo.until(moment)
+        up = demo.processes()
+        if "Ctrl-C" in moment:  # or the search below would prove nothing
+            commands = " ".join(process.command for process in up)
+            assert [text for text in TEXTS if text not in commands] == []
+        demo.interrupt()
+        assert await demo.ended(STOP_S) == 0, demo.output
+        assert demo_processes.still(up) | demo.processes() == set()
+    assert "Traceback" not in demo.output
+
+
+async def test_a_demo_that_cannot_begin_says_why(tmp_path: Path) -> None:
+    """Status 1 and one sentence, as for all that goes wrong."""
+    with Folder(tmp_path / ".localcloud").used():
+        async with started("demo", tmp_path) as demo:
+            assert await demo.ended(DEADLINE_S) == 1
+    assert "Failed: " in demo.output
+    assert "a localcloud runs here already" in demo.output.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("page", "says"),
+    [("Teapot", "does not list Tin of Assam"), ("Teapot, Tin of Assam", "has no form with a CSRF token")],
+)
+async def test_a_page_that_is_not_the_shops_fails_the_check(page: str, says: str) -> None:
+    """Whatever it answers: the products have to be on it, and a login behind it."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text=page)
+
+    server = web.Server(answer)
+    runner = web.ServerRunner(server)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        with pytest.raises(CheckFailed, match=says):
+            await check(f"http://127.0.0.1:{runner.addresses[0][1]}/", ("Teapot", "Tin of Assam"), "admin", "secret")
+    finally:
+        await runner.cleanup()
+
+
+LEAVER = """
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        print("gone", flush=True)
+        time.sleep(600)
+    os._exit(0)
+os.wait()
+"""
+
+
+async def test_the_search_finds_what_ran_away(tmp_path: Path) -> None:
+    """A process without its parent, its session and its environment, after its leader has ended."""
+    leader = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-I", "-c", LEAVER),
+        cwd=tmp_path,
+        env={},
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert leader.stdout is not None
+    assert await leader.stdout.readline() == b"gone\n"
+    assert await leader.wait() == 0
+    (left,) = demo_processes.of(leader.pid, str(tmp_path))
+    assert demo_processes.still({left}) == {left}
+    os.kill(left.pid, signal.SIGKILL)
