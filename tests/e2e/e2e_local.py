@@ -125,6 +125,15 @@ class LocalSite:
 
         await self.call(free())
 
+    @contextmanager
+    def grants_take(self, seconds: float) -> Iterator[None]:
+        """Of Google's time, for those that are made from now on; in the end all are there."""
+        self.cloud.core.policies.configure(propagation_s=seconds)
+        try:
+            yield
+        finally:
+            self.cloud.core.policies.configure()
+
     async def kill_operator(self) -> None:
         """As kill -9 does."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Coroutine
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
@@ -13,6 +13,9 @@ from e2e_accounts import id_token, make_account
 from e2e_release import Deployment, served, shared_instance
 from e2e_site import Site
 from e2e_world import World, open_world
+
+if TYPE_CHECKING:
+    from e2e_local import LocalSite
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("doors")]
 
@@ -97,17 +100,24 @@ async def test_what_fails_through_the_open_door_is_told(place: World, local: Any
     await shop.release(release=None)
 
 
-async def test_callers_that_stay_wanted_are_never_refused(place: World) -> None:
-    """From Public to Authenticated: whom the spec names is let in before the others are shut out."""
+async def test_callers_that_stay_wanted_are_never_refused(place: World, local: LocalSite) -> None:
+    """From Public to Authenticated, and back, however long a grant takes: whom the spec names is let in meanwhile."""
     shop, caller = Deployment(place, "shut"), await make_account(place, f"{place.namespace}-c")
     url = (await shop.release(image=await shop.image("v1")))["status"]["url"]
     token = await id_token(place, caller, url)
-    release = asyncio.create_task(
-        shop.release(web={"access": "Authenticated", "invokers": [f"serviceAccount:{caller}"]})
-    )
-    answers = []
-    while not release.done():
-        answers.append(await place.fetch_status(url, token))
-    await release
-    assert set(answers) == {200}
-    assert await place.fetch_status(url) == 403
+    closed = {"access": "Authenticated", "invokers": [f"serviceAccount:{caller}"]}
+    with local.grants_take(240):  # two seconds here, of the three and a half that the operator waits
+        assert await answers_during(shop.release(web=closed), place, url, token) == {200}
+        await place.told("shut", "Access")
+        assert await place.fetch_status(url) == 403
+        assert await answers_during(shop.release(web={"access": "Public"}), place, url, token) == {200}
+    assert await place.fetch_status(url) == 200
+
+
+async def answers_during(release: Coroutine[Any, Any, Any], world: World, url: str, token: str) -> set[int]:
+    """How the address has answered who bears the token, from the apply to Ready and once more."""
+    work, answers = asyncio.create_task(release), set()
+    while not work.done():
+        answers.add(await world.fetch_status(url, token))
+    await work
+    return {*answers, await world.fetch_status(url, token)}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -38,20 +37,10 @@ async def place(site: Site, google_environment: None) -> AsyncIterator[World]:
         yield world
 
 
-@contextmanager
-def grants_take(seconds: float, local: LocalSite) -> Iterator[None]:
-    """Of Google's time, for those that are made from now on; in the end all are there."""
-    local.cloud.core.policies.configure(propagation_s=seconds)
-    try:
-        yield
-    finally:
-        local.cloud.core.policies.configure()
-
-
 async def test_a_first_release_waits_for_its_grants(place: World, local: LocalSite) -> None:
     """Refused at first, tried again, told as what it is; each job runs once."""
     shop = Deployment(place, "late")
-    with grants_take(240, local):  # two seconds here
+    with local.grants_take(240):  # two seconds here
         app = await shop.release(image=await shop.image("v1"), web=QUICK)
     assert served(app["status"]) == {app["status"]["revision"]: 100}
     assert "waiting" not in app["status"]
@@ -63,7 +52,7 @@ async def test_a_first_release_waits_for_its_grants(place: World, local: LocalSi
 async def test_a_revision_waits_for_its_grants(place: World, local: LocalSite) -> None:
     """Each attempt has a name of its own and a longer pause before it."""
     shop = Deployment(place, "bare")
-    with grants_take(240, local):
+    with local.grants_take(240):
         app = await shop.release(image=await shop.image("v1"), web=QUICK, database={"engine": "None"})
     revision = app["status"]["revision"]
     assert served(app["status"]) == {revision: 100}
@@ -75,7 +64,7 @@ async def test_a_migration_that_was_not_started_is_started_again(place: World, l
     shop = Deployment(place, "moved")
     await shop.release(image=await shop.image("v1"), web=QUICK)
     image, bucket = await shop.image("v2"), f"{place.site.project}-{place.google_id('moved', 'media')}"
-    with grants_take(360, local):  # three seconds here
+    with local.grants_take(360):  # three seconds here
         await asyncio.to_thread(_close, bucket, place)
         await place.annotate("moved", "nuages.dev/reconcile-at", "now")
         await shop.release(image=image)
@@ -106,7 +95,7 @@ async def test_a_grant_that_never_arrives_is_told(site: Site, google_environment
     async with open_world(site, f"never-{uuid.uuid4().hex[:4]}") as world:
         await shared_instance(world, f"{world.namespace}-pg")
         shop = Deployment(world, "never")
-        with grants_take(1_000_000, local):
+        with local.grants_take(1_000_000):
             found = await shop.stalled("Waiting", image=await shop.image("v1"), web=QUICK)
         assert found["message"].startswith("Release step DbInit: a new identity or grant is not known everywhere yet.")
         assert "Permission denied on secret" in found["message"]
@@ -119,7 +108,7 @@ async def test_a_grant_that_never_arrives_is_told(site: Site, google_environment
 async def test_a_revision_that_is_never_granted_fails(place: World, local: LocalSite) -> None:
     """Its attempts end."""
     shop = Deployment(place, "shut")
-    with grants_take(1_000_000, local):
+    with local.grants_take(1_000_000):
         spec = {"image": await shop.image("v1"), "web": QUICK, "database": {"engine": "None"}}
         found = await shop.stalled("RevisionFailed", **spec)
     assert "Permission denied on secret" in found["message"]

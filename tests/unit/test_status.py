@@ -142,6 +142,16 @@ def test_a_status_that_was_damaged_is_made_anew(report: Report, broken: str) -> 
     assert status(report, before, NOW)["conditions"]
 
 
+def test_a_steps_clock_goes_on_until_the_step_sets_it_anew() -> None:
+    """By the time of the pass that came to the step, or of the one that began what is waited for."""
+    waiting = Waiting("Waiting", "A grant is not known everywhere yet.")
+    made = status(serving(stage="Access", outcome=waiting), {}, NOW)
+    went_on = status(serving(stage="Access", outcome=waiting), made, LATER)
+    assert went_on["release"]["stageStartedAt"] == NOW
+    anew = status(serving(stage="Access", outcome=replace(waiting, anew=True)), made, LATER)
+    assert anew["release"]["stageStartedAt"] == LATER
+
+
 def test_another_operators_phase_loses_nothing() -> None:
     """A newer one may know more phases; where the data is must not be forgotten."""
     before = {**status(serving(), {}, NOW), "phase": "Observing"}

@@ -66,7 +66,8 @@ STAGES = {
     "traffic, but nobody may call it.",
     "Verify": "The candidate's URL must answer the health path as often in a row as `spec.release.verify` says; "
     "while the service's ingress keeps the operator out, the startup probe has to do.",
-    "Access": "The members of `spec.web.invokers` may call, before a public service is closed to all others.",
+    "Access": "The members of `spec.web.invokers` may call. A public service is closed to all others seven minutes "
+    "after the last new one, when Google knows it everywhere.",
     "Traffic": "All traffic goes to the new revision; the first one of an app is opened as `spec.web.access` says.",
     "Ingress": "Where `spec.web.ingress` becomes All, the service is opened last, then asked for the health path.",
     "Superuser": "A job makes `spec.superuser`. Once a username.",

@@ -230,6 +230,9 @@ def _release(report: Report, before: Mapping[str, Any], now: str) -> dict[str, A
     same = before.get("id") == release.id
     through = report.is_ready
     stage = DONE if through else report.stage or FIRST
+    goes_on = (
+        same and before.get("stage") == stage and not (isinstance(report.outcome, Waiting) and report.outcome.anew)
+    )
     made: dict[str, Any] = {
         "id": release.id,
         "stage": stage,
@@ -238,7 +241,7 @@ def _release(report: Report, before: Mapping[str, Any], now: str) -> dict[str, A
         "image": report.image,
         "imageDigest": release.digest,
         "startedAt": before.get("startedAt", now) if same else now,
-        "stageStartedAt": before.get("stageStartedAt", now) if same and before.get("stage") == stage else now,
+        "stageStartedAt": before.get("stageStartedAt", now) if goes_on else now,
         "reconcileAt": report.reconcile_at,
         "checked": report.checked or before.get("checked", ""),
         "wanted": report.wanted if through else before.get("wanted", ""),

@@ -16,7 +16,10 @@ class Done:
 
 @dataclass(frozen=True)
 class Waiting:
-    """Come back: an execution, an operation or a person is needed. `after` seconds; a step never sleeps."""
+    """Come back: an execution, an operation, a person or time is needed. `after` seconds; a step never sleeps.
+
+    `anew`: the step's clock begins here, not when a pass first came to it.
+    """
 
     reason: str
     message: str
@@ -24,6 +27,7 @@ class Waiting:
     execution: str = ""
     log_link: str = ""
     after: float = 1.0
+    anew: bool = False
 
 
 @dataclass(frozen=True)
