@@ -26,7 +26,7 @@ from google.cloud.storage import Client as StorageClient
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("drift")]
 
-INTERVALS = {"reconcileIntervalSeconds": 4}  # what no list shows is found on request here: see DEEP_S
+INTERVALS = {"reconcileIntervalSeconds": 4}  # what no list shows is found on request: how soon, test_deep_drift says
 DEEP_S = 10
 SLACK_S = 30.0  # a machine under load; a look that were a whole interval late would still be told by the unit tests
 SETTLED_S = 120.0
@@ -201,7 +201,7 @@ async def require_unharmed(scene: Scene) -> None:
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 async def test_a_change_by_hand_is_set_back_and_told(scene: Scene, change: Change) -> None:
-    """Within its interval: in status.drift and in an event; the app is Ready again, and serves as before."""
+    """In status.drift and in an event, where a list shows it within its interval; Ready again, it serves as before."""
     expected = change.told.format(**await names(scene))
     told_before = await told_of(scene, change.reason)
     await change.do(scene)

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from e2e_leftovers import left
 from e2e_plan import plan
+from e2e_policies import grant, members
 from e2e_release import GROUP_VERSION, Deployment, shared_instance
 from e2e_site import Site
 from e2e_world import World, open_world
@@ -18,7 +19,6 @@ from google.cloud import run_v2
 from google.cloud.iam_admin_v1 import IAMAsyncClient
 from google.cloud.resourcemanager_v3 import ProjectsAsyncClient
 from google.cloud.secretmanager_v1 import SecretManagerServiceAsyncClient
-from google.iam.v1 import iam_policy_pb2, options_pb2
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("surplus")]
 
@@ -36,22 +36,6 @@ async def place(site: Site, google_environment: None) -> AsyncIterator[World]:
 
 def copied(variable: str, secret: str) -> dict[str, Any]:
     return {"name": variable, "kubernetesSecret": {"name": secret, "key": "key"}}
-
-
-async def members(client: Any, resource: str, role: str) -> set[str]:
-    """Who has the role on the resource itself."""
-    asked = iam_policy_pb2.GetIamPolicyRequest(
-        resource=resource, options=options_pb2.GetPolicyOptions(requested_policy_version=3)
-    )
-    policy = await client.get_iam_policy(asked)
-    return {member for binding in policy.bindings if binding.role == role for member in binding.members}
-
-
-async def grant(client: Any, resource: str, role: str, member: str) -> None:
-    """By hand."""
-    policy = await client.get_iam_policy(iam_policy_pb2.GetIamPolicyRequest(resource=resource))
-    policy.bindings.add(role=role, members=[member])
-    await client.set_iam_policy(iam_policy_pb2.SetIamPolicyRequest(resource=resource, policy=policy))
 
 
 async def is_there(world: World, name: str) -> bool:
