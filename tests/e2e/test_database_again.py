@@ -1,4 +1,4 @@
-"""An instance that was deleted, and made again under its name, is another database."""
+"""Another database under the name of the old one: its instance was made again, or an older backup restored into it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import uuid
 from typing import Any
 
 import pytest
+from e2e_backups import back_up, restore
 from e2e_plan import plan
 from e2e_release import SQL_READY_S, Deployment, condition, eventually, served, shared_instance
 from e2e_site import Site
-from e2e_world import open_world
+from e2e_world import World, open_world
 from google.api_core.exceptions import NotFound
 from google.cloud.sqladmin_v1 import SqlInstancesServiceAsyncClient
 
@@ -60,3 +61,38 @@ async def test_an_instance_that_was_made_again_is_initialised_and_migrated(
             return (await browser.get("/")).status == 200
 
         await eventually(answers, "a page from the new database")
+
+
+@pytest.mark.xdist_group("database_again")
+async def test_an_older_backup_is_prepared_and_migrated_when_asked(world: World) -> None:
+    """It knows neither the image's columns nor the app's login; one annotation has both made, without a revision."""
+    instance = f"{world.namespace}-pg"
+    await shared_instance(world, instance)
+    shop = Deployment(world, "shop")
+    await shop.release(image=await shop.image("v1"))
+    backup = await back_up(world, instance)
+    await shop.release(image=await shop.image("v2"))
+    await world.annotate("shop", "nuages.dev/rotate", "1")
+
+    async def has_another_login() -> bool:
+        return (await shop.environment())["DB_USER"].value.endswith("-b")
+
+    await eventually(has_another_login, "another login role")
+    before = (await world.until(_rests, "shop"))["status"]
+    runs = [len(await shop.executions(part)) for part in ("db-init", "migrate")]
+    await restore(world, instance, {"restore_backup_context": {"backup_run_id": backup, "instance_id": instance}})
+    browser = await shop.browser()
+    assert (await browser.get("/")).status >= 500
+    await world.annotate("shop", "nuages.dev/retry-migration", "restored")
+
+    async def answers() -> bool:
+        return (await browser.get("/")).status == 200
+
+    await eventually(answers, "a page from the restored database")
+    after = (await world.until(_rests, "shop"))["status"]
+    assert served(after) == served(before)
+    assert [len(await shop.executions(part)) for part in ("db-init", "migrate")] == [count + 1 for count in runs]
+
+
+def _rests(app: dict[str, Any]) -> bool:
+    return bool(condition(app, "Ready")["status"] == "True" and app["status"]["release"]["stage"] == "Done")

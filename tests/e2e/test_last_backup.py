@@ -10,16 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 from e2e_accounts import superuser_password
+from e2e_backups import restore
 from e2e_leftovers import OWN, left, rows, with_data
-from e2e_release import Deployment, eventually, shared_instance
+from e2e_release import Deployment, shared_instance
 from e2e_site import Site
 from e2e_world import World, open_world
-from google.cloud.sqladmin_v1 import (
-    SqlBackupRunsServiceAsyncClient,
-    SqlBackupsServiceAsyncClient,
-    SqlInstancesServiceAsyncClient,
-    SqlOperationsServiceAsyncClient,
-)
+from google.cloud.sqladmin_v1 import SqlBackupRunsServiceAsyncClient, SqlBackupsServiceAsyncClient
 
 if TYPE_CHECKING:
     from e2e_local import LocalSite
@@ -47,19 +43,6 @@ async def is_in_instance(local: LocalSite, app: Deployment) -> Callable[[], Awai
         return name in {item.name for item in found}
 
     return asked
-
-
-async def restore(world: World, instance: str, backup: str) -> None:
-    """As `gcloud sql backups restore` does."""
-    instances, operations = world.google(SqlInstancesServiceAsyncClient), world.google(SqlOperationsServiceAsyncClient)
-    request = {"project": world.site.project, "instance": instance, "body": {"backup": backup}}
-    started = await instances.restore_backup(request=request)
-
-    async def is_done() -> bool:
-        asked = {"project": world.site.project, "operation": started.name}
-        return bool((await operations.get(request=asked)).status.name == "DONE")
-
-    await eventually(is_done, "the restored instance")
 
 
 async def test_snapshot_on_a_shared_instance(place: World, local: LocalSite) -> None:
@@ -123,7 +106,7 @@ async def test_snapshot_of_an_own_instance_brings_the_data_back(place: World) ->
 
     instance = f"{place.namespace}-pg-new"
     await shared_instance(place, instance)
-    await restore(place, instance, backup)
+    await restore(place, instance, {"backup": backup})
     found_there = await app.stalled("NameConflict", database={"instance": {"existing": instance}})
     assert "nuages.dev/adopt" in found_there["message"]
     await place.annotate("shot", "nuages.dev/adopt", "true")

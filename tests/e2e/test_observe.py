@@ -82,8 +82,8 @@ async def test_a_migration_is_shown_before_it_is_run(world: World) -> None:
     asked = {"nuages.dev/plan": "true", "nuages.dev/retry-migration": "1"}
     await world.patch("DjangoApp", "shop", {"metadata": {"annotations": asked}})
     app = await world.wait("shop", "Ready", "False", reason="Observed")
-    (row,) = app["status"]["plan"]
-    assert (row["verb"], row["name"]) == ("run", shop.job_name("migrate"))
+    shown = [(row["verb"], row["name"]) for row in app["status"]["plan"]]
+    assert shown == [("run", shop.job_name("db-init")), ("run", shop.job_name("migrate"))]
     assert len(await shop.executions()) == 1
     await world.patch("DjangoApp", "shop", {"metadata": {"annotations": {"nuages.dev/plan": None}}})
     await world.until(lambda app: condition(app, "Ready").get("status") == "True", "shop")

@@ -25,7 +25,8 @@ ANNOTATIONS = {
     "annotation afterwards.",
     "nuages.dev/abandon": '`"true"` on an app that is being deleted: it goes, and what is left at Google stays there.',
     "nuages.dev/plan": '`"true"`: nothing is done while it is there; `status.plan` says what would be.',
-    "nuages.dev/retry-migration": "Any new value: run the migration of this image again, after it failed.",
+    "nuages.dev/retry-migration": "Any new value: prepare the database and run the migration of this image again, "
+    "after it failed, or after a backup was restored into the instance.",
     "nuages.dev/rotate": "Any new value: another SECRET_KEY and another database password, in two releases without a "
     "migration. Sessions stay valid, where the project reads SECRET_KEY_FALLBACKS. Old secret versions are disabled "
     "once no revision that is kept needs them.",

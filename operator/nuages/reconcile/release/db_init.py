@@ -1,4 +1,4 @@
-"""db-init: the database, its roles and its extensions, once per description of them and instance."""
+"""db-init: the database, its roles and its extensions, once per description of them and instance, and when asked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from nuages.desired.run import RunJob
 from nuages.reconcile import reasons
 from nuages.reconcile.release.jobs import Run, run_once
 from nuages.reconcile.release.outcome import DONE, Outcome
-from nuages.reconcile.release.release import Release, fingerprint
+from nuages.reconcile.release.release import RETRY_MIGRATION, Release, fingerprint
 
 
 async def db_init(release: Release, cloud: CloudAccess) -> Outcome:
@@ -27,9 +27,14 @@ def wanted_run(release: Release) -> Run | None:
 
 
 def token_of(release: Release, job: RunJob) -> str:
-    """What stands for all that the job does, and for the instance that it does it on."""
+    """What stands for all that the job does, for the instance that it does it on, and for the user's word.
+
+    An older backup that was restored into the instance knows neither newer passwords nor newer roles; that it was
+    restored shows nowhere but in the instance's operations.
+    """
     made_of = [job.template.args, job.template.image, [str(item) for item in job.template.environment]]
-    return fingerprint([*made_of, release.instance_created])[:6]
+    asked = release.annotation(RETRY_MIGRATION)
+    return fingerprint([*made_of, release.instance_created, *([asked] if asked else [])])[:6]
 
 
 def run_of(release: Release, job: RunJob, token: str) -> Run:
