@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -24,6 +25,8 @@ app.command("build")(cli_build.build)
 app.command("logs")(cli_logs.logs)
 app.add_typer(cli_faults.app, name="faults")
 
+PROJECT = re.compile("[a-z][a-z0-9-]{2,28}[a-z0-9]")
+REGION = re.compile("[a-z]+-[a-z]+[0-9]+")
 DEFAULT_DIR = Path(".localcloud")
 DirOption = Annotated[Path, typer.Option("--dir", help="The folder of the local cloud.", envvar="LOCALCLOUD_DIR")]
 
@@ -44,6 +47,12 @@ def up(
     from localcloud import cli_up
     from localcloud.localcloud import Options
 
+    if Folder(folder).is_anothers():
+        fail(f"{folder.absolute()} has files that are not a localcloud's. Name an empty folder, or one to be made.")
+    if not PROJECT.fullmatch(project):
+        fail(f"--project: {project} is no id of a project. Use 4 to 30 small letters, digits and -, a letter first.")
+    if not REGION.fullmatch(region):
+        fail(f"--region: {region} is no region of Google's. Write it as in europe-west1.")
     options = Options(
         dir=folder.absolute(),
         speed=speed,
@@ -74,7 +83,7 @@ def status(folder: DirOption = DEFAULT_DIR) -> None:
         ("projects", ", ".join(found["projects"])),
         ("REST", address.rest),
         ("proxy", address.proxy),
-        ("browsers", f"http://<service>.localhost:{address.front_port}"),
+        ("browsers", f"http://localhost:{address.front_port}/"),
         ("kubeconfig", address.kubeconfig or "no control plane"),
         ("requests", str(found["requests"])),
         ("faults", str(found["faults"])),
@@ -89,7 +98,11 @@ def env(folder: DirOption = DEFAULT_DIR) -> None:
     """Shell exports: eval "$(localcloud env)" and gcloud, kubectl, curl and Google's clients use this cloud."""
     from localcloud.environment import developer_environment
 
-    address = running(folder)
+    try:
+        address = running(folder)
+    except typer.Exit:
+        typer.echo("false")  # what the shell evaluates fails, as this command did
+        raise
     for name, value in developer_environment(address, Folder(folder).bundle, Folder(folder).path).items():
         typer.echo(f"export {name}={shlex.quote(value)}")
 

@@ -63,13 +63,13 @@ async def _operator(cloud: LocalCloud) -> AsyncIterator[None]:
 
 
 def _announce(cloud: LocalCloud, seconds: float) -> None:
-    folder = cloud.folder.path
-    where = "" if folder == Path(".localcloud").absolute() else f" --dir {folder}"
+    command = cloud.folder.command
     typer.echo(f"localcloud is ready after {seconds:.1f} s; operations end {cloud.options.speed:g} times faster.")
-    typer.echo(f'  in a shell:  eval "$(localcloud env{where})"')
+    typer.echo(f'  in a shell:  eval "$({command("env")})"')
     typer.echo(f"  plain REST:  {cloud.rest}")
     keys = "Ctrl-C, or " if sys.stdin.isatty() else ""  # nobody's terminal: started by --detach or a service
-    typer.echo(f"  to end it:   {keys}localcloud down{where}")
+    down = command("down")
+    typer.echo(f"  to end it:   {keys}{down}")
     sys.stdout.flush()
 
 
@@ -78,12 +78,17 @@ def detached(options: Options, with_operator: bool) -> int:
     folder = Folder(options.dir)
     if folder.is_used():
         fail(f"{folder.path}: a localcloud runs here already. Use it, or run 'localcloud down'.")
-    folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
     argv = [sys.executable, "-m", "localcloud", "up", "--dir", str(folder.path), "--speed", str(options.speed)]
     argv += ["--project", options.project, "--region", options.region]
     argv += ["--simulate"] * options.simulate + ["--no-control-plane"] * (not options.control_plane)
     argv += ["--no-operator"] * (not with_operator)
-    with folder.log.open("wb") as log:
+    try:
+        folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with folder.used():  # so that it is known for a localcloud's before the log is in it
+            log = folder.log.open("wb")
+    except OSError as error:
+        fail(f"localcloud cannot start in {folder.path}: {error}.")
+    with log:
         child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:

@@ -22,7 +22,7 @@ from localcloud.api.run_state import RunState
 from localcloud.controlplane.errors import ControlPlaneError, StartError
 from localcloud.demo_check import CheckFailed, check
 from localcloud.demo_progress import Lines, Stalled, follow
-from localcloud.folder import InUse
+from localcloud.folder import Folder, InUse
 from localcloud.localcloud import LocalCloud, Options
 from localcloud.runtime.builder import BuildError, build
 from localcloud.signals import until_signalled
@@ -170,19 +170,18 @@ def _covered(intervals: Iterable[Interval], began: float, ended: float) -> float
 
 
 def _tell(cloud: LocalCloud, password: str, folder: Path) -> None:
-    where = "" if folder == Path(".localcloud").absolute() else f" --dir {folder}"
     region = cloud.options.region
     sys.stdout.write(
         f"\n  The shop:   {_url(cloud)}\n"
         f"  or:         curl -H 'Host: {_host(cloud)}' http://127.0.0.1:{cloud.front_port}/\n"
         f"  Its admin:  {_url(cloud)}admin/   {USER} / {password}\n"
         f"\n  In another shell:\n"
-        f'    eval "$({operator.PROGRAMS / "localcloud"} env{where})"\n'
+        f'    eval "$({Folder(folder).command("env")})"\n'
         f"    kubectl get djangoapps -A -o wide\n"
         f"    kubectl describe djangoapp {APP} -n {NAMESPACE}\n"
         f"    gcloud run services list --region {region}\n"
         f"    gcloud sql instances list\n"
         f"    gcloud secrets list\n"
-        f"\n  Ctrl-C ends all of it; the state stays in {folder}, until 'localcloud reset{where}'.\n"
+        f"\n  Ctrl-C ends all of it; the state stays in {folder}, until\n  {Folder(folder).command('reset')}\n"
     )
     sys.stdout.flush()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import shlex
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -80,6 +82,14 @@ class Folder:
     def is_local_cloud(self) -> bool:
         """Whether the folder was made by localcloud: only such a one may be removed."""
         return self._lock.exists()
+
+    def is_anothers(self) -> bool:
+        """Whether it has files that are not a localcloud's, which `reset` would remove with the rest."""
+        return not self.is_local_cloud() and self.path.is_dir() and any(self.path.iterdir())
+
+    def command(self, name: str) -> str:
+        """A line to paste into any shell, whatever its folder and PATH are."""
+        return shlex.join([str(Path(sys.executable).parent / "localcloud"), name, "--dir", str(self.path)])
 
     def publish(self, address: Address) -> None:
         """Tell the commands where this localcloud listens; it is ready from now on."""

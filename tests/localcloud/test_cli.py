@@ -125,6 +125,51 @@ async def test_reset_forgets_and_only_what_localcloud_made(shell: Shell) -> None
     assert "nothing was removed" in await shell("reset", "--dir", "mine", status=1)
 
 
+async def test_a_folder_with_files_of_others_is_not_taken(shell: Shell) -> None:
+    """`reset` would remove them with the rest."""
+    mine = shell.folder / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("years of work")
+    for detached in ((), ("--detach",)):
+        assert "has files that are not a localcloud's" in await shell("up", *detached, "--dir", "mine", status=1)
+    assert "nothing was removed" in await shell("reset", "--dir", "mine", status=1)
+    assert [path.name for path in mine.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--dir", "a-file"), "localcloud cannot start in "),
+        (("--project", "Bad_P"), "--project: Bad_P is no id of a project."),
+        (("--region", "mars"), "--region: mars is no region of Google's."),
+    ],
+)
+async def test_what_cannot_be_is_said_in_one_line(shell: Shell, arguments: tuple[str, ...], said: str) -> None:
+    """Before anything is started; no traceback."""
+    (shell.folder / "a-file").write_text("")
+    for detached in ((), ("--detach",)):
+        output = await shell("up", "--no-control-plane", *detached, *arguments, status=1)
+        assert said in output
+        assert output.count("\n") == 1
+
+
+async def test_the_lines_to_paste_work_anywhere(shell: Shell) -> None:
+    """In any folder and with any PATH; where no local cloud runs, what evaluates them fails too."""
+    shell.folder = shell.folder / "a folder with spaces"
+    shell.folder.mkdir()
+    said = await shell(*UP)
+    line = next(line.partition(":")[2].strip() for line in said.splitlines() if "in a shell" in line)
+    env = {"PATH": os.defpath, "HOME": "/"}
+    script = f'{line} && echo "$LOCALCLOUD_DIR"'
+    for status, output in ((0, f"{shell.folder / '.localcloud'}\n"), (1, "")):
+        process = await asyncio.create_subprocess_shell(
+            script, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, env=env, cwd="/"
+        )
+        found, _ = await asyncio.wait_for(process.communicate(), DEADLINE_S)
+        assert (process.returncode, found.decode()) == (status, output)
+        await shell.run("down")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_signal_ends_the_foreground_in_order(shell: Shell, number: signal.Signals) -> None:
     """Status 0, no traceback, the folder free again."""
@@ -216,8 +261,10 @@ async def test_build_pushes_an_image_and_names_its_digest(shell: Shell) -> None:
 
 
 async def test_commands_without_a_cloud_say_how_to_start_one(shell: Shell) -> None:
-    """One line each."""
+    """One line each; what a shell would evaluate fails there."""
     for command in (["env"], ["status"], ["logs"], ["down"], ["faults", "list"]):
         output = await shell(*command, status=1)
+        if command == ["env"]:
+            output = output.replace("false\n", "", 1)
         assert output.count("\n") == 1
         assert "localcloud up" in output
