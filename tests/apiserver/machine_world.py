@@ -18,6 +18,7 @@ from google.cloud import iam_admin_v1, run_v2, secretmanager_v1, sqladmin_v1
 from google.oauth2.credentials import Credentials
 from kubernetes.aio import client, config
 from kubernetes.aio.client.exceptions import ApiException
+from machine_google import Google
 
 from localcloud.api.run_state import RunState
 from localcloud.core.faults import Fault, is_read
@@ -120,11 +121,13 @@ class MachineWorld:
                 iam_admin_v1.IAMAsyncClient,
             )
         }
+        self.google = Google(PROJECT)
         self._planner = Operator(api)  # another process, as `nuages plan` is one
 
     async def close(self) -> None:
         for made in self._google.values():
             await made.transport.close()
+        await self.google.close()
         await self._planner.close()
 
     def operator(self) -> Operator:

@@ -13,6 +13,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from machine_claims import false_claims, refused_field
 from machine_specs import Change, changes
 from machine_world import FIRST, PROJECT, REGISTRY, Life, Operator, Refused, Resting, Site, is_current, said
 
@@ -55,6 +56,7 @@ class OneApp(RuleBasedStateMachine):
     def __init__(self, site: Site) -> None:
         super().__init__()
         self.run, self.world = site.run, site.world
+        self.looked_at = ("", 0)
 
     @initialize(change=changes(REGISTRY, PROJECT))
     def create(self, change: Change) -> None:
@@ -186,13 +188,26 @@ class OneApp(RuleBasedStateMachine):
             return
         assert said(app, "Ready"), app["status"]
         assert not (said(app, "Reconciling") and said(app, "Stalled")), app["status"]
-        if said(app, "Ready")["status"] == "True" and is_current(app) and not self.spec.get("paused"):
-            self.check_claims(app)
-
-    def check_claims(self, app: Mapping[str, Any]) -> None:
-        """What a Ready status says is what Google says."""
         kept = self.world.cloud.faults.all()
         self.world.cloud.faults.clear()
+        if said(app, "Ready")["status"] == "True" and is_current(app) and not self.spec.get("paused"):
+            self.check_claims(app)
+        self.check_status(app)
+        for fault in kept:
+            self.world.cloud.faults.add(fault)
+
+    def check_status(self, app: Mapping[str, Any]) -> None:
+        """All that it claims besides; looked at again where it or Google has changed."""
+        now = (app["metadata"]["resourceVersion"], self.world.writes())
+        if now == self.looked_at:
+            return
+        self.looked_at = now
+        digest = self.world.digests.get(self.spec["image"].rpartition(":")[2], "no digest")
+        found = self.run(false_claims(self.world.google, app, self.life.job("migrate"), digest))
+        assert found == [], f"{found} of {self.spec}: {app['status']}"
+
+    def check_claims(self, app: Mapping[str, Any]) -> None:
+        """What a Ready status says of the service is what Google says."""
         service = self.run(self.world.service(self.life))
         status, revision = app["status"], app["status"]["revision"]
         shown = {target.revision: target.percent for target in service.traffic_statuses if target.percent}
@@ -209,8 +224,6 @@ class OneApp(RuleBasedStateMachine):
             if reference.secret:
                 state = self.run(self.world.secret_version_state(reference.secret, reference.version))
                 assert state == "ENABLED", f"{variable.name}: {reference} is {state}"
-        for fault in kept:
-            self.world.cloud.faults.add(fault)
 
     def check_runs(self) -> None:
         """One job at a time, and one migration for each digest and database."""
@@ -233,6 +246,8 @@ class OneApp(RuleBasedStateMachine):
         stalled = said(app, "Stalled")
         documented = {row.word for row in reasons.TABLE if row.kind is reasons.Kind.STALLED}
         assert stalled["reason"] in documented & EXPECTED, f"{stalled} of {self.spec}"
+        if stalled["reason"] == reasons.REFUSED_BY_GOOGLE:
+            assert refused_field(stalled["message"], self.spec), f"{stalled} of {self.spec}"
         note(f"{stalled['reason']}: {stalled['message']}")
 
     def check_mended(self, app: Mapping[str, Any]) -> None:
