@@ -20,7 +20,7 @@ from nuages.desired.storage import Bucket
 from nuages.reconcile import reasons, snapshot
 from nuages.reconcile.execute import Result, State
 from nuages.reconcile.gather import gather
-from nuages.reconcile.moves import as_deployed
+from nuages.reconcile.moves import as_deployed, known_database
 from nuages.reconcile.plan import Verb, versions_of
 from nuages.reconcile.provision import see
 from nuages.reconcile.release.jobs import Run, run_once
@@ -58,7 +58,7 @@ class NamedInstance(Resource):
 
 async def tear_down(work: Pass, report: Report) -> Report:
     """One pass of it; `gone` once nothing is left to do. Raises Trouble, CloudError."""
-    work = replace(work, app=as_deployed(work.app, work.tenant, work.before.get("database")))
+    work = replace(work, app=as_deployed(work.app, work.tenant, known_database(work.app, work.before, None)))
     blueprint, instance_is_there = await _composed(work)
     report = replace(report, blueprint=blueprint)
     if work.underway:
