@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from reports import serving
-from unit_support import a_tenant, an_app
+from unit_support import API, a_tenant, an_app
 
 from nuages.api.status import DatabaseStatus
 from nuages.api.tenant import instance_of
 from nuages.blueprint import names
 from nuages.desired.resource import Owner
+from nuages.reconcile.cluster import Cluster
 from nuages.reconcile.moves import as_deployed, check_database, check_tenant, known_database
+from nuages.reconcile.tenancy import FINALIZER, let_go
 from nuages.reconcile.trouble import Trouble
 
 OWN = names.instance_name(an_app(), a_tenant()).rsplit("/", 1)[-1]
@@ -114,6 +116,54 @@ def test_a_tenant_that_says_another_place_is_not_followed() -> None:
             check_tenant(app, a_tenant(moved), there)
         assert caught.value.reason == "TenantMoved"
         assert there[0]["name"] in caught.value.message
+
+
+def test_secret_key_tells_where_there_is_no_service() -> None:
+    """Not yet, or no more: a deletion begins with it."""
+    app, tenant = an_app(), a_tenant()
+    key = {"kind": "secretmanager.googleapis.com/Secret", "name": names.secret_name(app, tenant, "secret-key")}
+    other = {**key, "name": "projects/acme-prod/secrets/nuages-admin-pg-a"}
+    check_tenant(app, tenant, [other, key])
+    check_tenant(app, a_tenant({"project": "acme-new"}), [other])
+    for moved in ({"project": "acme-new"}, {"deploymentId": "other"}):
+        with pytest.raises(Trouble, match=f"the app is {key['name']}, and by its tenant it would be"):
+            check_tenant(app, a_tenant(moved), [other, key])
+
+
+class Namespace:
+    """A tenant that is being deleted, and apps that have something."""
+
+    def __init__(self, *apps: dict[str, Any]) -> None:
+        self.apps_there, self.finalizers = apps, [FINALIZER]
+
+    async def tenant(self, namespace: str) -> dict[str, Any]:
+        metadata = {"name": "default", "namespace": namespace, "uid": "t-1", "finalizers": self.finalizers}
+        spec = {"project": "acme-new", "region": "europe-west1"}
+        deleting = {**metadata, "deletionTimestamp": "2026-11-21T10:00:00Z"}
+        return {"apiVersion": API, "kind": "DjangoTenant", "metadata": deleting, "spec": spec}
+
+    async def apps(self, namespace: str) -> list[dict[str, Any]]:
+        return list(self.apps_there)
+
+    async def write_finalizers(self, body: Any, finalizers: list[str]) -> None:
+        self.finalizers = finalizers
+
+
+def held(project: str) -> dict[str, Any]:
+    """An app with a service in that project."""
+    service = names.service_name(an_app(), a_tenant({"project": project}))
+    metadata = {"name": "shop", "namespace": "acme", "uid": "u-1", "generation": 1, "finalizers": [FINALIZER]}
+    status = {"resources": [{"kind": "run.googleapis.com/Service", "name": service, "state": "Ready"}]}
+    spec = {"image": an_app().spec.image}
+    return {"apiVersion": API, "kind": "DjangoApp", "metadata": metadata, "spec": spec, "status": status}
+
+
+@pytest.mark.parametrize(("project", "left"), [("acme-new", [FINALIZER]), ("acme-prod", [])])
+async def test_a_tenant_is_not_held_by_apps_that_are_elsewhere(project: str, left: list[str]) -> None:
+    """They are Stalled until it has gone."""
+    namespace = Namespace(held(project))
+    await let_go("acme", cast(Cluster, namespace))
+    assert namespace.finalizers == left
 
 
 @pytest.mark.parametrize(

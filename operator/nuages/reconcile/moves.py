@@ -15,20 +15,34 @@ from nuages.api.tenant import DjangoTenant, instance_of
 from nuages.blueprint import names
 from nuages.cloud.driver import Observed
 from nuages.desired.run import RunService
+from nuages.desired.secretmanager import Secret
 from nuages.reconcile import reasons
 from nuages.reconcile.trouble import Trouble
 
+KEY = names.key_part("a")
+
 
 def check_tenant(app: DjangoApp, tenant: DjangoTenant, resources: Iterable[Mapping[str, Any]]) -> None:
-    """Against the service that status.resources has: a tenant made later may say another place. Raises Trouble."""
-    wanted = names.service_name(app, tenant)
-    known = next((row["name"] for row in resources if row["kind"] == RunService.kind), wanted)
-    if known != wanted:
-        raise Trouble(
-            reasons.TENANT_MOVED,
-            f"DjangoTenant spec: the app is {known}, and by its tenant it would be {wanted}, another one and empty. "
-            "Delete the tenant and make one with the old project, region and deploymentId, or make another app.",
-        )
+    """Against what status.resources has: a tenant made later may say another place. Raises Trouble.
+
+    Before there is a service, and once a deletion has taken it, SECRET_KEY tells project and deploymentId.
+    """
+    there = {row["name"]: row["kind"] for row in resources}
+    services = [name for name, kind in there.items() if kind == RunService.kind]
+    keys = [name for name, kind in there.items() if kind == Secret.kind and _is_key(app, name)]
+    for found, wanted in ((services, names.service_name(app, tenant)), (keys, names.secret_name(app, tenant, KEY))):
+        if found and wanted not in found:
+            raise Trouble(
+                reasons.TENANT_MOVED,
+                f"DjangoTenant spec: the app is {found[0]}, and by its tenant it would be {wanted}, another one and "
+                "empty. Delete the tenant and make one with the old project, region and deploymentId, or make another "
+                "app.",
+            )
+
+
+def _is_key(app: DjangoApp, name: str) -> bool:
+    """Whether a secret is the app's SECRET_KEY, under whatever deploymentId."""
+    return name.endswith(f"-{app.metadata.name}-{KEY}")
 
 
 def known_database(
