@@ -82,6 +82,8 @@ def _drift(report: Report, before: Mapping[str, Any], now: str) -> dict[str, Any
 
 def _database(report: Report) -> dict[str, Any] | None:
     """Where the data is, once db-init has been through: from then on the spec may not name another place."""
+    if report.database is not None:
+        return report.database.model_dump(mode="json", by_alias=True, exclude_none=True)
     release = report.release
     if release is None or release.db_init is None or report.stage in ("", "DbInit"):
         return None
