@@ -141,6 +141,28 @@ def test_tenants_instance_can_be_spelt_out(cluster: Cluster) -> None:
     assert cluster.replace(_changed(stored, {"instance": {"existing": "acme-pg"}})).accepted
 
 
+def test_an_own_instance_is_none_that_is_shared(cluster: Cluster) -> None:
+    """Not even the app itself may name it as an existing one: its administrator's secret is the app's."""
+    status = {**STATUS, "database": {"instance": "acme-shop-a24a7f", "name": "shop", "own": True}}
+    stored = _stored(cluster, app(), status)
+    refused = cluster.replace(_changed(stored, {"instance": {"existing": "acme-shop-a24a7f"}}))
+    assert "spec.database.instance.existing" in refused.message
+    assert "The data is on the old instance and is not moved." in refused.message
+    spelt_out = cluster.replace(_changed(stored, {"instance": {"create": {"storageGiB": 30}}}))
+    assert spelt_out.accepted, spelt_out.message
+
+
+def test_a_shared_instance_is_none_to_create(cluster: Cluster) -> None:
+    """An app on one that others use may not have one of its own made."""
+    shared = {**STATUS, "database": {"instance": "acme-pg", "name": "shop", "own": False}}
+    stored = _stored(cluster, app(), shared)
+    refused = cluster.replace(_changed(stored, {"instance": {"create": {}}}))
+    assert "spec.database.instance.create" in refused.message
+    assert "The data is on an instance that is not the app's own, and is not moved." in refused.message
+    spelt_out = cluster.replace(_changed(stored, {"instance": {"existing": "acme-pg"}}))
+    assert spelt_out.accepted, spelt_out.message
+
+
 def test_wrong_instance_can_be_corrected(cluster: Cluster) -> None:
     """Before there is data, another instance and database may be named."""
     stored = _stored(cluster, app(database={"instance": {"existing": "acme-gp"}}))
@@ -196,7 +218,7 @@ FULL_STATUS: dict[str, Any] = {
     },
     "resources": [{"kind": "SqlInstance", "name": "acme-pg", "state": "Ready", "link": "https://console"}],
     "operations": [{"name": "op", "service": "sql", "resource": "acme-pg", "startedAt": "2026-10-01T10:00:00Z"}],
-    "database": {"instance": "acme-pg", "name": "shop"},
+    "database": {"instance": "acme-pg", "name": "shop", "own": False},
 }
 
 

@@ -77,6 +77,24 @@ async def test_an_app_may_stay_by_its_own_word(place: World, local: LocalSite) -
     await now_on(place, {"existing": old})
 
 
+async def test_a_deletion_without_its_status_asks_the_service(place: World, local: LocalSite) -> None:
+    """The tenant names another instance, and nobody but the service knows the one that has the data."""
+    old, new, shop = f"{place.namespace}-pg", f"{place.namespace}-new", Deployment(place, "lost")
+    await shop.release(image=await shop.image("v1"), deletionPolicy="Delete")
+    await now_on(place, {"existing": new})
+    await place.wait("lost", "Stalled", reason="DatabaseMoved")
+    place.kubectl("patch", "djangoapp", "lost", "--subresource=status", "--type=merge", "-p", '{"status": null}')
+    place.kubectl("delete", "djangoapp", "lost", "--wait=false")
+
+    async def is_gone() -> bool:
+        return await place.get("DjangoApp", "lost") is None
+
+    await eventually(is_gone, "the app's end")
+    assert "lost" not in await databases(old, place, local)
+    assert await left(place, place.google_id("lost")) == {}
+    await now_on(place, {"existing": old})
+
+
 @pytest.mark.parametrize("policy", ["Retain", "Delete"])
 async def test_a_database_that_was_given_up_goes_by_the_policy(place: World, local: LocalSite, policy: str) -> None:
     """engine None takes it from the app, not from the instance: the deletion still knows it."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from reports import serving
-from unit_support import a_tenant, an_app
+from unit_support import API, a_tenant, an_app
 
+from nuages.api.status import DatabaseStatus
 from nuages.api.tenant import instance_of
 from nuages.blueprint import names
 from nuages.desired.resource import Owner
-from nuages.reconcile.moves import as_deployed, check_instance, check_tenant, known_instance
+from nuages.reconcile.cluster import Cluster
+from nuages.reconcile.moves import as_deployed, check_database, check_tenant, known_database
+from nuages.reconcile.tenancy import FINALIZER, let_go
 from nuages.reconcile.trouble import Trouble
 
 OWN = names.instance_name(an_app(), a_tenant()).rsplit("/", 1)[-1]
@@ -23,6 +26,10 @@ B: dict[str, Any] = {"database": {"existing": "pg-b"}}
 
 def existing(name: str) -> dict[str, Any]:
     return {"database": {"instance": {"existing": name}}}
+
+
+def on(instance: str, name: str = "shop", own: bool | None = None) -> DatabaseStatus | None:
+    return DatabaseStatus(instance=instance, name=name, own=own) if instance else None
 
 
 @pytest.mark.parametrize(
@@ -38,7 +45,7 @@ def existing(name: str) -> dict[str, Any]:
 )
 def test_what_says_the_same_is_followed(app: dict[str, Any], tenant: dict[str, Any], known: str) -> None:
     """An app may keep its own by its own words, and may give its database up."""
-    check_instance(an_app(app), a_tenant(tenant), known)
+    check_database(an_app(app), a_tenant(tenant), on(known), "")
 
 
 @pytest.mark.parametrize(
@@ -56,7 +63,7 @@ def test_another_instance_is_not_followed(
 ) -> None:
     """Whoever names it: the app would begin with an empty database."""
     with pytest.raises(Trouble) as caught:
-        check_instance(an_app(app), a_tenant(tenant), known)
+        check_database(an_app(app), a_tenant(tenant), on(known), "")
     said = (
         f"{field}: the data is on {known}, and another instance would begin empty. Set it as it was, or "
         f"spec.database.instance.{way} in the app."
@@ -67,18 +74,35 @@ def test_another_instance_is_not_followed(
 def test_an_own_instance_is_none_that_is_shared() -> None:
     """Its administrator's secret is the app's."""
     with pytest.raises(Trouble, match=f"{OWN} is the app's own instance, which none can share. Say create: {{}}"):
-        check_instance(an_app(existing(OWN)), a_tenant(), OWN)
+        check_database(an_app(existing(OWN)), a_tenant(), on(OWN), "")
+
+
+def test_an_own_instance_may_have_any_name() -> None:
+    """One that was kept and is known by its label: by its marker, or by the status once it is there."""
+    with pytest.raises(Trouble):
+        check_database(an_app(), a_tenant(), on("a-clone"), "")
+    check_database(an_app(), a_tenant(), on("a-clone"), "projects/acme-prod/instances/a-clone")
+    check_database(an_app(), a_tenant(), on("a-clone", own=True), "")
+    with pytest.raises(Trouble, match=r"create: \{\} in the app"):
+        check_database(an_app(), a_tenant(A), on("a-clone", own=True), "")
+    assert instance_of(as_deployed(an_app(), a_tenant(A), on("a-clone", own=True)), a_tenant(A)).create is not None
+
+
+def test_another_database_is_not_followed() -> None:
+    """Where the status was lost, and admission could not see it."""
+    with pytest.raises(Trouble, match=r"spec\.database\.name: the data is in old on pg-a, and shop would begin empty"):
+        check_database(an_app(), a_tenant(A), on("pg-a", "old"), "")
 
 
 def test_the_service_tells_where_the_status_was_wiped() -> None:
     """The app's own: one that is to be adopted may be on any."""
     live = serving().live
     assert live is not None
-    assert known_instance(an_app(), {}, live) == OWN
-    assert known_instance(an_app(), {"database": {"instance": "pg-a", "name": "shop"}}, live) == "pg-a"
-    assert known_instance(an_app(), {}, None) == ""
+    assert known_database(an_app(), {}, live) == on(OWN)
+    assert known_database(an_app(), {"database": {"instance": "pg-a", "name": "old"}}, live) == on("pg-a", "old")
+    assert known_database(an_app(), {}, None) is None
     for owner in (None, Owner("acme", "blog", "u-2")):
-        assert known_instance(an_app(), {}, replace(live, state=replace(live.state, owner=owner))) == ""
+        assert known_database(an_app(), {}, replace(live, state=replace(live.state, owner=owner))) is None
 
 
 def test_a_tenant_that_says_another_place_is_not_followed() -> None:
@@ -92,6 +116,54 @@ def test_a_tenant_that_says_another_place_is_not_followed() -> None:
             check_tenant(app, a_tenant(moved), there)
         assert caught.value.reason == "TenantMoved"
         assert there[0]["name"] in caught.value.message
+
+
+def test_secret_key_tells_where_there_is_no_service() -> None:
+    """Not yet, or no more: a deletion begins with it."""
+    app, tenant = an_app(), a_tenant()
+    key = {"kind": "secretmanager.googleapis.com/Secret", "name": names.secret_name(app, tenant, "secret-key")}
+    other = {**key, "name": "projects/acme-prod/secrets/nuages-admin-pg-a"}
+    check_tenant(app, tenant, [other, key])
+    check_tenant(app, a_tenant({"project": "acme-new"}), [other])
+    for moved in ({"project": "acme-new"}, {"deploymentId": "other"}):
+        with pytest.raises(Trouble, match=f"the app is {key['name']}, and by its tenant it would be"):
+            check_tenant(app, a_tenant(moved), [other, key])
+
+
+class Namespace:
+    """A tenant that is being deleted, and apps that have something."""
+
+    def __init__(self, *apps: dict[str, Any]) -> None:
+        self.apps_there, self.finalizers = apps, [FINALIZER]
+
+    async def tenant(self, namespace: str) -> dict[str, Any]:
+        metadata = {"name": "default", "namespace": namespace, "uid": "t-1", "finalizers": self.finalizers}
+        spec = {"project": "acme-new", "region": "europe-west1"}
+        deleting = {**metadata, "deletionTimestamp": "2026-11-21T10:00:00Z"}
+        return {"apiVersion": API, "kind": "DjangoTenant", "metadata": deleting, "spec": spec}
+
+    async def apps(self, namespace: str) -> list[dict[str, Any]]:
+        return list(self.apps_there)
+
+    async def write_finalizers(self, body: Any, finalizers: list[str]) -> None:
+        self.finalizers = finalizers
+
+
+def held(project: str) -> dict[str, Any]:
+    """An app with a service in that project."""
+    service = names.service_name(an_app(), a_tenant({"project": project}))
+    metadata = {"name": "shop", "namespace": "acme", "uid": "u-1", "generation": 1, "finalizers": [FINALIZER]}
+    status = {"resources": [{"kind": "run.googleapis.com/Service", "name": service, "state": "Ready"}]}
+    spec = {"image": an_app().spec.image}
+    return {"apiVersion": API, "kind": "DjangoApp", "metadata": metadata, "spec": spec, "status": status}
+
+
+@pytest.mark.parametrize(("project", "left"), [("acme-new", [FINALIZER]), ("acme-prod", [])])
+async def test_a_tenant_is_not_held_by_apps_that_are_elsewhere(project: str, left: list[str]) -> None:
+    """They are Stalled until it has gone."""
+    namespace = Namespace(held(project))
+    await let_go("acme", cast(Cluster, namespace))
+    assert namespace.finalizers == left
 
 
 @pytest.mark.parametrize(
@@ -108,7 +180,7 @@ def test_a_deletion_goes_by_what_was_deployed(
     app: dict[str, Any], tenant: dict[str, Any], known: str, chosen: str | None
 ) -> None:
     """Whatever app and tenant say by now; None stands for an instance of its own."""
-    made = as_deployed(an_app(app), a_tenant(tenant), {"instance": known, "name": "shop"})
+    made = as_deployed(an_app(app), a_tenant(tenant), on(known))
     assert made.spec.database.enabled
     assert made.database_name == "shop"
     assert instance_of(made, a_tenant(tenant)).existing == chosen

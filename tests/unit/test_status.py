@@ -156,7 +156,7 @@ def test_another_operators_phase_loses_nothing() -> None:
     """A newer one may know more phases; where the data is must not be forgotten."""
     before = {**status(serving(), {}, NOW), "phase": "Observing"}
     after = status(Report(3, paused=True), before, LATER)
-    assert after["database"] == {"instance": "acme-shop-a24a7f", "name": "shop"}
+    assert after["database"] == {"instance": "acme-shop-a24a7f", "name": "shop", "own": True}
     assert after["phase"] == "Paused"
 
 
@@ -180,7 +180,7 @@ def test_an_app_that_serves() -> None:
     assert (made["image"], made["revision"]) == (IMAGE.reference, revision)
     assert made["traffic"] == [{"revision": revision, "percent": 100, "tag": "candidate"}]
     assert made["trafficSplit"] == f"{revision}=100%"
-    assert made["database"] == {"instance": "acme-shop-a24a7f", "name": "shop"}
+    assert made["database"] == {"instance": "acme-shop-a24a7f", "name": "shop", "own": True}
     assert {item["state"] for item in made["resources"]} == {"Ready"}
     assert made["operations"] == []
     assert made["release"] == {

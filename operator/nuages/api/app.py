@@ -203,6 +203,9 @@ NAME_LENGTH = 40
 _UNCLAIMED = "!has(oldSelf.status) || !has(oldSelf.status.database)"
 
 
+_CREATES = "has(self.spec.database) && has(self.spec.database.instance) && has(self.spec.database.instance.create)"
+
+
 def _database_name(side: str) -> str:
     return given("spec.database.name", f"{side}.metadata.name", side).replace("'", "")
 
@@ -242,9 +245,16 @@ class DjangoApp(Part):
         ),
         Rule(
             cel=f"{_UNCLAIMED} || {_existing('self')} == {_existing('oldSelf')} || "
-            f"{_existing('self')} == oldSelf.status.database.instance",
+            f"{_existing('self')} == oldSelf.status.database.instance && "
+            f"!{given('status.database.own', False, 'oldSelf')}",
             message="The data is on the old instance and is not moved. Name that one again, or make another app.",
             field="spec.database.instance.existing",
+        ),
+        Rule(
+            cel=f"{_UNCLAIMED} || {given('status.database.own', True, 'oldSelf')} || !({_CREATES})",
+            message="The data is on an instance that is not the app's own, and is not moved. Name that one, or make "
+            "another app.",
+            field="spec.database.instance.create",
         ),
     )
 

@@ -103,6 +103,7 @@ class DatabaseStatus(StatusPart):
 
     instance: str = Field(max_length=98, description="Cloud SQL instance.")
     name: str = Field(max_length=63, description="Database.")
+    own: bool | None = Field(None, description="Whether the instance was made for this app alone.")
 
 
 class PlannedStatus(StatusPart):

@@ -10,43 +10,73 @@ from typing import Any
 
 from nuages.api.app import DjangoApp
 from nuages.api.database import CreateInstance, Instance
+from nuages.api.status import DatabaseStatus
 from nuages.api.tenant import DjangoTenant, instance_of
 from nuages.blueprint import names
 from nuages.cloud.driver import Observed
 from nuages.desired.run import RunService
+from nuages.desired.secretmanager import Secret
 from nuages.reconcile import reasons
 from nuages.reconcile.trouble import Trouble
 
+KEY = names.key_part("a")
+
 
 def check_tenant(app: DjangoApp, tenant: DjangoTenant, resources: Iterable[Mapping[str, Any]]) -> None:
-    """Against the service that status.resources has: a tenant made later may say another place. Raises Trouble."""
-    wanted = names.service_name(app, tenant)
-    known = next((row["name"] for row in resources if row["kind"] == RunService.kind), wanted)
-    if known != wanted:
-        raise Trouble(
-            reasons.TENANT_MOVED,
-            f"DjangoTenant spec: the app is {known}, and by its tenant it would be {wanted}, another one and empty. "
-            "Delete the tenant and make one with the old project, region and deploymentId, or make another app.",
-        )
+    """Against what status.resources has: a tenant made later may say another place. Raises Trouble.
+
+    Before there is a service, and once a deletion has taken it, SECRET_KEY tells project and deploymentId.
+    """
+    there = {row["name"]: row["kind"] for row in resources}
+    services = [name for name, kind in there.items() if kind == RunService.kind]
+    keys = [name for name, kind in there.items() if kind == Secret.kind and _is_key(app, name)]
+    for found, wanted in ((services, names.service_name(app, tenant)), (keys, names.secret_name(app, tenant, KEY))):
+        if found and wanted not in found:
+            raise Trouble(
+                reasons.TENANT_MOVED,
+                f"DjangoTenant spec: the app is {found[0]}, and by its tenant it would be {wanted}, another one and "
+                "empty. Delete the tenant and make one with the old project, region and deploymentId, or make another "
+                "app.",
+            )
 
 
-def known_instance(app: DjangoApp, before: Mapping[str, Any], live: Observed[RunService] | None) -> str:
-    """Id of the instance that the database is on; "" where there is none yet.
+def _is_key(app: DjangoApp, name: str) -> bool:
+    """Whether a secret is the app's SECRET_KEY, under whatever deploymentId."""
+    return name.endswith(f"-{app.metadata.name}-{KEY}")
+
+
+def known_database(
+    app: DjangoApp, before: Mapping[str, Any], live: Observed[RunService] | None
+) -> DatabaseStatus | None:
+    """The database that the app has; None where there is none yet.
 
     A service of others that is to be adopted may have any.
     """
-    known = str((before.get("database") or {}).get("instance", ""))
+    if known := before.get("database"):
+        return DatabaseStatus.model_validate(known)
     owner = live.owner if live is not None else None
-    if known or live is None or owner is None or (owner.namespace, owner.app) != tuple(app.key.split("/")):
-        return known
-    return next((name.rsplit(":", 1)[-1] for name in live.state.template.cloud_sql), "")
+    if live is None or owner is None or (owner.namespace, owner.app) != tuple(app.key.split("/")):
+        return None
+    instance = next((name.rsplit(":", 1)[-1] for name in live.state.template.cloud_sql), "")
+    return DatabaseStatus(instance=instance, name=_served(app, live.state)) if instance else None
 
 
-def check_instance(app: DjangoApp, tenant: DjangoTenant, known: str) -> None:
-    """Against the instance that the database is on; admission cannot see what its tenant says. Raises Trouble."""
-    if not known or not app.spec.database.enabled:
+def _served(app: DjangoApp, service: RunService) -> str:
+    """The name of the database that a service is connected to."""
+    variable = app.spec.django.env_names.get("DB_NAME", "DB_NAME")
+    name = dict(service.template.environment).get(variable)
+    return name if isinstance(name, str) and name else app.database_name
+
+
+def check_database(app: DjangoApp, tenant: DjangoTenant, database: DatabaseStatus | None, own_instance: str) -> None:
+    """Against the database that the app has; admission cannot see what its tenant says. Raises Trouble.
+
+    `own_instance`: full name of the one that bears the app's marker, whatever it is called; "" for none.
+    """
+    if database is None or not app.spec.database.enabled:
         return
-    chosen, is_own = instance_of(app, tenant), _is_own(app, tenant, known)
+    known, chosen = database.instance, instance_of(app, tenant)
+    is_own = own_instance.rsplit("/", 1)[-1] == known or _is_own(app, tenant, database)
     field = "spec.database.instance" if app.spec.database.instance is not None else "DjangoTenant spec.database"
     if chosen.existing == known and is_own:
         raise Trouble(
@@ -59,22 +89,30 @@ def check_instance(app: DjangoApp, tenant: DjangoTenant, known: str) -> None:
             f"{field}: the data is on {known}, and another instance would begin empty. Set it as it was, or "
             f"spec.database.instance.{'create: {}' if is_own else f'existing: {known}'} in the app.",
         )
+    if database.name != app.database_name:  # admission refuses it, where the status was not lost
+        raise Trouble(
+            reasons.DATABASE_MOVED,
+            f"spec.database.name: the data is in {database.name} on {known}, and {app.database_name} would begin "
+            f"empty. Set {database.name}.",
+        )
 
 
-def as_deployed(app: DjangoApp, tenant: DjangoTenant, database: Mapping[str, str] | None) -> DjangoApp:
-    """For a deletion: with the database that `status.database` knows, whatever app and tenant say by now."""
-    if not database:
+def as_deployed(app: DjangoApp, tenant: DjangoTenant, database: DatabaseStatus | None) -> DjangoApp:
+    """For a deletion: with the database that it has, whatever app and tenant say by now."""
+    if database is None:
         return app
-    known = database["instance"]
-    is_own, chosen = _is_own(app, tenant, known), instance_of(app, tenant)
+    is_own, chosen = _is_own(app, tenant, database), instance_of(app, tenant)
     if is_own:
         instance = chosen if chosen.create is not None else Instance(create=CreateInstance())
     else:
-        instance = Instance(existing=known)
-    changed = {"engine": "PostgreSQL", "instance": instance, "name": database["name"]}
+        instance = Instance(existing=database.instance)
+    changed = {"engine": "PostgreSQL", "instance": instance, "name": database.name}
     spec = app.spec.model_copy(update={"database": app.spec.database.model_copy(update=changed)})
     return app.model_copy(update={"spec": spec})
 
 
-def _is_own(app: DjangoApp, tenant: DjangoTenant, instance: str) -> bool:
-    return names.is_instance_of_a_life(app, tenant, f"{names.project(tenant)}/instances/{instance}")
+def _is_own(app: DjangoApp, tenant: DjangoTenant, database: DatabaseStatus) -> bool:
+    """By the status: one that was taken back, or chosen among clones, may have any name."""
+    if database.own is not None:
+        return database.own
+    return names.is_instance_of_a_life(app, tenant, f"{names.project(tenant)}/instances/{database.instance}")

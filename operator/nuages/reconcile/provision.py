@@ -19,8 +19,8 @@ from nuages.desired.run import RunService
 from nuages.desired.sql import SqlUser
 from nuages.reconcile.drift import is_judged, of_results, wanted
 from nuages.reconcile.execute import Executor, Result, State
-from nuages.reconcile.gather import gather, project_number, resolve_image
-from nuages.reconcile.moves import check_instance, known_instance
+from nuages.reconcile.gather import gather, own_instance, project_number, resolve_image
+from nuages.reconcile.moves import check_database, known_database
 from nuages.reconcile.permissions import check_permissions
 from nuages.reconcile.pin import pinned
 from nuages.reconcile.plan import Action, Plan, Sight, Verb, make_plan, whose
@@ -41,7 +41,10 @@ async def survey(work: Pass, report: Report) -> Report:
     live = await look_at_service(work)
     if live is None and not work.before.get("resources"):  # a first pass: before anything is made, no snapshot will do
         live = await look_at_service(work, fresh=True)
-    check_instance(work.app, work.tenant, known_instance(work.app, work.before, live))
+    known = known_database(work.app, work.before, live)
+    at = known.instance if known is not None else ""
+    own = await own_instance(work.app, work.tenant, work.cloud, work.max_age, at)
+    check_database(work.app, work.tenant, known, own)
     image = await image_of(work, live)
     facts = await gather(
         work.app,
@@ -51,7 +54,7 @@ async def survey(work: Pass, report: Report) -> Report:
         work.settings.operator_image,
         image,
         work.max_age,
-        (work.before.get("database") or {}).get("instance", ""),
+        at,
     )
     wishes = wanted(work.app, work.tenant, facts)
     facts = replace(facts, hash_url=_hash_url(live))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from nuages.api.status import DatabaseStatus
 from nuages.blueprint.blueprint import Blueprint
 from nuages.cloud.driver import Observed, Operation, Readiness
 from nuages.desired.run import RunService
@@ -39,6 +40,7 @@ class Report:
     deleting: bool = False
     kept: tuple[str, ...] = ()  # what a deletion leaves behind
     copies: tuple[str, ...] = ()  # what bears the app's marker and is not of its making: a deletion leaves it alone
+    database: DatabaseStatus | None = None  # of a deletion whose status was lost: as the service told it
     database_left: bool = False  # dropped, or marked as retained, on an instance that stays
     gone: bool = False  # a deletion that is through
     reconcile_at: str = ""

@@ -9,6 +9,7 @@ from typing import Any
 from nuages.api.status import DjangoAppStatus
 from nuages.api.validate import parse_status
 from nuages.cloud.driver import Observed, Readiness
+from nuages.desired.sql import SqlInstance
 from nuages.reconcile import drift, reasons
 from nuages.reconcile.conditions import Condition, conditions, trouble_of
 from nuages.reconcile.execute import Result, State
@@ -79,13 +80,16 @@ def _drift(report: Report, before: Mapping[str, Any], now: str) -> dict[str, Any
     return drift.record(report.drift, report.strangers, before, now, is_new=is_new)
 
 
-def _database(report: Report) -> dict[str, str] | None:
+def _database(report: Report) -> dict[str, Any] | None:
     """Where the data is, once db-init has been through: from then on the spec may not name another place."""
+    if report.database is not None:
+        return report.database.model_dump(mode="json", by_alias=True, exclude_none=True)
     release = report.release
     if release is None or release.db_init is None or report.stage in ("", "DbInit"):
         return None
     instance = release.db_init.template.cloud_sql[0].rsplit(":", 1)[-1]
-    return {"instance": instance, "name": release.app.database_name}
+    own = any(isinstance(item, SqlInstance) for item in release.blueprint.resources)
+    return {"instance": instance, "name": release.app.database_name, "own": own}
 
 
 def _phase(report: Report, served_before: bool) -> str:

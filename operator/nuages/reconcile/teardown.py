@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from nuages.api.status import DatabaseStatus
 from nuages.blueprint.blueprint import Blueprint
 from nuages.blueprint.compose import compose
 from nuages.cloud.driver import Observed, Operation
@@ -20,15 +21,15 @@ from nuages.desired.storage import Bucket
 from nuages.reconcile import reasons, snapshot
 from nuages.reconcile.execute import Result, State
 from nuages.reconcile.gather import gather
-from nuages.reconcile.moves import as_deployed
+from nuages.reconcile.moves import as_deployed, known_database
 from nuages.reconcile.plan import Verb, versions_of
-from nuages.reconcile.provision import see
+from nuages.reconcile.provision import look_at_service, see
 from nuages.reconcile.release.jobs import Run, run_once
 from nuages.reconcile.release.outcome import DONE, Done, Failed, Waiting
 from nuages.reconcile.release.release import fingerprint
 from nuages.reconcile.report import Report
 from nuages.reconcile.rotation import rotating_secrets, with_rotation
-from nuages.reconcile.surplus import is_made, marked
+from nuages.reconcile.surplus import is_made, marked, owner_of
 from nuages.reconcile.trouble import Trouble, of_error
 
 if TYPE_CHECKING:
@@ -58,7 +59,10 @@ class NamedInstance(Resource):
 
 async def tear_down(work: Pass, report: Report) -> Report:
     """One pass of it; `gone` once nothing is left to do. Raises Trouble, CloudError."""
-    work = replace(work, app=as_deployed(work.app, work.tenant, work.before.get("database")))
+    if (found := await _lost_database(work)) is not None:
+        said = Waiting(reasons.DELETING, "Where the database is was found again; the service goes next.", after=0.0)
+        return replace(report, database=found, outcome=said)
+    work = replace(work, app=as_deployed(work.app, work.tenant, known_database(work.app, work.before, None)))
     blueprint, instance_is_there = await _composed(work)
     report = replace(report, blueprint=blueprint)
     if work.underway:
@@ -92,6 +96,14 @@ async def tear_down(work: Pass, report: Report) -> Report:
         kept += await snapshot.taken(work, _instance_of(blueprint.db_leave) if blueprint.db_leave is not None else "")
     copies = tuple(item.state.shown for item in others if item.state.name not in results)
     return replace(report, results=results, kept=kept, copies=copies, gone=True)
+
+
+async def _lost_database(work: Pass) -> DatabaseStatus | None:
+    """Where the status was lost, what the app's own service tells, before it goes. Raises Trouble."""
+    if work.before.get("database"):
+        return None
+    live = await look_at_service(work, fresh=True)
+    return known_database(work.app, {}, live) if live is not None and live.owner == owner_of(work) else None
 
 
 async def _composed(work: Pass) -> tuple[Blueprint, bool]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from nuages.api.app import DjangoApp
 from nuages.api.tenant import DjangoTenant
-from nuages.api.validate import InvalidSpec, parse_tenant
+from nuages.api.validate import InvalidSpec, parse_app, parse_tenant
 from nuages.cloud import errors
 from nuages.cloud.access import CloudAccess, Clouds
 from nuages.cloud.call import request_reason
@@ -154,12 +154,23 @@ async def hold(app: Body, tenant: DjangoTenant, cluster: Cluster) -> Body:
 
 
 async def let_go(namespace: str, cluster: Cluster) -> None:
-    """A tenant that is being deleted goes once no app of the namespace has resources. Raises Stale, Gone."""
+    """A tenant that is being deleted goes once no app of the namespace has resources in it. Raises Stale, Gone."""
     body = await cluster.tenant(namespace)
     if body is None or not body["metadata"].get("deletionTimestamp") or FINALIZER not in finalizers(body):
         return
-    if not any(FINALIZER in finalizers(app) for app in await cluster.apps(namespace)):
+    if not any(FINALIZER in finalizers(app) and not _is_elsewhere(app, body) for app in await cluster.apps(namespace)):
         await cluster.write_finalizers(body, [item for item in finalizers(body) if item != FINALIZER])
+
+
+def _is_elsewhere(app: Body, tenant: Body) -> bool:
+    """Whether the app was deployed to another place than the tenant's; of what cannot be read nobody knows."""
+    try:
+        check_tenant(parse_app(app), _parsed(tenant), (app.get("status") or {}).get("resources") or ())
+    except InvalidSpec:
+        return False
+    except Trouble as trouble:
+        return trouble.reason == reasons.TENANT_MOVED
+    return False
 
 
 def finalizers(body: Body) -> list[str]:
