@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -16,7 +17,7 @@ from e2e_openings import an_open_bucket, an_open_instance
 from e2e_release import Deployment, condition, eventually, shared_instance
 from e2e_site import Site
 from e2e_world import World, open_world
-from google.api_core.exceptions import NotFound
+from google.api_core.exceptions import Conflict, NotFound
 from google.cloud.run_v2 import JobsAsyncClient
 from google.cloud.secretmanager_v1 import SecretManagerServiceAsyncClient
 from google.cloud.sqladmin_v1 import (
@@ -198,6 +199,38 @@ async def test_a_clone_of_an_own_instance_outlives_the_app(place: World) -> None
     assert await left(place, place.google_id("twin")) == {"instances": {body["name"]}}
     assert (await instances.get(request=clone)).settings.deletion_protection_enabled
     await place.told("twin", "LeftAlone", f"Instance {body['name']}")
+
+
+async def test_an_instance_of_any_name_is_taken_back_by_its_label(place: World) -> None:
+    """As the sentence of a conflict says: what was kept is of another name, say because a backup was restored there."""
+    app = Deployment(place, "odd")
+    await app.release(image=await app.image("v1"), database=OWN)
+    instances, project = place.google(SqlInstancesServiceAsyncClient), place.site.project
+    old = {"project": project, "instance": (await app.status())["database"]["instance"]}
+    await place.delete("DjangoApp", "odd")
+    kept = await instances.get(request=old)
+    settings = {name: getattr(kept.settings, name) for name in ("tier", "edition", "user_labels")}
+    new = {"project": project, "instance": f"{place.namespace}-kept"}
+    body = {"name": new["instance"], "database_version": kept.database_version, "region": kept.region}
+    await instances.insert(request={"project": project, "body": {**body, "settings": settings}})
+
+    async def runs() -> bool:
+        return bool((await instances.get(request=new)).state.name == "RUNNABLE")
+
+    await eventually(runs, "the new instance")
+    await instances.patch(request={**old, "body": {"settings": {"deletion_protection_enabled": False}}})
+
+    async def is_gone() -> bool:
+        with suppress(Conflict, NotFound):  # while another operation is under way, and once it is through
+            await instances.delete(request=old)
+        return old["instance"] not in {item.name for item in (await instances.list(request={"project": project})).items}
+
+    await eventually(is_gone, "the end of the old instance")
+    await app.release()
+    assert (await app.status())["database"]["instance"] == new["instance"]
+    await app.release(deletionPolicy="Delete")
+    await place.delete("DjangoApp", "odd")
+    assert new["instance"] not in {item.name for item in (await instances.list(request={"project": project})).items}
 
 
 async def test_parents_that_are_gone_are_no_hindrance(place: World) -> None:

@@ -16,6 +16,7 @@ from nuages.blueprint import names
 from nuages.cloud.driver import Observed
 from nuages.desired.run import RunService
 from nuages.desired.secretmanager import Secret
+from nuages.desired.sql import SqlInstance
 from nuages.reconcile import reasons
 from nuages.reconcile.trouble import Trouble
 
@@ -59,6 +60,14 @@ def known_database(
         return None
     instance = next((name.rsplit(":", 1)[-1] for name in live.state.template.cloud_sql), "")
     return DatabaseStatus(instance=instance, name=_served(app, live.state)) if instance else None
+
+
+def begun_with(before: Mapping[str, Any], known: DatabaseStatus | None) -> str:
+    """Id of the instance that the app is on, or has begun with: one that is taken back bears no sign of it any more."""
+    if known is not None:
+        return known.instance
+    rows = before.get("resources") or ()
+    return next((row["name"].rpartition("/")[2] for row in rows if row["kind"] == SqlInstance.kind), "")
 
 
 def _served(app: DjangoApp, service: RunService) -> str:

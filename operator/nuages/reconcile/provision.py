@@ -20,7 +20,7 @@ from nuages.desired.sql import SqlUser
 from nuages.reconcile.drift import is_judged, of_results, wanted
 from nuages.reconcile.execute import Executor, Result, State
 from nuages.reconcile.gather import gather, own_instance, project_number, resolve_image
-from nuages.reconcile.moves import check_database, known_database
+from nuages.reconcile.moves import begun_with, check_database, known_database
 from nuages.reconcile.permissions import check_permissions
 from nuages.reconcile.pin import pinned
 from nuages.reconcile.plan import Action, Plan, Sight, Verb, make_plan, whose
@@ -42,7 +42,7 @@ async def survey(work: Pass, report: Report) -> Report:
     if live is None and not work.before.get("resources"):  # a first pass: before anything is made, no snapshot will do
         live = await look_at_service(work, fresh=True)
     known = known_database(work.app, work.before, live)
-    at = known.instance if known is not None else ""
+    at = begun_with(work.before, known)
     own = await own_instance(work.app, work.tenant, work.cloud, work.max_age, at)
     check_database(work.app, work.tenant, known, own)
     image = await image_of(work, live)
