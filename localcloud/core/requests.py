@@ -36,7 +36,8 @@ class RequestLog:
 
     def last(self, reason_prefix: str = "") -> Iterable[Request]:
         """The kept requests, oldest first, whose reason begins so."""
-        return [r for r in self._last if r.reason.startswith(reason_prefix)]
+        kept = tuple(self._last)  # at once: the cloud may run in another thread than who asks
+        return [r for r in kept if r.reason.startswith(reason_prefix)]
 
     def clear(self) -> None:
         self.counts.clear()

@@ -26,7 +26,8 @@ def of(leader: int, marker: str) -> set[Process]:
     A process bears it in its arguments, environment or working folder; so one that left its session and lost its
     parent is found too.
     """
-    running = {found.pid: found for found in _all()}
+    # Twice: while processes come and go, a listing of /proc may miss one that stays.
+    running = {found.pid: found for _ in range(2) for found in _all()}
     mine = {pid for pid, found in running.items() if pid == leader or found.session == leader or _bears(pid, marker)}
     grown = True
     while grown:
