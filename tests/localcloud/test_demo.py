@@ -169,3 +169,33 @@ async def test_a_page_that_is_not_the_shops_fails_the_check(page: str, says: str
             await check(f"http://127.0.0.1:{runner.addresses[0][1]}/", ("Teapot", "Tin of Assam"), "admin", "secret")
     finally:
         await runner.cleanup()
+
+
+LEAVER = """
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        print("gone", flush=True)
+        os.close(1)  # asyncio waits for the end of a process and of all that hold its pipes
+        time.sleep(600)
+    os._exit(0)
+os.wait()
+"""
+
+
+async def test_the_search_finds_what_ran_away(tmp_path: Path) -> None:
+    """A process without its parent, its session and its environment, after its leader has ended."""
+    leader = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-I", "-c", LEAVER),
+        cwd=tmp_path,
+        env={},
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert leader.stdout is not None
+    assert await leader.stdout.readline() == b"gone\n"
+    assert await leader.wait() == 0
+    (left,) = demo_processes.of(leader.pid, str(tmp_path))
+    assert demo_processes.still({left}) == {left}
+    os.kill(left.pid, signal.SIGKILL)
