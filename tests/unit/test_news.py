@@ -94,9 +94,25 @@ def test_a_failed_step_brings_the_end_of_its_log() -> None:
     first, second = _news(report)
     assert first == Event("Warning", "RevisionFailed", "spec.image: it did not start. Log: https://log")
     assert (second.kind, second.reason) == ("Warning", "RevisionFailedLog")
-    assert second.message.endswith(lines[-1])
-    assert len(second.message) <= 1024
+    assert second.message == "\n".join(lines[-len(second.message.splitlines()) :])  # whole lines
+    assert 800 < len(second.message) <= 1024
     assert _news(report, status(report, BEFORE, LATER)) == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "shown"),
+    [
+        (("short", "lines"), "short\nlines"),
+        (("x" * 899, "y"), "y"),
+        (("first", "y" * 900), "y" * 900),
+        (("first", "x" * 2000), f"…{'x' * 900}"),
+    ],
+)
+def test_a_log_line_is_not_cut_while_a_whole_one_is_left(lines: tuple[str, ...], shown: str) -> None:
+    release = a_release()
+    failed = Failed("MigrationFailed", "spec.image: it failed.", lines=lines)
+    report = serving(stage="Migrate", outcome=failed, live=a_service(release, release.revision, "acme-shop-old"))
+    assert _news(report)[1].message == shown
 
 
 def test_a_new_release_is_followed_step_by_step() -> None:

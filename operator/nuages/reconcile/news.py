@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,9 +99,17 @@ def _verdict(report: Report, before: Mapping[str, Any], after: Mapping[str, Any]
     events = [Event("Warning" if warns else "Normal", str(new.get("reason")), text)]
     failure = report.failure
     if failure is not None and failure.lines:
-        tail = "\n".join(failure.lines)[-LONGEST:]
-        events.append(Event("Warning", f"{failure.reason}Log", tail))
+        events.append(Event("Warning", f"{failure.reason}Log", _end_of(failure.lines)))
     return events
+
+
+def _end_of(lines: Sequence[str]) -> str:
+    """As many of the last lines as an event holds, whole ones; of a last line that is longer, its end."""
+    text = "\n".join(lines)
+    if len(text) <= LONGEST:
+        return text
+    _, _, whole = text[-LONGEST - 1 :].partition("\n")
+    return whole or f"…{text[-LONGEST:]}"
 
 
 def _of(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -159,7 +159,7 @@ async def _failure(run: Run, execution: Execution, cloud: CloudAccess) -> Failed
     else:
         blamed = f"{run.field}: {run.what}" if run.field else run.what
         reason, message = run.reason_failed, f"{blamed} {exited.rstrip('. ')}; {run.remedy}."
-    texts = tuple(line.text or json.dumps(line.payload) for line in lines)
+    texts = tuple(line.text or json.dumps(line.payload) for line in lines if line.text or line.payload)
     return Failed(reason, message, execution.log_uri, execution.name, texts)
 
 
