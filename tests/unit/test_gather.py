@@ -23,7 +23,7 @@ from nuages.desired.resource import Owner, Resource
 from nuages.desired.secretmanager import Copied, Random, Secret
 from nuages.desired.sql import ExistingSqlInstance
 from nuages.reconcile.cluster import Body, Cluster
-from nuages.reconcile.gather import copies, gather, resolve_image
+from nuages.reconcile.gather import copies, find_own_instance, gather, resolve_image
 from nuages.reconcile.trouble import Trouble
 
 COPY = {"env": [{"name": "A", "value": "x"}, {"name": "TOKEN", "kubernetesSecret": {"name": "openai", "key": "token"}}]}
@@ -65,19 +65,11 @@ def _cloud(memory: MemoryCloud | None = None, number: str | Exception = "1876357
     return cast(CloudAccess, made)
 
 
-async def _gather(
-    app: DjangoApp, namespace: Namespace, cloud: CloudAccess | None = None, known_instance: str = ""
-) -> Facts:
-    return await gather(
-        app,
-        a_tenant({"allow": {"instances": ["*"]}}),
-        cast(Cluster, namespace),
-        cloud or _cloud(),
-        "operator:1",
-        None,
-        0.0,
-        known_instance,
-    )
+TENANT = a_tenant({"allow": {"instances": ["*"]}})
+
+
+async def _gather(app: DjangoApp, namespace: Namespace, cloud: CloudAccess | None = None) -> Facts:
+    return await gather(app, TENANT, cast(Cluster, namespace), cloud or _cloud(), "operator:1", None, "", 0.0)
 
 
 async def test_what_the_cluster_holds_is_known_by_fingerprint() -> None:
@@ -202,8 +194,8 @@ class SqlName(Resource):
 )
 async def test_the_instance_of_an_app_is_never_a_clone_of_it(there: dict[str, Owner], known: str, chosen: str) -> None:
     """What the status has, then the name with the app's uid, then the only one of an earlier life."""
-    facts = await _gather(an_app(), Namespace(), _instances(**there), known)
-    assert facts.own_instance.rpartition("/")[2] == chosen
+    found = await find_own_instance(an_app(), TENANT, _instances(**there), 0.0, known)
+    assert found.rpartition("/")[2] == chosen
 
 
 @pytest.mark.parametrize(
@@ -216,10 +208,9 @@ async def test_the_instance_of_an_app_is_never_a_clone_of_it(there: dict[str, Ow
 async def test_an_instance_that_may_be_a_clone_is_not_taken(there: dict[str, Owner], message: str) -> None:
     """Nor is an empty one made beside it; a deletion leaves it alone."""
     with pytest.raises(Trouble) as caught:
-        await _gather(an_app(), Namespace(), _instances(**there))
+        await find_own_instance(an_app(), TENANT, _instances(**there), 0.0)
     assert (caught.value.reason, caught.value.message, caught.value.stalled) == ("NameConflict", message, True)
-    facts = await _gather(an_app(**DELETING), Namespace(), _instances(**there))
-    assert facts.own_instance == ""
+    assert await find_own_instance(an_app(**DELETING), TENANT, _instances(**there), 0.0) == ""
 
 
 async def test_a_project_that_cannot_be_read_is_the_tenants_matter() -> None:

@@ -33,12 +33,10 @@ async def gather(
     cloud: CloudAccess,
     operator_image: str,
     image: ImageFacts | None,
+    own_instance: str,
     max_age: float,
-    known_instance: str = "",
 ) -> Facts:
-    """Everything but the image, which the caller resolved or found pinned. Raises Trouble.
-
-    `known_instance`: the id of the database's instance, as the status has it.
+    """Everything but the image, which the caller resolved or found pinned, and the app's instance. Raises Trouble.
 
     A deletion needs nothing of what the spec names: the namespace's Secrets may be gone before the app.
     """
@@ -50,7 +48,7 @@ async def gather(
         operator_image=operator_image,
         image=image,
         existing_instance=await _existing_instance(app, tenant, cloud, max_age),
-        own_instance=await own_instance(app, tenant, cloud, max_age, known_instance),
+        own_instance=own_instance,
         kubernetes_secrets={} if app.is_deleting else await _secret_fingerprints(app, cluster),
         config_maps={} if app.is_deleting else await _config_maps(app, cluster),
     )
@@ -264,7 +262,7 @@ def copies(cluster: Cluster) -> Callable[[Secret], Awaitable[bytes]]:
     return copy
 
 
-async def own_instance(
+async def find_own_instance(
     app: DjangoApp, tenant: DjangoTenant, cloud: CloudAccess, max_age: float, known: str = ""
 ) -> str:
     """Full name of the app's instance, "" where there is none; `known`: its id, as the status has it. Raises Trouble.

@@ -19,7 +19,7 @@ from nuages.desired.run import RunService
 from nuages.desired.sql import SqlUser
 from nuages.reconcile.drift import is_judged, of_results, wanted
 from nuages.reconcile.execute import Executor, Result, State
-from nuages.reconcile.gather import gather, own_instance, project_number, resolve_image
+from nuages.reconcile.gather import find_own_instance, gather, project_number, resolve_image
 from nuages.reconcile.moves import begun_with, check_database, known_database
 from nuages.reconcile.permissions import check_permissions
 from nuages.reconcile.pin import pinned
@@ -42,8 +42,8 @@ async def survey(work: Pass, report: Report) -> Report:
     if live is None and not work.before.get("resources"):  # a first pass: before anything is made, no snapshot will do
         live = await look_at_service(work, fresh=True)
     known = known_database(work.app, work.before, live)
-    at = begun_with(work.before, known)
-    own = await own_instance(work.app, work.tenant, work.cloud, work.max_age, at)
+    begun = begun_with(work.before, known)
+    own = await find_own_instance(work.app, work.tenant, work.cloud, work.max_age, begun)
     check_database(work.app, work.tenant, known, own)
     image = await image_of(work, live)
     facts = await gather(
@@ -53,8 +53,8 @@ async def survey(work: Pass, report: Report) -> Report:
         work.cloud,
         work.settings.operator_image,
         image,
+        own,
         work.max_age,
-        at,
     )
     wishes = wanted(work.app, work.tenant, facts)
     facts = replace(facts, hash_url=_hash_url(live))

@@ -20,7 +20,7 @@ from nuages.desired.sql import SqlInstance, SqlUser
 from nuages.desired.storage import Bucket
 from nuages.reconcile import reasons, snapshot
 from nuages.reconcile.execute import Result, State
-from nuages.reconcile.gather import gather
+from nuages.reconcile.gather import find_own_instance, gather
 from nuages.reconcile.moves import as_deployed, known_database
 from nuages.reconcile.plan import Verb, versions_of
 from nuages.reconcile.provision import look_at_service, see
@@ -110,7 +110,8 @@ async def _composed(work: Pass) -> tuple[Blueprint, bool]:
     """The blueprint, and whether the instance of the database is there, as far as it is not the app's own."""
     known = (work.before.get("database") or {}).get("instance", "")
     image = work.settings.operator_image
-    facts = await gather(work.app, work.tenant, work.cluster, work.cloud, image, None, work.max_age, known)
+    own = await find_own_instance(work.app, work.tenant, work.cloud, work.max_age, known)
+    facts = await gather(work.app, work.tenant, work.cluster, work.cloud, image, None, own, work.max_age)
     facts = with_rotation(facts, work, await see(work, rotating_secrets(work)), None)
     blueprint = compose(work.app, work.tenant, facts)
     return blueprint, blueprint.db_leave is None or facts.existing_instance is not None
