@@ -51,6 +51,12 @@ Image = Annotated[
     ),
 ]
 
+Email = Annotated[
+    str,
+    Field(min_length=3, max_length=254),
+    matching(r"[^@\s]+@[^@\s]+", "Is no e-mail address. Write name@domain."),  # the rest is Django's to judge
+]
+
 # What Cloud Run sets and refuses to be given (gcp/behaviour-runtime.md §3, "Environment").
 PLATFORM_NAMES = ("PORT", "K_SERVICE", "K_REVISION", "K_CONFIGURATION")
 PLATFORM_PREFIX = "CLOUD_RUN_"
