@@ -18,7 +18,7 @@ from aiohttp import web
 
 from localcloud.admin_token import TOKEN_HEADER
 from localcloud.core.cloud import Cloud
-from localcloud.core.errors import ApiError, Code
+from localcloud.core.errors import PLAIN_MESSAGES, ApiError, Code
 from localcloud.core.faults import Fault, Hook, Kind
 
 
@@ -214,7 +214,8 @@ def _is_of(entry: dict[str, Any], labels: dict[str, str]) -> bool:
 
 
 def _fault(asked: dict[str, Any]) -> Fault:
-    error = ApiError(Code[asked.get("code", "UNAVAILABLE")], asked.get("message", "The service is unavailable."))
+    code = _code(str(asked.get("code", "UNAVAILABLE")))
+    error = ApiError(code, str(asked.get("message") or PLAIN_MESSAGES[code]))
     kind = Kind(asked.get("kind", "fail"))
     if kind is Kind.CALL or (kind is Kind.KILL and int(asked.get("pid", 0)) <= 1):
         raise ValueError("kill needs the pid of the caller, and call is for tests in this process")
@@ -231,6 +232,12 @@ def _fault(asked: dict[str, Any]) -> Fault:
         skip=int(asked.get("skip", 0)),
         resource=str(asked.get("resource", "*")),
     )
+
+
+def _code(name: str) -> Code:
+    if name not in Code.__members__:
+        raise ValueError(f"{name} is no code; there are {', '.join(Code.__members__)}")
+    return Code[name]
 
 
 def _killer(pid: int) -> Hook:

@@ -20,7 +20,7 @@ def add(
     folder: DirOption = DEFAULT_DIR,
     kind: Annotated[str, typer.Option(help="fail, delay, lose (done, answer lost), stale or kill.")] = "fail",
     code: Annotated[str, typer.Option(help="Of fail: UNAVAILABLE, PERMISSION_DENIED, ABORTED, ...")] = "UNAVAILABLE",
-    message: Annotated[str, typer.Option(help="Of fail: the error's text.")] = "The service is currently unavailable.",
+    message: Annotated[str, typer.Option(help="Of fail: the error's text; without it, the code's usual one.")] = "",
     seconds: Annotated[float, typer.Option(help="Of delay.")] = 1.0,
     times: Annotated[int, typer.Option(help="How many calls; -1: all.")] = 1,
     skip: Annotated[int, typer.Option(help="How many calls to let pass first.")] = 0,

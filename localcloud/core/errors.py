@@ -93,6 +93,30 @@ LEGACY_REASONS: dict[Code, str] = {
     Code.DEADLINE_EXCEEDED: "deadlineExceeded",
 }
 
+# What Google's services say where they have nothing particular to say.
+PLAIN_MESSAGES: dict[Code, str] = {
+    Code.INVALID_ARGUMENT: "Request contains an invalid argument.",
+    Code.FAILED_PRECONDITION: "Precondition check failed.",
+    Code.OUT_OF_RANGE: "Out of range.",
+    Code.UNAUTHENTICATED: "Request had invalid authentication credentials.",
+    Code.PERMISSION_DENIED: "The caller does not have permission",
+    Code.NOT_FOUND: "Requested entity was not found.",
+    Code.ALREADY_EXISTS: "Requested entity already exists",
+    Code.ABORTED: "The operation was aborted.",
+    Code.CONDITION_NOT_MET: "Precondition Failed",
+    Code.RESOURCE_EXHAUSTED: "Resource has been exhausted (e.g. check quota).",
+    Code.CANCELLED: "The operation was cancelled.",
+    Code.INTERNAL: "Internal error encountered.",
+    Code.UNIMPLEMENTED: "Operation is not implemented, or supported, or enabled.",
+    Code.UNAVAILABLE: "The service is currently unavailable.",
+    Code.DEADLINE_EXCEEDED: "Deadline expired before operation could complete.",
+}
+
+
+def plain(code: Code) -> ApiError:
+    """An error with the message that a code comes with."""
+    return ApiError(code, PLAIN_MESSAGES[code])
+
 
 def error_info(reason: str, domain: str, metadata: Mapping[str, str]) -> error_details_pb2.ErrorInfo:
     """The detail that newer clients branch on (AIP-193)."""
@@ -111,7 +135,7 @@ def permission_denied(permission: str, resource: str) -> ApiError:
 
 def internal_error() -> ApiError:
     """What a fault of localcloud's own looks like, which the log tells in full."""
-    return ApiError(Code.INTERNAL, "Internal error encountered.")
+    return plain(Code.INTERNAL)
 
 
 def not_modelled(what: str) -> ApiError:

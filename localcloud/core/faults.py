@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from google.rpc import error_details_pb2
 
-from localcloud.core.errors import ApiError, Code
+from localcloud.core.errors import ApiError, Code, plain
 from localcloud.core.past import reading_the_past
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ class Fault:
 
     method: str
     kind: Kind
-    error: ApiError = field(default_factory=lambda: ApiError(Code.UNAVAILABLE, "The service is currently unavailable."))
+    error: ApiError = field(default_factory=lambda: plain(Code.UNAVAILABLE))
     seconds: float = 0.0
     times: int = 1  # how many calls it strikes; -1: all
     skip: int = 0  # how many it lets pass first

@@ -211,6 +211,18 @@ async def test_faults_are_added_listed_and_cleared(shell: Shell) -> None:
     await shell("faults", "clear")
     assert await shell("faults", "list") == ""
     assert "Not a fault" in await shell("faults", "add", "x", "--kind", "explode", status=1)
+    refused = await shell("faults", "add", "*", "--code", "BOGUS", status=1)
+    assert "BOGUS is no code; there are INVALID_ARGUMENT, " in refused
+
+
+async def test_a_fault_says_what_its_code_says(shell: Shell) -> None:
+    """Unless another message is asked for."""
+    await shell(*UP)
+    url = f"{shell.address()['rest']}/v1/projects/demo/secrets"
+    for asked, message in (((), "The caller does not have permission"), (("--message", "Not today."), "Not today.")):
+        await shell("faults", "add", "*.ListSecrets", "--code", "PERMISSION_DENIED", *asked)
+        async with aiohttp.request("GET", url, headers={"Authorization": "Bearer any"}) as response:
+            assert (await response.json())["error"]["message"] == message
 
 
 async def test_a_fault_that_could_never_strike_is_refused(shell: Shell) -> None:
