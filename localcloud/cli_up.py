@@ -39,7 +39,7 @@ def foreground(options: Options, with_operator: bool) -> int:
 async def _serve(options: Options, with_operator: bool) -> None:
     began = time.monotonic()
     async with (
-        until_signalled(),
+        until_signalled(typer.echo),
         LocalCloud(options, progress=typer.echo) as cloud,
         contextlib.AsyncExitStack() as stack,
     ):

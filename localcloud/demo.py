@@ -71,7 +71,7 @@ async def _run(folder: Path, say: Lines, unattended: bool) -> None:
         raise StartError(f"{operator.ROOT} has no samples: run the demo from a clone of Nuages.")
     options = Options(dir=folder, speed=SPEED, control_plane=True, project=PROJECT)
     say("starting Google Cloud and Kubernetes on this machine")
-    async with until_signalled(), LocalCloud(options, progress=say) as cloud:
+    async with until_signalled(say), LocalCloud(options, progress=say) as cloud:
         times = Times(start=time.monotonic() - say.began)
         began = time.monotonic()
         say(f"building samples/{APP}, installing the operator")
