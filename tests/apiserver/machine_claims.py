@@ -68,19 +68,24 @@ async def _unmigrated(google: Google, job: str, digest: str, status: Claims, cla
 
 
 async def _migration(google: Google, job: str, status: Claims) -> list[str]:
-    """release.migration: its state is the execution's."""
+    """release.migration: an execution of the image that it names, in the state that it tells."""
     told = status.get("release", {}).get("migration") or {}
-    if told.get("state") == "Succeeded":
-        return await _unmigrated(google, job, told["imageDigest"], status, "release.migration Succeeded")
-    if not told.get("execution"):
+    if not told:
         return []
-    name = told["execution"].rpartition("/")[2]
+    if told["state"] == "Succeeded":
+        return await _unmigrated(google, job, told["imageDigest"], status, "release.migration Succeeded")
+    claim, name = f"release.migration {told['state']}", told.get("execution", "").rpartition("/")[2]
+    if not name:
+        return [f"{claim}, and no execution is named"]
     of_that = [item for item in await google.executions(job) if item.name.endswith(f"/{name}")]
     if not of_that:
-        return [f"release.migration {told['state']}: there is no execution {name}"]
+        return [f"{claim}: there is no execution {name}"]
+    found = []
+    if not of_that[0].template.containers[0].image.endswith(f"@{told['imageDigest']}"):
+        found.append(f"{claim}: {name} is of another image")
     if told["state"] == "Failed" and not of_that[0].failed_count:
-        return [f"release.migration Failed: {name} has not failed"]
-    return []
+        found.append(f"{claim}: {name} has not failed")
+    return found
 
 
 def _is_on(execution: run_v2.Execution, digest: str, place: Claims) -> bool:

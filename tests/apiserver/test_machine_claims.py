@@ -29,6 +29,14 @@ def _a_failure(status: Status) -> None:
     status["release"]["migration"] |= {"state": "Failed", "execution": "shop-migrate-absent"}
 
 
+def _running_nowhere(status: Status) -> None:
+    status["release"]["migration"] = {"state": "Running", "imageDigest": status["release"]["imageDigest"]}
+
+
+def _running_for_another_image(status: Status) -> None:
+    status["release"]["migration"] |= {"state": "Running", "imageDigest": "sha256:" + "0" * 64}
+
+
 def _another_url(status: Status) -> None:
     status["url"] = "https://another.example"
 
@@ -50,6 +58,8 @@ LIES: dict[Callable[[Status], None], tuple[str, ...]] = {
     _another_database: ("MigrationsApplied, and no execution of", "release.migration Succeeded, and no execution of"),
     _another_instance: ("MigrationsApplied, and no execution of", "release.migration Succeeded, and no execution of"),
     _a_failure: ("release.migration Failed: there is no execution shop-migrate-absent",),
+    _running_nowhere: ("release.migration Running, and no execution is named",),
+    _running_for_another_image: ("release.migration Running: ",),
     _another_url: ("url https://another.example",),
     _no_urls: ("url ",),
     _another_share: ("traffic ",),

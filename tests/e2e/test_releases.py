@@ -78,9 +78,15 @@ async def test_a_second_version_has_no_failed_request(place: World, local: Any) 
     ]
     runs = await shop.executions()
     assert [run.succeeded_count for run in runs] == [1, 1]  # one for each image
-    assert status["release"]["migration"]["state"] == "Succeeded"
+    assert migration_told(status) == ("Succeeded", runs[1].name, runs[1].log_uri)
     assert await shop.revisions() == {before["revision"], status["revision"]}
     assert [row[0] for row in await columns(shop, local)].count("stock") == 1
+
+
+def migration_told(status: dict[str, Any]) -> tuple[str, str, str]:
+    """State, execution and log link of the release's migration."""
+    told = status["release"]["migration"]
+    return told["state"], told["execution"], told["logUri"]
 
 
 async def columns(shop: Deployment, local: Any) -> list[tuple[Any, ...]]:
@@ -298,6 +304,8 @@ async def test_manual_migrations_wait_for_their_word(place: World) -> None:
         f"spec.migrations.policy: Manual waits for you. Annotate nuages.dev/migrate={v2} to migrate and release."
     )
     assert served(app["status"]) == {before: 100}
+    assert app["status"]["phase"] == "Releasing"
+    assert "migration" not in app["status"]["release"]  # of this image: nothing runs, and v1's is not its
     assert len(await shop.executions()) == 1
     await place.annotate("manual", "nuages.dev/migrate", v2)
     app = await place.wait("manual")
@@ -364,7 +372,9 @@ async def test_killed_in_the_middle_it_goes_on_where_it_was(place: World, local:
         await local.start_operator()
     app = await place.wait("killed")
     assert served(app["status"]) == {app["status"]["revision"]: 100}
-    assert [run.succeeded_count for run in await shop.executions()] == [1, 1]
+    runs = await shop.executions()
+    assert [run.succeeded_count for run in runs] == [1, 1]
+    assert migration_told(app["status"]) == ("Succeeded", runs[1].name, runs[1].log_uri)
     assert len(await shop.revisions()) == 2
 
 

@@ -13,7 +13,7 @@ from nuages.cloud.driver import Operation
 from nuages.reconcile.execute import State
 from nuages.reconcile.news import Event, news
 from nuages.reconcile.plan import Verb
-from nuages.reconcile.release.outcome import Failed, Waiting
+from nuages.reconcile.release.outcome import DONE, Done, Failed, Waiting
 from nuages.reconcile.report import Report
 from nuages.reconcile.status import status
 from nuages.reconcile.trouble import Trouble
@@ -68,7 +68,9 @@ def test_becoming_ready_names_the_revision() -> None:
 
 def test_steps_are_told_in_their_order() -> None:
     """Before what the app became."""
-    report = serving(done_news=(("Access", "Granted run.invoker to 1 member(s)."), ("CleanUp", "Deleted 2.")))
+    report = serving(
+        done={"Access": Done("Granted run.invoker to 1 member(s)."), "Verify": DONE, "CleanUp": Done("Deleted 2.")}
+    )
     assert [event.reason for event in _news(report, {})] == ["Access", "CleanUp", "Available"]
 
 

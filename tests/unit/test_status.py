@@ -21,7 +21,7 @@ from nuages.cloud.driver import Observed, Operation
 from nuages.desired.storage import Bucket
 from nuages.reconcile.execute import Result, State
 from nuages.reconcile.plan import Action, Verb
-from nuages.reconcile.release.outcome import Failed, Waiting
+from nuages.reconcile.release.outcome import Done, Failed, Waiting
 from nuages.reconcile.report import Report
 from nuages.reconcile.status import HISTORY, status
 from nuages.reconcile.trouble import Trouble
@@ -229,6 +229,7 @@ def test_before_the_first_answer_there_is_no_url() -> None:
         ({"deleting": True}, "Deleting"),
         ({"stage": "DbInit", "outcome": Waiting("x", "y")}, "Migrating"),
         ({"stage": "Migrate", "outcome": Waiting("x", "y")}, "Migrating"),
+        ({"stage": "Migrate", "outcome": Waiting("MigrationPending", "y")}, "Releasing"),
         ({"stage": "Candidate", "outcome": Waiting("x", "y")}, "Releasing"),
         ({"stage": "Migrate", "outcome": Failed("x", "y")}, "Degraded"),
         ({"stage": "Migrate", "outcome": Failed("x", "y"), "live": None}, "Pending"),
@@ -396,6 +397,30 @@ def test_a_migration_that_ran_is_told_with_its_execution() -> None:
     assert running["release"]["migration"] == {**told, "state": "Running"}
     after = status(serving(stage="Candidate", outcome=Waiting("x", "y")), running, LATER)
     assert after["release"]["migration"] == {**told, "state": "Succeeded"}
+
+
+def test_a_migration_that_had_ended_is_told_with_its_log() -> None:
+    """Its end is all that was seen of it, by a pass that may have gone on or not; nothing of another run is left."""
+    told = {"execution": "e-2", "logUri": "https://log", "imageDigest": DIGEST, "database": a_release().database}
+    ended = {"Migrate": Done(execution="e-2", log_link="https://log")}
+    for stage in ("Migrate", "Candidate"):
+        report = serving(stage=stage, outcome=Waiting("Superseded", "A newer spec."), done=ended)
+        before = status(serving(stage="Migrate", outcome=Failed("x", "y", "https://other", "e-1")), {}, NOW)
+        assert status(report, {}, NOW)["release"]["migration"] == {**told, "state": "Succeeded"}
+        assert status(report, before, LATER)["release"]["migration"] == {**told, "state": "Succeeded"}
+
+
+def test_what_runs_not_is_not_told_to_run() -> None:
+    """While it waits for people or for another execution; what is known of an ended one of the same image stays."""
+    running = status(serving(stage="Migrate", outcome=Waiting("x", "y", execution="e-1")), {}, NOW)
+    failed = status(serving(stage="Migrate", outcome=Failed("x", "y", "https://log", "e-1")), {}, NOW)
+    for outcome in (Waiting("MigrationPending", "y"), Waiting("Migrating", "y", behind="e-0")):
+        waits = serving(stage="Migrate", outcome=outcome)
+        assert "migration" not in status(waits, {}, NOW)["release"]
+        assert "migration" not in status(waits, running, LATER)["release"]
+        assert status(waits, failed, LATER)["release"]["migration"] == failed["release"]["migration"]
+        other = replace(waits, release=replace(a_release(), digest="sha256:another"))
+        assert "migration" not in status(other, failed, LATER)["release"]
 
 
 @pytest.mark.parametrize(

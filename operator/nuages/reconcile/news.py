@@ -37,7 +37,7 @@ def news(report: Report, before: Mapping[str, Any], after: Mapping[str, Any]) ->
     """A pass that found everything as it was says nothing."""
     events = _drift(unknown(report.drift, before), strange(report.strangers, before))
     events += [Event("Normal", *line) for line in _writes(report)]
-    events += [Event("Normal", stage, text) for stage, text in report.done_news]
+    events += [Event("Normal", stage, text) for stage, text in _told(report)]
     events += _verdict(report, _of(before), _of(after))
     if report.gone:
         field = "deletionPolicy" if report.blueprint else "management"  # an observed app is not looked at any more
@@ -79,6 +79,11 @@ def _writes(report: Report) -> list[tuple[str, str]]:
             else:
                 lines.append((VERBS[result.did], f"{result.resource.shown}{under_way}"))
     return lines
+
+
+def _told(report: Report) -> list[tuple[str, str]]:
+    """Of the steps that this pass brought to their end."""
+    return [(stage, done.news) for stage, done in report.done.items() if done.news]
 
 
 def _verdict(report: Report, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Event]:

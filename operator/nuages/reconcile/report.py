@@ -32,7 +32,7 @@ class Report:
     release: Release | None = None
     stage: str = ""
     outcome: Outcome | None = None
-    done_news: tuple[tuple[str, str], ...] = ()  # (stage, news) of steps that this pass brought to their end
+    done: Mapping[str, Done] = field(default_factory=dict)  # by stage, in their order: the steps before `outcome`
     live: Observed[RunService] | None = None
     trouble: Trouble | None = None
     is_waited_for: bool = False  # trouble that heals has been there for as long as it may be

@@ -56,7 +56,7 @@ async def rollout(work: Pass, report: Report) -> Report:
         report = replace(report, drift=(*report.drift, *drift, *of_grants(grants)))
     failed = {name: error for name, error in work.failed.items() if not _tells(live, name)}
     release = await _attempted(replace(release, live=live, failed=failed), work)
-    told: list[tuple[str, str]] = []
+    done: dict[str, Done] = {}
     outcome: Outcome = DONE
     stage = STEPS[0]
     for stage in STEPS:
@@ -68,8 +68,7 @@ async def rollout(work: Pass, report: Report) -> Report:
             raise of_error(error, f"Release step {stage.name}", work.cloud.identity.principal) from error
         if not isinstance(outcome, Done):
             break
-        if outcome.news:
-            told.append((stage.name, outcome.news))
+        done[stage.name] = outcome
         if work.interrupted():  # a new spec: this is a safe point, nothing is half-way
             outcome = Waiting(reasons.SUPERSEDED, "A newer spec is being taken up.", after=0.0)
             break
@@ -77,7 +76,7 @@ async def rollout(work: Pass, report: Report) -> Report:
         outcome = Waiting(reasons.ROTATING, "The next release of the rotation follows at once.", after=0.0)
     if isinstance(outcome, Done | Failed):
         live = await look_at_service(work, fresh=True)
-    return replace(report, release=release, stage=stage.name, outcome=outcome, done_news=tuple(told), live=live)
+    return replace(report, release=release, stage=stage.name, outcome=outcome, done=done, live=live)
 
 
 async def _checked(work: Pass, report: Report) -> Report:

@@ -107,6 +107,8 @@ def _phase(report: Report, served_before: bool) -> str:
         return "Degraded" if serves else "Pending"
     if not report.is_provisioned:
         return "Provisioning"
+    if isinstance(report.outcome, Waiting) and report.outcome.reason == reasons.MIGRATION_PENDING:
+        return "Releasing"  # which waits for somebody's word: nothing migrates
     return "Migrating" if report.stage in ("DbInit", "Migrate") else "Releasing"
 
 
@@ -259,22 +261,26 @@ def _release(report: Report, before: Mapping[str, Any], now: str) -> dict[str, A
 
 
 def _migration(report: Report, before: Mapping[str, Any]) -> dict[str, Any]:
+    """Of this release's own execution alone: neither of one that is yet to begin, nor of what it waits for."""
     release, outcome = report.release, report.outcome
     if release is None:
         return dict(before)
     kept = dict(before) if release.is_of_this(before) else {}
     if report.stage in ("", "DbInit"):
         return kept
-    if report.stage != "Migrate":
-        what = {"imageDigest": release.digest, "database": release.database, "state": "Succeeded"}
-        return kept | what if release.migrates else {}
-    if isinstance(outcome, Waiting | Failed):
-        found = {
-            "imageDigest": release.digest,
-            "database": release.database,
-            "state": "Failed" if isinstance(outcome, Failed) else "Running",
-            "execution": outcome.execution,
-            "logUri": outcome.log_link,
-        }
-        return {name: value for name, value in found.items() if value}
-    return dict(before)
+    if not release.migrates:
+        return {}
+    what = {"imageDigest": release.digest, "database": release.database}
+    done = report.done.get("Migrate")
+    if done is not None and done.execution:
+        return what | _run("Succeeded", done.execution, done.log_link)
+    if done is not None or report.stage != "Migrate":
+        return kept | what | {"state": "Succeeded"}
+    if isinstance(outcome, Waiting | Failed) and outcome.execution:
+        state = "Failed" if isinstance(outcome, Failed) else "Running"
+        return what | _run(state, outcome.execution, outcome.log_link)
+    return {} if kept.get("state") == "Running" else kept
+
+
+def _run(state: str, execution: str, log_uri: str) -> dict[str, str]:
+    return {"state": state, "execution": execution} | ({"logUri": log_uri} if log_uri else {})

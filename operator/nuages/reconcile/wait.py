@@ -34,9 +34,8 @@ class Wait:
         if report.operations:
             return cls(cloud, version, report.operations, "")
         outcome = report.outcome
-        if isinstance(outcome, Waiting) and outcome.execution.startswith("projects/"):
-            return cls(cloud, version, (), outcome.execution)
-        return None
+        execution = (outcome.execution or outcome.behind) if isinstance(outcome, Waiting) else ""
+        return cls(cloud, version, (), execution) if execution.startswith("projects/") else None
 
     async def goes_on(self, metadata: Mapping[str, Any]) -> bool:
         """Whether the app is untouched and all of it still under way. An operation more that ended is news."""

@@ -18,7 +18,7 @@ from nuages.desired.run import RunJob
 from nuages.desired.sql import SqlUser
 from nuages.reconcile import reasons
 from nuages.reconcile.patience import PATIENCE, Patience
-from nuages.reconcile.release.outcome import DONE, Failed, Outcome, Waiting
+from nuages.reconcile.release.outcome import Done, Failed, Outcome, Waiting
 from nuages.reconcile.trouble import shortened
 
 LINES = 20  # of the log, in an event
@@ -55,7 +55,9 @@ async def run_once(run: Run, cloud: CloudAccess) -> Outcome:
         return _pause(run, failures) or await _mend(run, failures, cloud) or await _start(run, newest.token, cloud)
     if execution.state == "Running":
         return Waiting(run.reason_running, f"{run.what} is running.", None, execution.name, execution.log_uri)
-    return DONE if execution.state == "Succeeded" else await _failure(run, execution, cloud)
+    if execution.state == "Succeeded":
+        return Done(execution=execution.name, log_link=execution.log_uri)
+    return await _failure(run, execution, cloud)
 
 
 async def is_to_run(run: Run, cloud: CloudAccess) -> bool:
@@ -136,7 +138,7 @@ async def _start(run: Run, token: str, cloud: CloudAccess) -> Waiting:
     other = await cloud.runs.running(run.job)
     if other is not None:  # of an earlier spec, or somebody's own: never two at once
         message = f"{run.what} waits for an earlier execution to end."
-        return Waiting(run.reason_running, message, None, other.name, other.log_uri)
+        return Waiting(run.reason_running, message, behind=other.name)
     if run.failure is not None:
         raise run.failure
     if run.grant is not None and await cloud.drivers.of(IamMember).observe(run.grant.name) is None:

@@ -9,16 +9,22 @@ from nuages.cloud.driver import Operation
 
 @dataclass(frozen=True)
 class Done:
-    """The step's effect is there. `news` is an event worth telling, where this pass brought it about."""
+    """The step's effect is there. `news` is an event worth telling, where this pass brought it about.
+
+    `execution` (full name) is the one of the step's job whose end was seen, with its `log_link`.
+    """
 
     news: str = ""
+    execution: str = ""
+    log_link: str = ""
 
 
 @dataclass(frozen=True)
 class Waiting:
     """Come back: an execution, an operation, a person or time is needed. `after` seconds; a step never sleeps.
 
-    `anew`: the step's clock begins here, not when a pass first came to it.
+    `execution` is the step's own; `behind` (full name) is another one, which has to end first. `anew`: the step's clock
+    begins here, not when a pass first came to it.
     """
 
     reason: str
@@ -26,6 +32,7 @@ class Waiting:
     operation: Operation | None = None
     execution: str = ""
     log_link: str = ""
+    behind: str = ""
     after: float = 1.0
     anew: bool = False
 
