@@ -13,9 +13,9 @@ from nuages.cloud.access import CloudAccess
 from nuages.cloud.driver import Observed
 from nuages.reconcile import reasons
 from nuages.reconcile.patience import PROPAGATION_S
+from nuages.reconcile.release.access import access
 from nuages.reconcile.release.outcome import DONE, Done, Outcome, Waiting
 from nuages.reconcile.release.release import Release
-from nuages.reconcile.release.traffic import access
 
 CALLER = "serviceAccount:caller@acme-prod.iam.gserviceaccount.com"
 CLOSED = a_release({"web": {"access": "Authenticated", "invokers": [CALLER]}})

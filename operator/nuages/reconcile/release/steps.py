@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from nuages.cloud.access import CloudAccess
+from nuages.reconcile.release.access import access
 from nuages.reconcile.release.candidate import candidate
 from nuages.reconcile.release.clean_up import clean_up
 from nuages.reconcile.release.db_init import db_init
@@ -14,7 +15,7 @@ from nuages.reconcile.release.migrate import migrate
 from nuages.reconcile.release.outcome import Outcome
 from nuages.reconcile.release.release import Release
 from nuages.reconcile.release.superuser import superuser
-from nuages.reconcile.release.traffic import access, traffic
+from nuages.reconcile.release.traffic import traffic
 from nuages.reconcile.release.verify import verify
 
 
