@@ -10,7 +10,7 @@ from google.cloud import run_v2 as run
 
 from nuages.cloud import runmapping, runtemplate
 from nuages.cloud.driver import Readiness, differences
-from nuages.cloud.executions import exit_code
+from nuages.cloud.executions import exit_code, timed_out
 from nuages.cloud.labels import FoundLabels, besides_owner, merged
 from nuages.cloud.run import RunServiceDriver
 from nuages.desired.resource import Owner
@@ -212,3 +212,14 @@ def test_the_exit_code_of_a_task(result: dict[str, Any] | None, code: int | None
     """None stands for a container that was never started: only then may it be tried again without asking."""
     task = run.Task() if result is None else run.Task(last_attempt_result=result)
     assert exit_code(task) == code
+
+
+def test_only_google_ends_a_task_for_its_time() -> None:
+    """A program that exits as timeout(1) does, or is killed, has done so by itself."""
+    status = {"code": 13, "message": "The configured timeout was reached."}
+    assert timed_out(run.Task(last_attempt_result={"status": status}))
+    assert timed_out(run.Task(last_attempt_result={"status": status, "exit_code": 0}))
+    exited = {**status, "message": "The container exited with an error."}
+    assert not timed_out(run.Task(last_attempt_result={"status": exited, "exit_code": 124}))
+    assert not timed_out(run.Task(last_attempt_result={"status": status, "term_signal": 15}))
+    assert not timed_out(run.Task())

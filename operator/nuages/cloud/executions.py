@@ -29,7 +29,8 @@ REFUSED = re.compile(r"startup will now abort|mounting volume|[Pp]ermission .*de
 class Execution:
     """One run of a job. `exit_code` is that of the last attempt, None where the container was never started.
 
-    `refused`: for want of a secret or a mount, or of a grant on it. `began` is Google's time, in seconds.
+    `refused`: for want of a secret or a mount, or of a grant on it. `overtime`: the seconds that it was given, where
+    Google ended it for having run longer; else 0. `began` is Google's time, in seconds.
     """
 
     name: str  # full
@@ -39,6 +40,7 @@ class Execution:
     exit_code: int | None = None
     log_uri: str = ""
     refused: bool = False
+    overtime: int = 0
     began: float = 0.0
 
 
@@ -110,6 +112,7 @@ class JobRuns:
             code,
             found.log_uri,
             refused=code is None and REFUSED.search(said) is not None,
+            overtime=found.template.timeout.seconds if timed_out(task) else 0,
             began=seconds(found.create_time),
         )
 
@@ -124,8 +127,15 @@ def exit_code(task: run.Task) -> int | None:
     if result.term_signal:
         return SIGNALLED + result.term_signal
     if result.status.code and not result.exit_code:
-        return TIMED_OUT if "timeout" in result.status.message.lower() else None
+        return TIMED_OUT if timed_out(task) else None
     return result.exit_code
+
+
+def timed_out(task: run.Task) -> bool:
+    """Whether Google ended it for its time ("The configured timeout was reached."), not its program by itself."""
+    result = task.last_attempt_result
+    ended_itself = result.exit_code or result.term_signal
+    return bool(result.status.code and not ended_itself and "timeout" in result.status.message.lower())
 
 
 def _require_ours(job: RunJob, owner: Owner | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,11 @@ class LogLine:
     text: str
     severity: str
     payload: dict[str, Any] | None = None
+
+    @property
+    def shown(self) -> str:
+        """The line for people; "" where there is nothing to read, as in a request's."""
+        return self.text or (json.dumps(self.payload) if self.payload else "")
 
 
 class Logs:

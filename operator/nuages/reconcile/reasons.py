@@ -17,15 +17,12 @@ PROVISIONING, CREATING_INSTANCE, WAITING = "Provisioning", "InstanceCreating", "
 GOOGLE_UNAVAILABLE, INTERNAL_ERROR = "GoogleUnavailable", "InternalError"
 INITIALISING_DATABASE, MIGRATION_PENDING, MIGRATING = "InitialisingDatabase", "MigrationPending", "Migrating"
 DEPLOYING_CANDIDATE, VERIFYING, SHIFTING_TRAFFIC = "DeployingCandidate", "Verifying", "ShiftingTraffic"
-CLEANING_UP = "CleaningUp"
+CLEANING_UP, OBSERVED = "CleaningUp", "Observed"
 CREATING_SUPERUSER, SUPERSEDED, ROTATING = "CreatingSuperuser", "Superseded", "Rotating"
 LEAVING_DATABASE, DELETING, PAUSED = "LeavingDatabase", "Deleting", "Paused"
-EMPTYING_BUCKET = "EmptyingBucket"
-BACKING_UP, BACKUP_FAILED = "BackingUp", "BackupFailed"
-OBSERVED = "Observed"
-INVALID_SPEC, NOT_ALLOWED = "InvalidSpec", "NotAllowed"
+BACKING_UP, BACKUP_FAILED, EMPTYING_BUCKET = "BackingUp", "BackupFailed", "EmptyingBucket"
+INVALID_SPEC, NOT_ALLOWED, DATABASE_MOVED = "InvalidSpec", "NotAllowed", "DatabaseMoved"
 TENANT_MISSING, TENANT_INVALID, TENANT_MOVED = "TenantMissing", "TenantInvalid", "TenantMoved"
-DATABASE_MOVED = "DatabaseMoved"
 NAME_CONFLICT, IMMUTABLE_FIELD, NAME_RESERVED = "NameConflict", "ImmutableField", "NameReserved"
 IMAGE_NOT_FOUND, IMAGE_UNREACHABLE, IMAGE_UNUSABLE = "ImageNotFound", "ImageUnreachable", "ImageUnusable"
 INSTANCE_NOT_FOUND, ACCOUNT_NOT_FOUND = "InstanceNotFound", "ServiceAccountNotFound"
@@ -38,8 +35,7 @@ DATABASE_INITIALISATION_FAILED, MIGRATION_FAILED = "DatabaseInitialisationFailed
 REVISION_FAILED, VERIFY_FAILED = "RevisionFailed", "VerifyFailed"
 ACCESS_FAILED, SUPERUSER_FAILED, DATABASE_NOT_LEFT = "AccessFailed", "SuperuserFailed", "DatabaseNotLeft"
 CREATED, UPDATED, ADOPTED, DELETED = "Created", "Updated", "Adopted", "Deleted"
-TAKEN_BACK, RETAINED, ABANDONED = "TakenBack", "Retained", "Abandoned"
-LEFT_ALONE = "LeftAlone"
+TAKEN_BACK, RETAINED, ABANDONED, LEFT_ALONE = "TakenBack", "Retained", "Abandoned", "LeftAlone"
 DRIFT_CORRECTED, DRIFT_DETECTED = "DriftCorrected", "DriftDetected"
 
 
@@ -273,7 +269,7 @@ _FAILED_STEPS = (
     Reason(
         MIGRATION_FAILED,
         Kind.STALLED,
-        "A migration failed. The old revision keeps all traffic.",
+        "A migration failed, or ran longer than `spec.jobs.timeoutSeconds`. The old revision keeps all traffic.",
         "Release a fixed image, or annotate `nuages.dev/retry-migration`.",
     ),
     Reason(

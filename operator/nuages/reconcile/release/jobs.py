@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from nuages.blueprint import names
 from nuages.cloud.access import CloudAccess
 from nuages.cloud.errors import CloudError
 from nuages.cloud.executions import Execution
+from nuages.cloud.logs import LogLine
 from nuages.dbinit.verdict import Reason
 from nuages.desired.iam import IamMember
 from nuages.desired.run import RunJob
@@ -36,6 +36,7 @@ class Run:
     reason_failed: str
     remedy: str
     field: str = ""  # of the spec, where a failure is most likely mended
+    longer: str = ""  # the remedy for one that ran longer than spec.jobs.timeoutSeconds, where that is its limit
     retry_exit_codes: frozenset[int] = frozenset()
     again: str = ""  # after a final failure: any new value is another try
     patience: Patience = PATIENCE
@@ -54,7 +55,7 @@ async def run_once(run: Run, cloud: CloudAccess) -> Outcome:
     if execution is None:
         return _pause(run, failures) or await _mend(run, failures, cloud) or await _start(run, newest.token, cloud)
     if execution.state == "Running":
-        return Waiting(run.reason_running, f"{run.what} is running.", None, execution.name, execution.log_uri)
+        return running(run, execution)
     if execution.state == "Succeeded":
         return Done(execution=execution.name, log_link=execution.log_uri)
     return await _failure(run, execution, cloud)
@@ -151,17 +152,31 @@ async def _start(run: Run, token: str, cloud: CloudAccess) -> Waiting:
 
 async def _failure(run: Run, execution: Execution, cloud: CloudAccess) -> Failed:
     lines = await cloud.logs.tail(run.job.project, execution_filter(run.job, execution), LINES)
+    return failure(run, execution, lines)
+
+
+def running(run: Run, execution: Execution) -> Waiting:
+    """What is said of an execution under way."""
+    return Waiting(run.reason_running, f"{run.what} is running.", None, execution.name, execution.log_uri)
+
+
+def failure(run: Run, execution: Execution, lines: Sequence[LogLine]) -> Failed:
+    """What is said of a failed execution whose log ends in these lines."""
     verdict = next((line.payload for line in reversed(lines) if line.payload and "nuages" in line.payload), None)
     exited = f"exited with {execution.exit_code}" if execution.exit_code is not None else execution.message
+    blamed = f"{run.field}: {run.what}" if run.field else run.what
     if execution.refused:
         said = shortened(execution.message)
         reason, message = run.reason_failed, f'{run.what} was not started; {run.remedy}. Google says: "{said}".'
     elif verdict and verdict.get("message"):
         reason, message = str(verdict.get("reason") or run.reason_failed), str(verdict["message"])
+    elif execution.overtime:
+        limited = f"spec.jobs.timeoutSeconds: {run.what}" if run.longer else blamed
+        ran = f"ran longer than {execution.overtime} s"
+        reason, message = run.reason_failed, f"{limited} {ran}; {run.longer or run.remedy}."
     else:
-        blamed = f"{run.field}: {run.what}" if run.field else run.what
         reason, message = run.reason_failed, f"{blamed} {exited.rstrip('. ')}; {run.remedy}."
-    texts = tuple(line.text or json.dumps(line.payload) for line in lines if line.text or line.payload)
+    texts = tuple(line.shown for line in lines if line.shown)
     return Failed(reason, message, execution.log_uri, execution.name, texts)
 
 

@@ -42,6 +42,7 @@ def wanted_run(release: Release) -> Run | None:
         reason_failed=reasons.MIGRATION_FAILED,
         remedy=f"{kept}. Release a fixed image, or annotate {RETRY_MIGRATION} to try this one again",
         field="spec.image",
+        longer=f"{kept}. Raise it, then annotate {RETRY_MIGRATION}, or release a faster image",
         patience=release.patience,
         failure=release.failed.get(release.migrate.name),
     )

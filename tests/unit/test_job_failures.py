@@ -1,0 +1,88 @@
+"""What is said of a job that failed: field, cause, remedy, and the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from reports import a_release
+
+from nuages.cloud.executions import Execution
+from nuages.cloud.logs import LogLine
+from nuages.reconcile.release import db_init, migrate, superuser
+from nuages.reconcile.release.jobs import Run, failure
+from nuages.reconcile.release.release import Release
+
+EXITED, OVERTIME = {"exit_code": 1}, {"exit_code": 124, "overtime": 1800}
+REFUSED = {"refused": True, "message": "Permission denied on secret: s"}
+LATE = {"exit_code": 124, "message": "Task t0 failed with message: The container exited with an error."}
+NOTHING = "nothing is deployed"
+
+
+def failed(wanted_run: Callable[[Release], Run | None], **fields: object) -> Execution:
+    run = wanted_run(a_release())
+    assert run is not None
+    return Execution(f"{run.job.name}/executions/{run.job.id}-1", "Failed", log_uri="https://log", **fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("wanted_run", "fields", "message"),
+    [
+        (
+            migrate.wanted_run,
+            EXITED,
+            f"spec.image: migrate exited with 1; {NOTHING}. Release a fixed image, or annotate "
+            "nuages.dev/retry-migration to try this one again.",
+        ),
+        (
+            migrate.wanted_run,
+            LATE,
+            f"spec.image: migrate exited with 124; {NOTHING}. Release a fixed image, or annotate "
+            "nuages.dev/retry-migration to try this one again.",
+        ),
+        (
+            migrate.wanted_run,
+            OVERTIME,
+            f"spec.jobs.timeoutSeconds: migrate ran longer than 1800 s; {NOTHING}. Raise it, then annotate "
+            "nuages.dev/retry-migration, or release a faster image.",
+        ),
+        (
+            migrate.wanted_run,
+            REFUSED,
+            f"migrate was not started; {NOTHING}. Release a fixed image, or annotate nuages.dev/retry-migration to try "
+            'this one again. Google says: "Permission denied on secret: s".',
+        ),
+        (
+            superuser.wanted_run,
+            OVERTIME,
+            f"spec.jobs.timeoutSeconds: createsuperuser admin ran longer than 1800 s; {a_release().revision} serves. "
+            "Raise it, or correct the command.",
+        ),
+        (
+            db_init.wanted_run,
+            OVERTIME,
+            "spec.database: db-init ran longer than 1800 s; the app's database is not prepared. Mend what its log "
+            "says, then annotate nuages.dev/reconcile-at.",
+        ),
+    ],
+    ids=["exited", "exited-as-if-late", "overtime", "refused", "superuser-overtime", "db-init-overtime"],
+)
+def test_a_failure_names_field_cause_and_remedy(
+    wanted_run: Callable[[Release], Run | None], fields: dict[str, object], message: str
+) -> None:
+    """A limit is blamed only where it is what ended the job, and where the spec has it."""
+    run = wanted_run(a_release())
+    assert run is not None
+    said = failure(run, failed(wanted_run, **fields), [])
+    assert (said.reason, said.message, said.log_link) == (run.reason_failed, message, "https://log")
+
+
+def test_a_verdict_in_the_log_comes_first() -> None:
+    """The job's own words, under its own reason; the lines of the log follow as they are."""
+    run = migrate.wanted_run(a_release())
+    assert run is not None
+    verdict = {"nuages": "migrate", "reason": "MigrationLocked", "message": "migrate: locked."}
+    lines = [LogLine("begun", "INFO"), LogLine("migrate: locked.", "ERROR", verdict), LogLine("", "INFO", {"a": 1})]
+    said = failure(run, failed(migrate.wanted_run, **EXITED), lines)
+    assert (said.reason, said.message) == ("MigrationLocked", "migrate: locked.")
+    assert said.lines == ("begun", "migrate: locked.", '{"a": 1}')
