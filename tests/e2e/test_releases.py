@@ -349,10 +349,11 @@ async def test_a_held_lock_fails_clearly_and_the_retry_succeeds(place: World, lo
         await database.execute("LOCK TABLE catalogue_product IN ACCESS SHARE MODE")
         found = await shop.stalled("MigrationLockTimeout", image=await shop.image("v2"))
         assert found["message"].startswith(
-            "spec.migrations.lockTimeoutSeconds: another session kept a table locked for longer than 1 s, five times. "
-            "End it, then annotate nuages.dev/retry-migration. Log: https://"
+            "spec.migrations.lockTimeoutSeconds: migrate gave up: another session kept a table locked for longer than "
+            "1 s, five times. End it, then annotate nuages.dev/retry-migration. Log: https://"
         )
         status = await shop.status()
+        assert status["release"]["stage"] == "Migrate"
         assert served(status) == {before: 100}
         assert status["release"]["migration"]["state"] == "Failed"
         await database.execute("ROLLBACK")

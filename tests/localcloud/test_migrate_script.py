@@ -219,7 +219,7 @@ async def test_settings_that_nobody_names_are_asked_for(shop: Shop) -> None:
         "nuages": "migrate",
         "severity": "ERROR",
         "reason": "SettingsModuleMissing",
-        "message": "spec.django.settingsModule: django-admin names no settings. Set it.",
+        "message": "spec.django.settingsModule: migrate found no settings named in django-admin. Set it.",
     }
 
 

@@ -38,8 +38,8 @@ def give_up():
     print(flush=True)  # Django leaves the line of the migration that it is at open
     tell(
         "MigrationLockTimeout",
-        f"spec.migrations.lockTimeoutSeconds: another session kept a table locked for longer than {seconds} s, five "
-        "times. End it, then annotate nuages.dev/retry-migration.",
+        "spec.migrations.lockTimeoutSeconds: migrate gave up: another session kept a table locked for longer than "
+        f"{seconds} s, five times. End it, then annotate nuages.dev/retry-migration.",
         16,
     )
 

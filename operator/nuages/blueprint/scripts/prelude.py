@@ -15,7 +15,8 @@ def settings_module():
     manage = os.environ.get("NUAGES_MANAGE", "manage.py")
     sys.path.insert(0, os.path.dirname(os.path.abspath(manage)))
     if importlib.util.find_spec("django") is None:
-        tell("DjangoMissing", "spec.image: its Python has no Django. Use an image that has, or set django.manage.", 17)
+        remedy = "Use an image that has it, or set django.manage."
+        tell("DjangoMissing", f"spec.image: {NAME} found no Django in the image's Python. {remedy}", 17)
     if not os.environ.get("DJANGO_SETTINGS_MODULE"):
         source = ""
         if os.path.exists(manage):
@@ -23,7 +24,8 @@ def settings_module():
                 source = file.read()
         found = re.search(r"DJANGO_SETTINGS_MODULE[\"']\s*,\s*[\"']([\w.]+)", source)
         if not found:
-            tell("SettingsModuleMissing", f"spec.django.settingsModule: {manage} names no settings. Set it.", 14)
+            cause = f"{NAME} found no settings named in {manage}"
+            tell("SettingsModuleMissing", f"spec.django.settingsModule: {cause}. Set it.", 14)
         os.environ["DJANGO_SETTINGS_MODULE"] = found.group(1)
 
 
