@@ -19,6 +19,14 @@ from google.cloud.secretmanager_v1 import SecretManagerServiceAsyncClient
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("release_failures")]
 
 QUICK = {"startupProbe": {"periodSeconds": 1, "failureThreshold": 12, "timeoutSeconds": 1}}
+WRONG_ANSWER = """from django.http import HttpResponse
+from django.urls import include, path
+
+urlpatterns = [
+    path("ready/", lambda request: HttpResponse(status=500)),
+    path("", include("catalogue.urls")),
+]
+"""
 DOCKERFILE = 'FROM python:3.11-slim\nWORKDIR /app\nCOPY hello.py .\nCMD ["python", "hello.py"]\n'
 
 
@@ -35,29 +43,45 @@ class Failure:
     """A release that fails: `said` is in the message, `logged` in the event with the log's last lines."""
 
     version: str
+    stage: str
     reason: str
     said: str
     logged: str
-    migrations: int  # executions of migrate in all, with the app's first one
+    template: dict[str, Any] | None = None  # what else the failing release asks for
 
 
 FAILURES = (
-    Failure("v3", "MigrationFailed", "spec.image: migrate exited with 1", "product_price_from_100", 2),
-    Failure("v4", "RevisionFailed", "did not start", "PAYMENT_ENDPOINT", 2),
-    Failure("v5", "RevisionFailed", "did not start", "STARTUP HTTP probe failed", 2),
-    Failure("v6", "RevisionFailed", "did not start", "STARTUP HTTP probe failed", 2),
+    Failure("v3", "Migrate", "MigrationFailed", "spec.image: migrate exited with 1", "product_price_from_100"),
+    Failure("v4", "Candidate", "RevisionFailed", "did not start", "PAYMENT_ENDPOINT"),
+    Failure("v5", "Candidate", "RevisionFailed", "did not start", "STARTUP HTTP probe failed"),
+    Failure("v6", "Candidate", "RevisionFailed", "did not start", "STARTUP HTTP probe failed"),
+    Failure(
+        "broken",
+        "Verify",
+        "VerifyFailed",
+        "answered 500 Internal Server Error",
+        "Internal Server Error: /ready/",
+        {"verify": {"path": "/ready/"}},
+    ),
 )
 
 
+async def _image(shop: Deployment, version: str, local: Any) -> str:
+    """The shop's, or one that starts well and has a page that fails."""
+    if version != "broken":
+        return await shop.image(version)
+    return str(await local.shop(version, {"config/urls.py": WRONG_ANSWER}))
+
+
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: failure.version)
-async def test_a_failed_release_leaves_the_old_revision_alone(place: World, failure: Failure) -> None:
-    """100 % stays where it was and is answered; Stalled has reason, remedy and log link; a fixed image recovers."""
+async def test_a_failed_release_leaves_the_old_revision_alone(place: World, local: Any, failure: Failure) -> None:
+    """100 % stays where it was and is answered; Stalled has step, reason, remedy and link; a fixed image recovers."""
     shop = Deployment(place, f"shop-{failure.version}")
     first = await shop.release(image=await shop.image("v1"), web=QUICK)
     before = first["status"]["revision"]
-    image, fixed = await shop.image(failure.version), await shop.image("v2")
+    image, fixed = await _image(shop, failure.version, local), await shop.image("v2")
     async with polling(shop) as answers:
-        found = await shop.stalled(failure.reason, image=image)
+        found = await shop.stalled(failure.reason, image=image, release=failure.template)
         asked = answers.count
         await eventually(lambda: answers.count > asked + 25, "requests after the failure")
     assert answers.bad == []
@@ -66,16 +90,25 @@ async def test_a_failed_release_leaves_the_old_revision_alone(place: World, fail
     assert "Release a fixed image" in found["message"]
     assert "Log: https://console.cloud.google.com/logs/" in found["message"]
     status = await shop.status()
+    assert status["release"]["stage"] == failure.stage
     assert served(status) == {before: 100}
+    assert [target for target in status["traffic"] if target.get("tag")] == tagged(status, failure)
     assert status["phase"] == "Degraded"
     assert condition(await place.app(shop.name), "WebReady")["status"] == "True"
     assert failure.logged in await place.told(shop.name, f"{failure.reason}Log")
     assert [reason for reason, _ in await place.events(shop.name)].count(f"{failure.reason}Log") == 1
-    assert len(await shop.executions()) == failure.migrations
-    app = await shop.release(image=fixed)
+    assert len(await shop.executions()) == 2
+    app = await shop.release(image=fixed, release=None)
     assert served(app["status"]) == {app["status"]["revision"]: 100}
     assert app["status"]["revision"] != before
     assert {item["type"] for item in app["status"]["conditions"]}.isdisjoint({"Stalled", "Reconciling"})
+
+
+def tagged(status: dict[str, Any], failure: Failure) -> list[dict[str, Any]]:
+    """The candidate: what serves, until there is a newer one, which has no share of the traffic."""
+    if failure.stage == "Migrate":
+        return [{"revision": status["revision"], "percent": 100, "tag": "candidate"}]
+    return [{"revision": status["release"]["revision"], "percent": 0, "tag": "candidate"}]
 
 
 async def test_the_image_that_served_before_is_a_remedy_too(place: World) -> None:
@@ -89,18 +122,48 @@ async def test_the_image_that_served_before_is_a_remedy_too(place: World) -> Non
     assert len(await shop.executions()) == 2
 
 
-@pytest.mark.parametrize("version", ["v4", "v5"])
-async def test_a_failed_first_release_stays_closed(place: World, version: str) -> None:
+async def test_a_failed_first_release_stays_closed(place: World, local: Any) -> None:
     """Nobody but who may invoke it gets in; the fixed image opens the doors."""
-    shop = Deployment(place, f"first-{version}")
-    found = await shop.stalled("RevisionFailed", image=await shop.image(version), web=QUICK)
+    async with asyncio.TaskGroup() as group:
+        for failure in FAILURES[1:3] + FAILURES[-1:]:
+            group.create_task(_stays_closed(place, local, failure))
+
+
+async def _stays_closed(place: World, local: Any, failure: Failure) -> None:
+    shop = Deployment(place, f"first-{failure.version}")
+    image = await _image(shop, failure.version, local)
+    found = await shop.stalled(failure.reason, image=image, web=QUICK, release=failure.template)
+    assert failure.said in found["message"]
     assert "the service stays closed to the public" in found["message"]
     status = await shop.status()
-    assert status["phase"] == "Pending"
+    assert status["release"]["stage"] == failure.stage
+    assert status["phase"] == ("Degraded" if failure.stage == "Verify" else "Pending")  # whether any revision answers
     assert await place.fetch_status(status["url"]) == 403
-    app = await shop.release(image=await shop.image("v2"))
+    app = await shop.release(image=await shop.image("v2"), release=None)
     assert await place.fetch_status(f"{app['status']['url']}/health/") == 200
     assert served(app["status"]) == {app["status"]["revision"]: 100}
+
+
+async def test_a_migration_over_its_time_names_the_limit(place: World, local: Any) -> None:
+    """Not the image: its field and its seconds; raised, and tried again, the same image is released."""
+    shop = Deployment(place, "late")
+    before = (await shop.release(image=await shop.image("v1"), web=QUICK))["status"]["revision"]
+    async with shop.database(local) as database:
+        await database.execute("BEGIN")
+        await database.execute("LOCK TABLE catalogue_product IN ACCESS SHARE MODE")
+        found = await shop.stalled("MigrationFailed", image=await shop.image("v2"), jobs={"timeoutSeconds": 2})
+        await database.execute("ROLLBACK")
+    assert found["message"].startswith(
+        f"spec.jobs.timeoutSeconds: migrate ran longer than 2 s; {before} keeps all traffic. Raise it, then annotate "
+        "nuages.dev/retry-migration, or release a faster image. Log: https://"
+    )
+    status = await shop.status()
+    assert (served(status), status["release"]["stage"]) == ({before: 100}, "Migrate")
+    assert "maximum timeout of 2 seconds" in await place.told("late", "MigrationFailedLog")
+    await shop.apply(jobs=None)
+    await place.annotate("late", "nuages.dev/retry-migration", "1")
+    app = await place.wait("late")
+    assert served(app["status"]) == {app["status"]["revision"]: 100} != {before: 100}
 
 
 async def test_a_failed_first_migration_deploys_nothing(place: World, local: Any) -> None:
@@ -109,9 +172,13 @@ async def test_a_failed_first_migration_deploys_nothing(place: World, local: Any
     image = await _without_django(local)
     found = await shop.stalled("DjangoMissing", image=image, web=QUICK)
     assert found["message"].startswith(
-        "spec.image: its Python has no Django. Use an image that has, or set django.manage. Log: https://"
+        "spec.image: migrate found no Django in the image's Python. Use an image that has it, or set django.manage. "
+        "Log: https://"
     )
-    assert "url" not in await shop.status()
+    status = await shop.status()
+    assert status["release"]["stage"] == "Migrate"
+    assert "url" not in status
+    assert "migrate found no Django" in await place.told("empty", "DjangoMissingLog")
     app = await shop.release(image=await shop.image("v1"))
     assert await place.fetch_status(f"{app['status']['url']}/health/") == 200
 

@@ -11,11 +11,11 @@ from nuages.cloud.access import CloudAccess
 from nuages.cloud.driver import Observed, Readiness
 from nuages.desired.run import RunService, TrafficTarget
 from nuages.reconcile import reasons
-from nuages.reconcile.release.outcome import DONE, Done, Failed, Outcome, Waiting
+from nuages.reconcile.release.outcome import DONE, Failed, Outcome, Waiting
 from nuages.reconcile.release.release import CANDIDATE_TAG, Release
+from nuages.reconcile.release.revision_log import last_lines, log_link
 from nuages.reconcile.trouble import shortened
 
-LINES = 20
 RECONCILE_AT = "nuages.dev/reconcile-at"
 DENIED = re.compile(r"Permission denied on secret|does not have \S+ access")
 PREAMBLE = re.compile(r"^Revision '[^']*' is not ready and cannot serve traffic\. ")
@@ -100,32 +100,16 @@ async def _under_free_name(release: Release, cloud: CloudAccess) -> Release:
 
 
 async def _failure(release: Release, live: Observed[RunService], cloud: CloudAccess) -> Failed:
-    query = (
-        f'resource.type = "cloud_run_revision" resource.labels.service_name = "{release.service.id}" '
-        f'resource.labels.revision_name = "{release.revision}"'
-    )
-    lines = await cloud.logs.tail(release.service.project, query, LINES)
     kept = f"{release.serving} keeps all traffic" if release.serving else "the service stays closed to the public"
     cause = _cause(live)
     remedy = f"Grant it, then annotate {RECONCILE_AT}." if DENIED.search(cause) else "Release a fixed image."
     return Failed(
         reasons.REVISION_FAILED,
         f'spec.image: revision {release.revision} did not start; {kept}. {remedy} Google says: "{cause}".',
-        log_link=log_link(release.service, release.revision),
-        lines=tuple(line.text for line in lines if line.text),
+        log_link=log_link(release),
+        lines=await last_lines(release, cloud),
     )
 
 
 def _cause(live: Observed[RunService]) -> str:
     return shortened(PREAMBLE.sub("", live.message) or "it is not ready")
-
-
-def log_link(service: RunService, revision: str) -> str:
-    """Where the console shows a revision's log (behaviour-runtime.md, section 4)."""
-    return (
-        f"https://console.cloud.google.com/logs/viewer?project={service.project}"
-        f"&resource=cloud_run_revision/service_name/{service.id}/revision_name/{revision}"
-    )
-
-
-__all__ = ["Done", "candidate", "log_link"]

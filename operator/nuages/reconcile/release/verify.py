@@ -6,9 +6,9 @@ import aiohttp
 
 from nuages.cloud.access import CloudAccess
 from nuages.reconcile import reasons
-from nuages.reconcile.release.candidate import log_link
 from nuages.reconcile.release.outcome import DONE, Done, Failed, Outcome, Waiting
 from nuages.reconcile.release.release import Release
+from nuages.reconcile.release.revision_log import last_lines, log_link
 
 PATIENCE = 300.0  # seconds: a fresh grant to invoke works after 2 to 3 minutes (behaviour-runtime.md, section 2)
 TIMEOUT = aiohttp.ClientTimeout(total=20)
@@ -21,7 +21,7 @@ async def verify(release: Release, cloud: CloudAccess) -> Outcome:
         return DONE
     if live is not None and live.state.ingress != "ALL":
         return Done("Verified by its startup probe alone: the service's ingress keeps the operator out.")
-    kept = f"{release.serving} keeps all traffic" if not release.is_serving else "the service stays closed"
+    kept = "the service stays closed to the public" if release.is_serving else f"{release.serving} keeps all traffic"
     return await asked(release, cloud, kept)
 
 
@@ -44,7 +44,8 @@ async def asked(release: Release, cloud: CloudAccess, kept: str) -> Outcome:
     return Failed(
         reasons.VERIFY_FAILED,
         f"spec.release.verify: {path} of {release.revision} answered {cause}; {kept}. Release a fixed image.",
-        log_link=log_link(release.service, release.revision),
+        log_link=log_link(release),
+        lines=await last_lines(release, cloud),
     )
 
 
