@@ -13,7 +13,7 @@ from nuages.api.validate import parse_app, parse_tenant
 from nuages.blueprint.blueprint import Blueprint
 from nuages.blueprint.compose import compose
 from nuages.blueprint.facts import Facts, ImageFacts
-from nuages.cloud import errors
+from nuages.cloud import errors, executions
 from nuages.cloud.driver import Observed, Operation
 from nuages.desired.iam import ServiceAccount
 from nuages.desired.run import RunService, TrafficTarget
@@ -23,7 +23,9 @@ from nuages.desired.storage import Bucket
 from nuages.reconcile import reasons
 from nuages.reconcile.execute import Result, State
 from nuages.reconcile.plan import Action, Plan, Verb
-from nuages.reconcile.release.outcome import DONE, Failed, Waiting
+from nuages.reconcile.release.jobs import Run, failure, running
+from nuages.reconcile.release.migrate import wanted_run
+from nuages.reconcile.release.outcome import DONE, Done
 from nuages.reconcile.release.release import Release, bind
 from nuages.reconcile.report import Report
 from nuages.reconcile.status import status
@@ -65,29 +67,22 @@ class Scenes:
     def migrating(self) -> Report:
         """The first release's migration runs."""
         release = self._release(1)
-        execution = f"{release.migrate.name}/executions/{release.migrate.id}-5d2c8a11"
-        said = Waiting("Migrating", "migrate is running.", None, execution, LOG.format(execution.rsplit("/", 1)[-1]))
-        return self._through(release, stage="Migrate", outcome=said)
+        run, execution = _migration(release, "Running")
+        return self._through(release, stage="Migrate", outcome=running(run, execution))
 
     def healthy(self) -> Report:
         """The release is through."""
         release = self._release(1)
-        return self._through(release, live=_live(release), stage="CleanUp", outcome=DONE)
+        _, execution = _migration(release, "Succeeded")
+        done = {"Migrate": Done(execution=execution.name, log_link=execution.log_uri)}
+        return self._through(release, live=_live(release), stage="CleanUp", outcome=DONE, done=done)
 
     def migration_failed(self) -> Report:
         """v2's migration failed; v1 serves on."""
-        first = self._release(1)
-        live = _live(first)
+        live = _live(self._release(1))
         release = replace(self._release(2), live=live)
-        execution = f"{release.migrate.name}/executions/{release.migrate.id}-77aa01f3"
-        remedy = "Release a fixed image, or annotate nuages.dev/retry-migration to try this one again"
-        failed = Failed(
-            "MigrationFailed",
-            f"migrate exited with 1. {first.revision} keeps all traffic. {remedy}",
-            LOG.format(execution.rsplit("/", 1)[-1]),
-            execution,
-        )
-        return self._through(release, live=live, stage="Migrate", outcome=failed)
+        run, execution = _migration(release, "Failed", exit_code=1)
+        return self._through(release, live=live, stage="Migrate", outcome=failure(run, execution, ()))
 
     def permission_denied(self) -> Report:
         """The operator's identity may not make service accounts."""
@@ -180,6 +175,14 @@ class Scenes:
             began=0.0,
             now=0.0,
         )
+
+
+def _migration(release: Release, state: executions.State, **more: Any) -> tuple[Run, executions.Execution]:
+    """The release's own execution."""
+    run = wanted_run(release)
+    assert run is not None
+    name = f"{run.job.id}-{run.token}"
+    return run, executions.Execution(f"{run.job.name}/executions/{name}", state, log_uri=LOG.format(name), **more)
 
 
 def _live(release: Release) -> Observed[RunService]:

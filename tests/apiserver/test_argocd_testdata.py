@@ -3,7 +3,9 @@
 After a change of what the operator says, take the new files over, and correct health_test.yaml where health changed:
 
     pytest tests/apiserver/test_argocd_testdata.py --basetemp=NEW
-    cp NEW/test_testdata_is*/*.yaml deploy/argocd/resource_customizations/nuages.dev/DjangoApp/testdata/
+    cp NEW/test_testdata_is*[0-9]/*.yaml deploy/argocd/resource_customizations/nuages.dev/DjangoApp/testdata/
+
+actions/testdata has the same two objects, and each with what an action changes of it.
 """
 
 from __future__ import annotations

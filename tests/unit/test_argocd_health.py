@@ -120,6 +120,14 @@ def test_actions(case: dict[str, Any]) -> None:
     assert made == _yaml(ACTIONS / case["expectedOutputPath"])
 
 
+def test_actions_are_tried_on_the_same_objects() -> None:
+    """Those of the health check, from the operator's own words: what is offered depends on them."""
+    taken = [
+        name for name in ("healthy", "migration_failed") if _yaml(ACTIONS / f"testdata/{name}.yaml") == _live(name)
+    ]
+    assert taken == ["healthy", "migration_failed"]
+
+
 def test_every_action_is_offered_and_tested() -> None:
     """Scripts, discovery and tests name the same actions."""
     scripts = {path.parent.name for path in ACTIONS.glob("*/action.lua")}
