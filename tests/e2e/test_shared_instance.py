@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("shared_instance")]
 
+ADMINISTRATOR = "nuages-admin"
 ACCESSOR = "roles/secretmanager.secretAccessor"
 
 
@@ -186,6 +187,38 @@ async def test_what_an_older_operator_left_is_taken_over(teams: Teams) -> None:
     assert await teams.versions() == ["1"]
 
 
+async def test_an_administrator_that_somebody_deleted_is_made_again(teams: Teams, local: LocalSite) -> None:
+    """Told as drift, with the password that it had; both teams' db-init can do what it could.
+
+    PostgreSQL 16 and later keep who granted a membership, so there Google refuses to delete it.
+    """
+    payload = await teams.secrets.access_secret_version(name=f"{teams.administrator}/versions/1")
+    for team in (teams.red, teams.blue):  # as a DBA does whom Google told of what depends on it
+        environment = await team.environment()
+        async with await psycopg.AsyncConnection.connect(
+            host=str(local.cloud.runtime.databases.socket_dir(environment["DB_HOST"].value.removeprefix("/cloudsql/"))),
+            user=ADMINISTRATOR,
+            dbname=environment["DB_NAME"].value,
+            password=payload.payload.data.decode(),
+        ) as connection:
+            if connection.info.server_version >= 160000:
+                pytest.skip("PostgreSQL 15 is not installed")
+            await connection.execute(f'REASSIGN OWNED BY "{ADMINISTRATOR}" TO cloudsqlsuperuser'.encode())
+    users = teams.red.world.google(SqlUsersServiceAsyncClient)
+    await users.delete(request={"project": teams.project, "instance": teams.instance, "name": ADMINISTRATOR})
+    assert ADMINISTRATOR not in await teams.users()
+    await teams.red.world.annotate("shop", "nuages.dev/reconcile-at", "deleted")
+    await teams.red.world.told("shop", "DriftCorrected", f"User {ADMINISTRATOR}: deleted")
+    app = await teams.red.world.wait("shop")
+    assert f"User {ADMINISTRATOR}: deleted" in app["status"]["drift"]["fields"]
+    assert ADMINISTRATOR in await teams.users()
+    assert await teams.versions() == ["1"]
+    for team in (teams.red, teams.blue):
+        database = team.spec.get("database", {})
+        await team.release(database={**database, "extensions": ["pg_trgm", "fuzzystrmatch"]})
+        assert (await (await team.browser()).get("/")).status == 200
+
+
 async def test_one_team_leaves_and_the_other_goes_on(teams: Teams) -> None:
     """Blue's identity and grants go with its last app; Red serves meanwhile, and is released again."""
     async with polling(teams.red) as answers:
@@ -195,7 +228,7 @@ async def test_one_team_leaves_and_the_other_goes_on(teams: Teams) -> None:
     assert await teams.traces(teams.blue) == set()
     assert await teams.traces(teams.red) == {"account", "project", "secret"}
     assert await teams.versions() == ["1"]
-    assert "nuages-admin" in await teams.users()
+    assert ADMINISTRATOR in await teams.users()
     await teams.red.release(image=await teams.red.image("v2"))
     assert (await (await teams.red.browser()).get("/")).status == 200
 
@@ -206,7 +239,7 @@ async def test_the_last_team_leaves_the_administrator_to_the_instance(teams: Tea
     assert await teams.traces(teams.red) == set()
     assert await teams.readers() == set()
     assert await teams.versions() == ["1"]
-    assert "nuages-admin" in await teams.users()
+    assert ADMINISTRATOR in await teams.users()
 
 
 async def test_whoever_comes_next_goes_on_with_the_same_password(teams: Teams) -> None:
