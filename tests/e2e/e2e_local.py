@@ -64,6 +64,10 @@ class LocalSite:
     def environment(self) -> Mapping[str, str]:
         return self.cloud.environment()
 
+    @property
+    def operator_account(self) -> str:
+        return self.installation.email
+
     def credentials(self) -> Any:
         return Credentials("owner")  # type: ignore[no-untyped-call]
 

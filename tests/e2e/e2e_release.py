@@ -171,8 +171,8 @@ async def eventually(holds: Callable[[], Any], what: str, timeout: float = READY
         await asyncio.sleep(POLL_S)
 
 
-async def shared_instance(world: World, name: str) -> None:
-    """A PostgreSQL 15 instance as a platform team makes it, and a tenant whose apps are on it."""
+async def shared_instance(world: World, name: str, **tenant: Any) -> None:
+    """A PostgreSQL 15 instance as a platform team makes it, and a tenant whose apps are on it; `tenant`: its fields."""
     instances, project = world.google(SqlInstancesServiceAsyncClient), world.site.project
     settings = {
         "tier": "db-custom-1-3840",
@@ -187,7 +187,7 @@ async def shared_instance(world: World, name: str) -> None:
         return bool(found.state.name == "RUNNABLE")
 
     await eventually(runs, f"instance {name}", SQL_READY_S)
-    spec = {"project": project, "region": world.site.region, "database": {"existing": name}}
+    spec = {"project": project, "region": world.site.region, "database": {"existing": name}, **tenant}
     await world.apply(
         {"apiVersion": GROUP_VERSION, "kind": "DjangoTenant", "metadata": {"name": "default"}, "spec": spec}
     )

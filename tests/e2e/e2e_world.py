@@ -184,9 +184,9 @@ class World:
         async with _internet() as session, session.get(url, headers=headers) as answer:
             return answer.status
 
-    async def browser(self, app: Mapping[str, Any]) -> Browser:
+    async def browser(self, app: Mapping[str, Any], token: str = "") -> Browser:
         """A fresh browser session with a deployed app."""
-        return await self._stack.enter_async_context(Browser(self.site.origin(app["status"]["url"])))
+        return await self._stack.enter_async_context(Browser(self.site.origin(app["status"]["url"]), token))
 
     def google_id(self, app: str, part: str = "") -> str:
         """How the operator names the app's resources: the namespace stands for the deployment."""
