@@ -179,9 +179,9 @@ class LocalSite:
 
     @contextmanager
     def _said(self) -> Iterator[None]:
-        """Keeps what localcloud itself logs, where `localcloud up` does."""
-        handler = logging.FileHandler(self.cloud.folder.log)
-        logger = logging.getLogger("localcloud")
+        """Keeps what `localcloud up` writes to its log: warnings and errors of localcloud and of what it is made of."""
+        handler, logger = logging.FileHandler(self.cloud.folder.log), logging.getLogger()
+        handler.setLevel(logging.WARNING)
         logger.addHandler(handler)
         try:
             yield
