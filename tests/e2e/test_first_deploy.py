@@ -57,9 +57,12 @@ async def deployed_alone(world: World) -> Shop:
 
 
 async def deployed_in_a_tenant(world: World) -> Shop:
-    """With nothing but the two fields that say who may call it more."""
-    instance, deployer = f"{world.namespace}-pg", await make_deployer(world, f"{world.namespace}-op")
-    await shared_instance(world, instance, impersonateServiceAccount=deployer)
+    """The same, and who may call it; impersonation where the site says who may impersonate."""
+    instance, deployer, fields = f"{world.namespace}-pg", world.site.operator_account, {}
+    if deployer:
+        deployer = await make_deployer(world, f"{world.namespace}-op")
+        fields = {"impersonateServiceAccount": deployer}
+    await shared_instance(world, instance, **fields)
     invoker = await make_account(world, f"{world.namespace}-a")
     app = await deploy(world, web={"access": "Authenticated", "invokers": [f"serviceAccount:{invoker}"]})
     token = await id_token(world, invoker, app["status"]["url"])

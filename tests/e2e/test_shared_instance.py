@@ -13,7 +13,16 @@ import psycopg
 import pytest
 import pytest_asyncio
 from e2e_accounts import access_token
-from e2e_release import GROUP_VERSION, Deployment, condition, eventually, polling, served, shared_instance
+from e2e_release import (
+    ADMINISTRATOR,
+    GROUP_VERSION,
+    Deployment,
+    condition,
+    eventually,
+    polling,
+    served,
+    shared_instance,
+)
 from e2e_site import Site
 from e2e_world import World, open_world
 from google.api_core.exceptions import PermissionDenied
@@ -28,7 +37,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("shared_instance")]
 
-ADMINISTRATOR = "nuages-admin"
 ACCESSOR = "roles/secretmanager.secretAccessor"
 
 
@@ -141,11 +149,10 @@ async def test_neither_login_reaches_the_other_database(teams: Teams, local: Loc
     """On the one server, by PostgreSQL itself."""
     for own, other in ((teams.red, teams.blue), (teams.blue, teams.red)):
         mine, theirs = await own.environment(), await other.environment()
-        socket = local.cloud.runtime.databases.socket_dir(mine["DB_HOST"].value.removeprefix("/cloudsql/"))
         name = theirs["DB_NAME"].value
         with pytest.raises(psycopg.OperationalError, match=f'permission denied for database "{name}"'):
             await psycopg.AsyncConnection.connect(
-                host=str(socket),
+                host=await own.socket(local),
                 user=mine["DB_USER"].value,
                 password=await own.secret("db-password-a"),
                 dbname=name,
@@ -192,15 +199,9 @@ async def test_an_administrator_that_somebody_deleted_is_made_again(teams: Teams
 
     PostgreSQL 16 and later keep who granted a membership, so there Google refuses to delete it.
     """
-    payload = await teams.secrets.access_secret_version(name=f"{teams.administrator}/versions/1")
+    answer = await teams.secrets.access_secret_version(name=f"{teams.administrator}/versions/1")
     for team in (teams.red, teams.blue):  # as a DBA does whom Google told of what depends on it
-        environment = await team.environment()
-        async with await psycopg.AsyncConnection.connect(
-            host=str(local.cloud.runtime.databases.socket_dir(environment["DB_HOST"].value.removeprefix("/cloudsql/"))),
-            user=ADMINISTRATOR,
-            dbname=environment["DB_NAME"].value,
-            password=payload.payload.data.decode(),
-        ) as connection:
+        async with team.database(local, answer.payload.data.decode()) as connection:
             if connection.info.server_version >= 160000:
                 pytest.skip("PostgreSQL 15 is not installed")
             await connection.execute(f'REASSIGN OWNED BY "{ADMINISTRATOR}" TO cloudsqlsuperuser'.encode())

@@ -369,7 +369,7 @@ async def test_a_closed_service_stays_closed_to_another_tenants_account(tenants:
 async def test_a_login_reaches_its_own_database_alone(tenants: Tenants, local: LocalSite) -> None:
     """On the instance that both share, by PostgreSQL itself."""
     environment = await tenants.acme_blog.environment()
-    host = local.cloud.runtime.databases.socket_dir(environment["DB_HOST"].value.removeprefix("/cloudsql/"))
+    host = await tenants.acme_blog.socket(local)
     user, password = environment["DB_USER"].value, await tenants.acme_blog.secret("db-password-a")
     own, theirs = (f"host={host} user={user} password={password} dbname={name}" for name in ("blog", "shop"))
     async with await psycopg.AsyncConnection.connect(own):
@@ -380,10 +380,8 @@ async def test_a_login_reaches_its_own_database_alone(tenants: Tenants, local: L
 
 async def test_a_login_of_one_instance_is_nobody_on_another(tenants: Tenants, local: LocalSite) -> None:
     """Mallory's password is right, the instance is not."""
-    theirs, own = await tenants.acme_shop.environment(), await tenants.mallory_shop.environment()
-    host = local.cloud.runtime.databases.socket_dir(theirs["DB_HOST"].value.removeprefix("/cloudsql/"))
-    password = await tenants.mallory_shop.secret("db-password-a")
+    own, password = await tenants.mallory_shop.environment(), await tenants.mallory_shop.secret("db-password-a")
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         await psycopg.AsyncConnection.connect(
-            host=str(host), dbname="shop", user=own["DB_USER"].value, password=password
+            host=await tenants.acme_shop.socket(local), dbname="shop", user=own["DB_USER"].value, password=password
         )
