@@ -28,12 +28,16 @@ class Page:
 
 
 class Browser:
-    """One person's session with one app; `origin` is what the address bar shows."""
+    """One person's session with one app; `origin` is what the address bar shows.
 
-    def __init__(self, origin: str) -> None:
+    With a `token` as the one who calls, where Cloud Run asks: in the header that leaves Authorization to the app.
+    """
+
+    def __init__(self, origin: str, token: str = "") -> None:
         self.origin = origin.rstrip("/")
         connector = aiohttp.TCPConnector(resolver=_Resolver())
-        self._session = aiohttp.ClientSession(connector=connector, timeout=TIMEOUT)
+        headers = {"X-Serverless-Authorization": f"Bearer {token}"} if token else {}
+        self._session = aiohttp.ClientSession(connector=connector, timeout=TIMEOUT, headers=headers)
 
     async def __aenter__(self) -> Browser:
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 import threading
 from collections.abc import Coroutine, Iterable, Iterator, Mapping
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from e2e_audit import AuditLog
-from e2e_secrets import command_lines, in_files, in_texts
+from e2e_secrets import CommandLines, in_files, in_texts
 from google.oauth2.credentials import Credentials
 
 from localcloud import operator
@@ -46,6 +47,7 @@ class LocalSite:
         self.cloud = LocalCloud(options)
         self.project, self.region = self.cloud.options.project, self.cloud.options.region
         self.payloads: dict[str, bytes] = {}  # of every secret version that there ever was, by name
+        self.command_lines = CommandLines(folder / "command lines")
 
     @property
     def kubeconfig(self) -> Path:
@@ -61,6 +63,10 @@ class LocalSite:
     @property
     def environment(self) -> Mapping[str, str]:
         return self.cloud.environment()
+
+    @property
+    def operator_account(self) -> str:
+        return self.installation.email
 
     def credentials(self) -> Any:
         return Credentials("owner")  # type: ignore[no-untyped-call]
@@ -152,6 +158,10 @@ class LocalSite:
         """From the start of the cloud to the end of all processes."""
         thread = threading.Thread(target=self._loop.run_forever, name="localcloud", daemon=True)
         thread.start()
+        with self.command_lines.watched(), self._said():
+            yield from self._run(thread)
+
+    def _run(self, thread: threading.Thread) -> Iterator[LocalSite]:
         try:
             self._do(self.cloud.start())
             self.audit = AuditLog(self.audit_log)
@@ -166,6 +176,18 @@ class LocalSite:
             self._loop.call_soon_threadsafe(self._loop.stop)
             thread.join()
             self._loop.close()
+
+    @contextmanager
+    def _said(self) -> Iterator[None]:
+        """Keeps what `localcloud up` writes to its log: warnings and errors of localcloud and of what it is made of."""
+        handler, logger = logging.FileHandler(self.cloud.folder.log), logging.getLogger()
+        handler.setLevel(logging.WARNING)
+        logger.addHandler(handler)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+            handler.close()
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(START_S)
@@ -193,9 +215,10 @@ class LocalSite:
         folder, plane = self._folder / "cloud", self.cloud.control_plane
         assert plane is not None
         requests = "\n".join(map(str, self.cloud.core.requests.last())).encode()
-        said = {"requests": requests, "command lines": await asyncio.to_thread(command_lines)}
-        found = in_texts(self.payloads, {**objects, **said})
-        logs = [folder / "operator.log", *folder.glob("logs/**/*"), *plane.folder.glob("*.log")]
+        found = in_texts(self.payloads, {**objects, "requests": requests})
+        await asyncio.to_thread(self.command_lines.look)
+        logs = [folder / "operator.log", self.cloud.folder.log, self.command_lines.file]
+        logs += [*folder.glob("logs/**/*"), *plane.folder.glob("*.log")]
         found += await asyncio.to_thread(in_files, self.payloads, logs)
         # The user's own Secrets are in etcd, and some payloads are their copies: those were looked for in `objects`.
         made = {name: payload for name, payload in self.payloads.items() if "-env-" not in name}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from google.iam.v1 import iam_policy_pb2, options_pb2, policy_pb2
@@ -15,8 +16,14 @@ async def members(client: Any, resource: str, role: str) -> set[str]:
 
 async def grant(client: Any, resource: str, role: str, member: str) -> None:
     """One more."""
+    await grant_all(client, resource, [role], member)
+
+
+async def grant_all(client: Any, resource: str, roles: Iterable[str], member: str) -> None:
+    """Some more, at once. Raises Aborted where somebody else changed the policy meanwhile."""
     policy = await _policy(client, resource)
-    policy.bindings.add(role=role, members=[member])
+    for role in roles:
+        policy.bindings.add(role=role, members=[member])
     await client.set_iam_policy(iam_policy_pb2.SetIamPolicyRequest(resource=resource, policy=policy))
 
 

@@ -17,6 +17,7 @@ from google.cloud.secretmanager_v1 import SecretManagerServiceAsyncClient
 from google.cloud.sqladmin_v1 import SqlInstancesServiceAsyncClient
 
 GROUP_VERSION = "nuages.dev/v1alpha1"
+ADMINISTRATOR = "nuages-admin"  # of every instance
 SQL_READY_S = 900.0
 REQUESTS_A_SECOND = 50
 
@@ -92,16 +93,21 @@ class Deployment:
         name = f"projects/{self.world.site.project}/secrets/{self.world.google_id(self.name, part)}"
         return (await secrets.access_secret_version(name=f"{name}/versions/{version}")).payload.data.decode()
 
+    async def socket(self, local: Any) -> str:
+        """The folder where the server of its database listens."""
+        host = (await self.environment())["DB_HOST"].value
+        return str(local.cloud.runtime.databases.socket_dir(host.removeprefix("/cloudsql/")))
+
     @asynccontextmanager
-    async def database(self, local: Any) -> AsyncIterator[psycopg.AsyncConnection]:
-        """A session as the app's own role, in autocommit mode."""
+    async def database(self, local: Any, administrator: str = "") -> AsyncIterator[psycopg.AsyncConnection]:
+        """A session as the app's own role, or as the administrator with that password, in autocommit mode."""
         environment = await self.environment()
-        host = environment["DB_HOST"].value.removeprefix("/cloudsql/")
+        user = environment["DB_USER"].value
         async with await psycopg.AsyncConnection.connect(
-            host=str(local.cloud.runtime.databases.socket_dir(host)),
-            user=environment["DB_USER"].value,
+            host=await self.socket(local),
+            user=ADMINISTRATOR if administrator else user,
             dbname=environment["DB_NAME"].value,
-            password=await self.secret(f"db-password-{environment['DB_USER'].value[-1]}"),
+            password=administrator or await self.secret(f"db-password-{user[-1]}"),
             autocommit=True,
         ) as connection:
             yield connection
@@ -171,8 +177,8 @@ async def eventually(holds: Callable[[], Any], what: str, timeout: float = READY
         await asyncio.sleep(POLL_S)
 
 
-async def shared_instance(world: World, name: str) -> None:
-    """A PostgreSQL 15 instance as a platform team makes it, and a tenant whose apps are on it."""
+async def shared_instance(world: World, name: str, **tenant: Any) -> None:
+    """A PostgreSQL 15 instance as a platform team makes it, and a tenant whose apps are on it; `tenant`: its fields."""
     instances, project = world.google(SqlInstancesServiceAsyncClient), world.site.project
     settings = {
         "tier": "db-custom-1-3840",
@@ -187,7 +193,7 @@ async def shared_instance(world: World, name: str) -> None:
         return bool(found.state.name == "RUNNABLE")
 
     await eventually(runs, f"instance {name}", SQL_READY_S)
-    spec = {"project": project, "region": world.site.region, "database": {"existing": name}}
+    spec = {"project": project, "region": world.site.region, "database": {"existing": name}, **tenant}
     await world.apply(
         {"apiVersion": GROUP_VERSION, "kind": "DjangoTenant", "metadata": {"name": "default"}, "spec": spec}
     )

@@ -6,11 +6,14 @@ import base64
 import json
 import os
 import subprocess
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
 SHORTEST = 8  # bytes: shorter ones are words that stand anywhere
+LOOK_S = 0.1  # between two looks at all processes, which take about two milliseconds
 
 
 def forms(payload: bytes) -> set[bytes]:
@@ -54,14 +57,48 @@ def in_files(payloads: Mapping[str, bytes], files: Iterable[Path]) -> list[str]:
     return sorted({f"{names.get(form, 'a secret')}: {Path(os.fsdecode(path)).name}" for path, _, form in found})
 
 
-def command_lines() -> bytes:
-    """The arguments of every process of this machine that we may see."""
-    if not Path("/proc/self/cmdline").exists():
-        return subprocess.run(["ps", "-axww", "-o", "args="], capture_output=True, check=True).stdout
-    lines = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+class CommandLines:
+    """The arguments of every process of this machine that we may see while it is watched, in a file, each once.
+
+    Jobs, psql and initdb end long before a scenario does, so one look at its end would miss them.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._known: set[bytes] = set()
+        self._looking, self._ended = threading.Lock(), threading.Event()
+
+    def look(self) -> None:
+        """Writes down what runs now."""
+        with self._looking, self.file.open("ab") as file:
+            fresh = _command_lines() - self._known
+            self._known |= fresh
+            file.writelines(line + b"\n" for line in fresh)
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Looks all the time, in a thread of its own."""
+        thread = threading.Thread(target=self._watch, name="command lines", daemon=True)
+        thread.start()
         try:
-            lines.append(path.read_bytes())
+            yield
+        finally:
+            self._ended.set()
+            thread.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(LOOK_S):
+            self.look()
+
+
+def _command_lines() -> set[bytes]:
+    if not Path("/proc/self/cmdline").exists():
+        return set(subprocess.run(["ps", "-axww", "-o", "args="], capture_output=True, check=True).stdout.splitlines())
+    lines = set()
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/cmdline", "rb", buffering=0) as file:
+                lines.add(file.read())
         except OSError:  # it has ended
             continue
-    return b"\n".join(lines)
+    return lines

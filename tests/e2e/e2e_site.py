@@ -32,6 +32,10 @@ class Site(Protocol):
     def credentials(self) -> Any:
         """Of the project's owner, for Google's clients."""
 
+    @property
+    def operator_account(self) -> str:
+        """The e-mail that the operator is to Google, or "" where nobody says."""
+
     async def image(self, name: str, version: str) -> str:
         """The reference of a sample, built and pushed: "shop", "v1"."""
 
@@ -52,13 +56,15 @@ class RealSite:
     """A Google Cloud project, and a cluster with the operator installed from deploy/kustomize.
 
     NUAGES_TEST_PROJECT names the project, KUBECONFIG the cluster, NUAGES_TEST_REGISTRY the repository that holds the
-    samples' images (default: REGION-docker.pkg.dev/PROJECT/apps), NUAGES_TEST_REGION the region.
+    samples' images (default: REGION-docker.pkg.dev/PROJECT/apps), NUAGES_TEST_REGION the region, NUAGES_TEST_OPERATOR
+    the operator's service account, for the scenarios where it impersonates another one.
     """
 
     def __init__(self, project: str) -> None:
         self.project = project
         self.region = os.environ.get("NUAGES_TEST_REGION", "europe-west1")
         self.kubeconfig = Path(os.environ.get("KUBECONFIG") or Path.home() / ".kube" / "config")
+        self.operator_account = os.environ.get("NUAGES_TEST_OPERATOR", "")
         default = f"{self.region}-docker.pkg.dev/{project}/apps"
         self._registry = os.environ.get("NUAGES_TEST_REGISTRY", default)
 

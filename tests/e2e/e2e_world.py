@@ -32,6 +32,7 @@ PATHS = {
     "DjangoTenant": f"{GROUP}/namespaces/{{}}/djangotenants",
     "Secret": "/api/v1/namespaces/{}/secrets",
     "ConfigMap": "/api/v1/namespaces/{}/configmaps",
+    "Event": "/api/v1/namespaces/{}/events",
 }
 DUMPED = "djangoapps,djangotenants,configmaps"
 
@@ -154,7 +155,6 @@ class World:
     async def everything(self) -> dict[str, bytes]:
         """All that the API server has in the namespace and shows others than its owner, by kind."""
         kinds = [path.format(self.namespace) for kind, path in PATHS.items() if kind != "Secret"]
-        kinds += [f"/api/v1/namespaces/{self.namespace}/events"]
         return {path.rpartition("/")[2]: json.dumps(await self._call("GET", path)).encode() for path in kinds}
 
     def google(self, kind: Callable[..., C]) -> C:
@@ -184,9 +184,9 @@ class World:
         async with _internet() as session, session.get(url, headers=headers) as answer:
             return answer.status
 
-    async def browser(self, app: Mapping[str, Any]) -> Browser:
+    async def browser(self, app: Mapping[str, Any], token: str = "") -> Browser:
         """A fresh browser session with a deployed app."""
-        return await self._stack.enter_async_context(Browser(self.site.origin(app["status"]["url"])))
+        return await self._stack.enter_async_context(Browser(self.site.origin(app["status"]["url"]), token))
 
     def google_id(self, app: str, part: str = "") -> str:
         """How the operator names the app's resources: the namespace stands for the deployment."""

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import psycopg
 import pytest
 import pytest_asyncio
 from e2e_accounts import id_token, make_account
@@ -309,15 +308,7 @@ async def test_what_is_changed_inside_of_the_database_is_set_right(
 ) -> None:
     """Within spec.deepCheckIntervalSeconds, by db-init, whose words are told; the app stays Ready meanwhile."""
     await scene.shop.release(deepCheckIntervalSeconds=DEEP_S)
-    host = (await scene.shop.environment())["DB_HOST"].value.removeprefix("/cloudsql/")
-    password = await administrators_password(scene)
-    async with await psycopg.AsyncConnection.connect(
-        host=str(local.cloud.runtime.databases.socket_dir(host)),
-        user="nuages-admin",
-        dbname="shop",
-        password=password,
-        autocommit=True,
-    ) as connection:
+    async with scene.shop.database(local, await administrators_password(scene)) as connection:
         await connection.execute(statement.encode())
     expected = f"Database shop: {told}"
     app = await scene.world.until(

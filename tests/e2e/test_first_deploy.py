@@ -1,6 +1,8 @@
 """From one small resource to a Django site that works: pages, logins, files, and nothing written twice.
 
-One app, deployed once for all claims of this file, in the order in which a person would try them.
+An app deployed once for all claims of this file, in the order in which a person would try them; then the same in a
+tenant, on a SQL instance that somebody else made, closed to whom it does not name, and by a service account that the
+operator impersonates.
 """
 
 from __future__ import annotations
@@ -13,8 +15,9 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from e2e_accounts import superuser_password
+from e2e_accounts import id_token, make_account, make_deployer, superuser_password
 from e2e_browser import Browser
+from e2e_release import shared_instance
 from e2e_site import Site
 from e2e_world import World, open_world
 from google.cloud import run_v2
@@ -43,25 +46,49 @@ class Shop:
     name: str
     app: dict[str, Any]
     admin: Browser
+    deployer: str  # who the operator is to Google where it deploys the app
+    invoker: str = ""  # who may call it; "" is everybody
+    instance: str = ""  # of the platform team's; "" is one of the app's own
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shop(site: Site, google_environment: None) -> AsyncIterator[Shop]:
-    """minimal.yaml with a superuser, Ready."""
-    async with open_world(site, f"first-{uuid.uuid4().hex[:4]}") as world:
-        await world.apply(
-            {
-                "apiVersion": "nuages.dev/v1alpha1",
-                "kind": "DjangoApp",
-                "metadata": {"name": "shop"},
-                "spec": {
-                    "image": await site.image("shop", "v1"),
-                    "superuser": {"username": "admin", "email": "admin@example.com"},
-                },
-            }
-        )
-        app = await world.wait("shop")
-        yield Shop(world, "shop", app, await world.browser(app))
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["alone", "tenant"])
+async def shop(request: pytest.FixtureRequest, site: Site, google_environment: None) -> AsyncIterator[Shop]:
+    """Ready."""
+    made = {"alone": deployed_alone, "tenant": deployed_in_a_tenant}[request.param]
+    async with open_world(site, f"{request.param}-{uuid.uuid4().hex[:4]}") as world:
+        yield await made(world)
+
+
+async def deployed_alone(world: World) -> Shop:
+    """minimal.yaml with a superuser."""
+    app = await deploy(world)
+    return Shop(world, "shop", app, await world.browser(app), world.site.operator_account)
+
+
+async def deployed_in_a_tenant(world: World) -> Shop:
+    """The same, and who may call it; impersonation where the site says who may impersonate."""
+    instance, deployer, fields = f"{world.namespace}-pg", world.site.operator_account, {}
+    if deployer:
+        deployer = await make_deployer(world, f"{world.namespace}-op")
+        fields = {"impersonateServiceAccount": deployer}
+    await shared_instance(world, instance, **fields)
+    invoker = await make_account(world, f"{world.namespace}-a")
+    app = await deploy(world, web={"access": "Authenticated", "invokers": [f"serviceAccount:{invoker}"]})
+    token = await id_token(world, invoker, app["status"]["url"])
+    return Shop(world, "shop", app, await world.browser(app, token), deployer, invoker, instance)
+
+
+async def deploy(world: World, **spec: Any) -> dict[str, Any]:
+    superuser = {"username": "admin", "email": "admin@example.com"}
+    await world.apply(
+        {
+            "apiVersion": "nuages.dev/v1alpha1",
+            "kind": "DjangoApp",
+            "metadata": {"name": "shop"},
+            "spec": {"image": await world.site.image("shop", "v1"), "superuser": superuser, **spec},
+        }
+    )
+    return await world.wait("shop")
 
 
 def served(status: dict[str, Any]) -> dict[str, int]:
@@ -89,10 +116,20 @@ async def service_of(shop: Shop) -> run_v2.Service:
 
 
 async def test_page_lists_rows_of_the_database(shop: Shop) -> None:
-    """Migrations ran in PostgreSQL, and the page is open to the public."""
+    """Migrations ran in PostgreSQL, on the instance that is meant, and who may see the page sees it."""
+    instance = (await shop.world.app(shop.name))["status"]["database"]["instance"]
+    assert instance.startswith(shop.instance or shop.world.google_id(shop.name))
     page = await shop.admin.get("/")
     assert page.status == 200
     assert all(product in page.text for product in PRODUCTS)
+
+
+async def test_whoever_is_not_named_may_call_what_is_public(shop: Shop) -> None:
+    """And nothing else: neither nobody nor another account of the project."""
+    url, answer = shop.app["status"]["url"], 403 if shop.invoker else 200
+    stranger = await make_account(shop.world, f"{shop.world.namespace}-b")
+    assert await shop.world.fetch_status(url) == answer
+    assert await shop.world.fetch_status(url, await id_token(shop.world, stranger, url)) == answer
 
 
 async def test_the_superusers_password_is_nobodys_after_its_job(shop: Shop) -> None:
@@ -145,7 +182,7 @@ async def test_defaults_of_web_are_on_the_service(shop: Shop) -> None:
     assert (liveness.period_seconds, liveness.failure_threshold) == (30, 3)
     assert template.execution_environment == run_v2.ExecutionEnvironment.EXECUTION_ENVIRONMENT_GEN2
     assert service.ingress == run_v2.IngressTraffic.INGRESS_TRAFFIC_ALL
-    assert service.invoker_iam_disabled
+    assert service.invoker_iam_disabled == (not shop.invoker)
     assert [(t.percent, bool(t.revision)) for t in service.traffic if t.percent] == [(100, True)]
 
 
@@ -162,6 +199,12 @@ async def test_status_says_what_people_look_for(shop: Shop) -> None:
     await shop.world.told(shop.name, STEPS[-1])
     reasons = dict.fromkeys(reason for reason, _ in await shop.world.events(shop.name))
     assert [reason for reason in reasons if reason in STEPS] == list(STEPS)
+
+
+async def test_google_knows_one_caller(shop: Shop, local: Any) -> None:
+    """Whatever is done for the app is done as the account that its tenant names, else as the operator's own."""
+    callers = {request.caller for request in local.requests(shop.world.namespace, shop.name)}
+    assert callers == {shop.deployer}
 
 
 async def test_second_reconcile_writes_nothing(shop: Shop, local: Any) -> None:

@@ -4,41 +4,62 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import logging
 import sys
+import uuid
 from typing import TYPE_CHECKING
 
 import pytest
+from e2e_release import eventually
 from e2e_world import World
 from google.cloud.secretmanager_v1 import SecretManagerServiceAsyncClient
 
 if TYPE_CHECKING:
     from e2e_local import LocalSite
 
-PAYLOAD = b"planted & 6fq8JY2n"
+PAYLOAD = f"planted & {uuid.uuid4().hex[:8]}".encode()
 
 
 @pytest.mark.xdist_group("permissions")
 async def test_planted_payloads_are_found_wherever_they_are(world: World, local: LocalSite) -> None:
-    """In etcd, an object, an event's words, a log, an argument; base64 or not. The finding does not quote them."""
-    name = await plant(world)
+    """In etcd, an object, an event's words, a log of an app or of localcloud itself, and an argument of a process that
+    has ended; base64 or not. The finding does not quote them."""
+    name, words = await plant(world), PAYLOAD.decode()
     assert await local.misdeeds(await world.everything()) == []
-    data = {"note": f"it is {base64.b64encode(PAYLOAD).decode()}"}
+    try:
+        await scatter(world, local, words)
+        found = await local.misdeeds(await world.everything())
+    finally:
+        await world.google(SecretManagerServiceAsyncClient).delete_secret(name=name.partition("/versions/")[0])
+        del local.payloads[name]  # the log of etcd never forgets, and other scenarios are searched after this one
+    assert all(words not in line for line in found)
+    places = {line.removeprefix(f"{name}: ") for line in found}
+    assert {"configmaps", "events", "command lines", "localcloud.log"} <= places
+    assert any(place.endswith(".wal") for place in places), places
+    assert any(place.endswith(".jsonl") for place in places), places
+
+
+async def scatter(world: World, local: LocalSite, words: str) -> None:
+    """Wherever a secret's bytes could end up."""
+    data = {"note": f"it is {base64.b64encode(words.encode()).decode()}"}
     await world.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "notes"}, "data": data})
-    local.cloud.runtime.logs.write("global", {"project_id": world.site.project}, "stdout", PAYLOAD.decode())
-    sleeper = await asyncio.create_subprocess_exec(
+    about = {"apiVersion": "v1", "kind": "ConfigMap", "namespace": world.namespace, "name": "notes"}
+    told = {"involvedObject": about, "reason": "Planted", "message": words, "type": "Normal"}
+    await world.create({"apiVersion": "v1", "kind": "Event", "metadata": {"name": "planted"}, **told})
+    local.cloud.runtime.logs.write("global", {"project_id": world.site.project}, "stdout", words)
+    logging.getLogger("localcloud.runtime").warning("a line with %s", words)
+    await run_for_a_moment(local)
+
+
+async def run_for_a_moment(local: LocalSite) -> None:
+    """A process with the payload as its argument, until it was seen."""
+    process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", "input()", PAYLOAD, stdin=asyncio.subprocess.PIPE
     )
     try:
-        found = await local.misdeeds(await world.everything())
+        await eventually(lambda: PAYLOAD in local.command_lines.file.read_bytes(), "the process being seen")
     finally:
-        await sleeper.communicate(b"\n")
-        await world.google(SecretManagerServiceAsyncClient).delete_secret(name=name.partition("/versions/")[0])
-        del local.payloads[name]  # the log of etcd never forgets, and other scenarios are searched after this one
-    assert all(PAYLOAD.decode() not in line for line in found)
-    places = {line.removeprefix(f"{name}: ") for line in found}
-    assert {"configmaps", "command lines"} <= places
-    assert any(place.endswith(".wal") for place in places), places
-    assert any("log" in place or place.endswith(".jsonl") for place in places), places
+        await process.communicate(b"\n")
 
 
 async def plant(world: World) -> str:

@@ -18,12 +18,14 @@ import psycopg
 import pytest
 import pytest_asyncio
 from e2e_accounts import access_token, id_token
-from e2e_release import GROUP_VERSION, Deployment, condition, served, shared_instance
+from e2e_belongings import belongings
+from e2e_release import GROUP_VERSION, Deployment, served, shared_instance
 from e2e_site import Site
 from e2e_world import Refused, World, open_world
 from google.api_core.exceptions import Forbidden, PermissionDenied
 from google.cloud.iam_credentials_v1 import IAMCredentialsAsyncClient
 from google.cloud.secretmanager_v1 import SecretManagerServiceAsyncClient
+from google.cloud.sqladmin_v1 import SqlDatabasesServiceAsyncClient
 from google.cloud.storage import Client as StorageClient
 from google.oauth2.credentials import Credentials
 
@@ -233,8 +235,11 @@ async def test_a_running_app_is_held_to_it_too(tenants: Tenants) -> None:
 
 
 async def test_the_same_names_are_a_conflict(tenants: Tenants, site: Site) -> None:
-    """A tenant with Acme's deployment id wants Acme's names: refused, adoption or not, and Acme's app is as it was."""
-    revision = (await tenants.acme_shop.status())["revision"]
+    """A tenant with Acme's deployment id wants Acme's names: refused, adoption or not, and all of Acme's is as it was."""
+    revision, before = (await tenants.acme_shop.status())["revision"], await belongings(tenants.acme_shop)
+    assert {name.rpartition("/")[2].removeprefix(f"{tenants.acme.namespace}-shop-") for name in before} >= {
+        "secret-key", "db-password-a", f"{tenants.project}-{tenants.acme.namespace}-shop-media",
+    }  # fmt: skip
     async with open_world(site, f"twin-{uuid.uuid4().hex[:4]}") as twin:
         await twin.apply(tenant(twin, deploymentId=tenants.acme.namespace))
         thief = Deployment(twin, "shop")
@@ -243,13 +248,18 @@ async def test_the_same_names_are_a_conflict(tenants: Tenants, site: Site) -> No
         owner = f"it belongs to {tenants.acme.namespace}/shop"
         assert owner in said
         assert said.endswith("Rename this app, or delete the other one.")
-        await twin.annotate("shop", "nuages.dev/adopt", "true")
-        await twin.annotate("shop", "nuages.dev/reconcile-at", "1")
-        adopting = await twin.until(lambda app: condition(app, "Stalled").get("reason") == "NameConflict", "shop")
-        assert owner in condition(adopting, "Stalled")["message"]
+        adopting = await adopts(thief)
+        assert adopting["reason"] == "NameConflict"
+        assert owner in adopting["message"]
         await twin.delete("DjangoApp", "shop")
     assert served(await tenants.acme_shop.status()) == {revision: 100}
-    assert dict((await tenants.acme_shop.service()).labels)["nuages-namespace"] == tenants.acme.namespace
+    assert await belongings(tenants.acme_shop) == before
+
+
+async def adopts(thief: Deployment) -> dict[str, str]:
+    """Has a stalled app adopt whatever it finds; the condition of a pass that knew of it: its spec came after."""
+    await thief.world.annotate(thief.name, "nuages.dev/adopt", "true")
+    return await thief.stalled(env=[{"name": "TAKES", "value": "over"}])
 
 
 async def test_a_guest_on_an_instance_gets_no_database_of_anothers(tenants: Tenants, site: Site) -> None:
@@ -264,6 +274,30 @@ async def test_a_guest_on_an_instance_gets_no_database_of_anothers(tenants: Tena
         assert "Choose another name." in said["message"]  # no adoption is offered
         await guest.delete("DjangoApp", "shop")
     assert await secrets.get_secret(name=name) == before
+
+
+async def test_a_database_that_nobody_allows_is_not_adopted(tenants: Tenants, local: LocalSite) -> None:
+    """A platform team's own, on the tenant's instance but not in allow.databases: left as it is, adoption or not."""
+    databases = tenants.mallory.google(SqlDatabasesServiceAsyncClient)
+    instance = {"project": tenants.project, "instance": f"{tenants.mallory.namespace}-pg"}
+    await databases.insert(request={**instance, "body": {"name": "ledger"}})
+    look = "SELECT pg_get_userbyid(datdba), datacl::text, shobj_description(oid, 'pg_database') FROM pg_database"
+    roles = "SELECT rolname FROM pg_roles ORDER BY 1"
+
+    async def inside() -> list[Any]:
+        async with tenants.mallory_shop.database(local) as session:
+            asked = [await session.execute(f"{look} WHERE datname = 'ledger'"), await session.execute(roles)]
+            return [await cursor.fetchall() for cursor in asked]
+
+    before = await inside()
+    assert before[0] == [("cloudsqlsuperuser", None, None)]
+    thief = Deployment(tenants.mallory, "thief", {**tenants.mallory_shop.spec, "database": {"name": "ledger"}})
+    said = 'spec.database.name: database ledger was not made by Nuages. Choose another name, or add it to DjangoTenant spec.allow.databases and annotate nuages.dev/adopt: "true".'
+    for stalled in (await thief.stalled(), await adopts(thief)):
+        assert (stalled["reason"], stalled["message"].partition(" Log: ")[0]) == ("NameConflict", said)
+    assert await inside() == before
+    await tenants.mallory.delete("DjangoApp", "thief")
+    assert await inside() == before
 
 
 async def test_a_tenant_does_not_move(tenants: Tenants) -> None:
@@ -335,7 +369,7 @@ async def test_a_closed_service_stays_closed_to_another_tenants_account(tenants:
 async def test_a_login_reaches_its_own_database_alone(tenants: Tenants, local: LocalSite) -> None:
     """On the instance that both share, by PostgreSQL itself."""
     environment = await tenants.acme_blog.environment()
-    host = local.cloud.runtime.databases.socket_dir(environment["DB_HOST"].value.removeprefix("/cloudsql/"))
+    host = await tenants.acme_blog.socket(local)
     user, password = environment["DB_USER"].value, await tenants.acme_blog.secret("db-password-a")
     own, theirs = (f"host={host} user={user} password={password} dbname={name}" for name in ("blog", "shop"))
     async with await psycopg.AsyncConnection.connect(own):
@@ -346,10 +380,8 @@ async def test_a_login_reaches_its_own_database_alone(tenants: Tenants, local: L
 
 async def test_a_login_of_one_instance_is_nobody_on_another(tenants: Tenants, local: LocalSite) -> None:
     """Mallory's password is right, the instance is not."""
-    theirs, own = await tenants.acme_shop.environment(), await tenants.mallory_shop.environment()
-    host = local.cloud.runtime.databases.socket_dir(theirs["DB_HOST"].value.removeprefix("/cloudsql/"))
-    password = await tenants.mallory_shop.secret("db-password-a")
+    own, password = await tenants.mallory_shop.environment(), await tenants.mallory_shop.secret("db-password-a")
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         await psycopg.AsyncConnection.connect(
-            host=str(host), dbname="shop", user=own["DB_USER"].value, password=password
+            host=await tenants.acme_shop.socket(local), dbname="shop", user=own["DB_USER"].value, password=password
         )

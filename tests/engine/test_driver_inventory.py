@@ -178,15 +178,16 @@ async def test_a_failed_look_is_not_kept(scene, inventory, secrets):
 
 async def test_who_gives_up_does_not_stop_the_others():
     """A cancelled waiter leaves the shared look running."""
-    gate = asyncio.Event()
+    looking, gate = asyncio.Event(), asyncio.Event()
 
     async def look() -> int:
+        looking.set()
         await gate.wait()
         return 7
 
     looks: Looks[int] = Looks()
     first, second = (asyncio.create_task(looks.get("key", look, 0.0)) for _ in range(2))
-    await asyncio.sleep(0)
+    await looking.wait()  # both had begun before it
     first.cancel()
     gate.set()
     assert (await second).value == 7

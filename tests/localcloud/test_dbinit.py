@@ -12,7 +12,7 @@ import psycopg
 import pytest
 import pytest_asyncio
 
-from localcloud.runtime.postgres import PostgresServer
+from localcloud.runtime.postgres import PostgresRefusedError, PostgresServer
 from localcloud.runtime.processes import Processes
 from nuages.dbinit.spec import DbInitSpec, Login, Marker
 
@@ -28,6 +28,7 @@ SECRETS = {
     "PASSWORD_B": "secret-of-b",
     "PASSWORD_RO": "secret-of-ro",
 }
+MAJOR = "SELECT current_setting('server_version_num')::int / 10000"
 EXTENSIONS = ("pg_trgm", "unaccent", "hstore", "citext")
 
 
@@ -344,6 +345,15 @@ async def test_an_administrator_without_rights_is_said(server):
     assert (await run(server, spec_of("small"))).code == 0
     answer = await run(server, spec_of("smaller"), PGUSER="small-a", PGPASSWORD=SECRETS["PASSWORD_A"])
     assert (answer.code, answer.reason) == (12, "PermissionDenied")
+
+
+async def test_the_administrator_of_an_app_is_not_to_be_deleted(server):
+    """In Google's words: for what it made inside, and since 16 for the memberships that it granted."""
+    assert (await run(server, spec_of("held"))).code == 0
+    cause = "privileges for membership of role" if (await admin(server, MAJOR))[0][0] >= 16 else "objects in database"
+    refused = rf'role "nuages-admin" cannot be dropped because some objects depend on it Details: .*{cause}'
+    with pytest.raises(PostgresRefusedError, match=f"(?s){refused}"):
+        await server.drop_user("nuages-admin")
 
 
 async def test_a_database_that_comes_late_is_awaited(server):
