@@ -21,6 +21,7 @@ from pathlib import Path
 
 from uv import find_uv_bin
 
+from localcloud.runtime import loopback
 from localcloud.runtime.images import clone_tree
 
 Progress = Callable[[str], None]
@@ -155,13 +156,15 @@ class Environments:
         return found if isinstance(found, dict) else {}
 
     async def empty(self, interpreter: Interpreter) -> Environment:
-        """An environment with nothing in it."""
+        """An environment with nothing in it but what keeps its servers on loopback."""
         machine = f"{platform.system()}-{platform.machine()}-{platform.libc_ver()[0]}"
-        key = _key("python", interpreter.version, machine)
+        keeper = await asyncio.to_thread(Path(loopback.__file__).read_bytes)
+        key = _key("python", interpreter.version, machine, hashlib.sha256(keeper).hexdigest())
 
         async def fill(directory: Path) -> None:
             arguments = ["venv", "--quiet", "--relocatable", "--no-project", "--python", str(interpreter.path)]
             await run([self._uv, *arguments, str(directory)], cwd=Path("/"), env=_host_environment())
+            await asyncio.to_thread(_keep_on_loopback, directory, keeper)
 
         return await self._made(Environment(key, self._folder / key, interpreter), fill)
 
@@ -204,6 +207,12 @@ class Environments:
         finally:
             await asyncio.to_thread(shutil.rmtree, partial, ignore_errors=True)
         return environment
+
+
+def _keep_on_loopback(environment: Path, keeper: bytes) -> None:
+    for packages in environment.glob("lib/python*/site-packages"):
+        (packages / f"{loopback.MODULE}.py").write_bytes(keeper)
+        (packages / f"{loopback.MODULE}.pth").write_text(f"import {loopback.MODULE}; {loopback.MODULE}.install()\n")
 
 
 def _move(partial: Path, target: Path) -> None:

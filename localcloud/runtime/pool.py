@@ -13,6 +13,7 @@ import aiohttp
 
 from localcloud.runtime import probes
 from localcloud.runtime.instances import Instance, Instances
+from localcloud.runtime.loopback import INSTANCE_ADDRESS
 from localcloud.runtime.probes import ProbeTarget, ProbeTimes
 from localcloud.runtime.workload import StartAborted, Workload
 
@@ -51,7 +52,7 @@ class Member:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.instance.port}"
+        return f"http://{INSTANCE_ADDRESS}:{self.instance.port}"
 
 
 class Pool:

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 
+from localcloud.runtime.loopback import INSTANCE_ADDRESS, LOCALHOST
+
 FASTEST_PERIOD_S = 0.05
 STARTUP_FLOOR_S = 15.0  # a startup probe never gives up earlier, unless Google's would
 LIVENESS_PERIOD_FLOOR_S = 2.0
 LIVENESS_TIMEOUT_FLOOR_S = 4.0  # this machine runs everything at once; Google's has a CPU for each container
-# Google probes the instance's address, and listening on 127.0.0.1 alone fails. On Linux the whole of 127/8 is loopback,
-# and a socket bound to 127.0.0.1 does not answer here; macOS has only the one address.
-INSTANCE_ADDRESS = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -45,8 +43,9 @@ class ProbeTarget:
     container_port: int
     port: int
 
-    def actual(self, port: int) -> int:
-        return self.port if port == self.container_port else port
+    def actual(self, port: int) -> tuple[str, int]:
+        """Host and port. A port beside the container's is on localhost for its own processes, and so for a probe."""
+        return (INSTANCE_ADDRESS, self.port) if port == self.container_port else (LOCALHOST, port)
 
 
 @dataclass(frozen=True)
@@ -101,10 +100,10 @@ def kind(probe: Any) -> str:
     return "HTTP" if probe.WhichOneof("probe_type") == "http_get" else "TCP"
 
 
-async def _tcp(port: int, timeout_s: float) -> ProbeFailure | None:
+async def _tcp(address: tuple[str, int], timeout_s: float) -> ProbeFailure | None:
     try:
         async with asyncio.timeout(timeout_s):
-            _, writer = await asyncio.open_connection(INSTANCE_ADDRESS, port)
+            _, writer = await asyncio.open_connection(*address)
     except TimeoutError:
         return ProbeFailure("Connection failed with status DEADLINE_EXCEEDED.")
     except OSError:
@@ -116,15 +115,13 @@ async def _tcp(port: int, timeout_s: float) -> ProbeFailure | None:
 
 
 async def _http(probe: Any, target: ProbeTarget, timeout_s: float) -> ProbeFailure | None:
-    port = target.actual(probe.http_get.port)
-    headers = {"User-Agent": "GoogleHC/1.0", "Host": f"{INSTANCE_ADDRESS}:{target.container_port}"}
+    host, port = target.actual(probe.http_get.port)
+    headers = {"User-Agent": "GoogleHC/1.0", "Host": f"{host}:{target.container_port}"}
     headers |= {header.name: header.value for header in probe.http_get.http_headers}
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout_s), auto_decompress=False) as session,
-            session.get(
-                f"http://{INSTANCE_ADDRESS}:{port}{probe.http_get.path}", headers=headers, allow_redirects=False
-            ) as answer,
+            session.get(f"http://{host}:{port}{probe.http_get.path}", headers=headers, allow_redirects=False) as answer,
         ):
             # 2xx and 3xx are healthy, as in Kubernetes.
             return None if answer.status < 400 else ProbeFailure(f"HTTP probe failed with status {answer.status}.")

@@ -69,10 +69,10 @@ async def serving(image: Image, **extra_env: str) -> AsyncIterator[str]:
             while listening := await server.stderr.readline():
                 if b"Listening at: http://" in listening:
                     break
-        port = re.search(rb":(\d+) \(", listening)
-        assert port, "the server ended before it listened"
+        url = re.search(rb"(http://\S+:\d+) \(", listening)
+        assert url, "the server ended before it listened"
         drain = asyncio.create_task(server.stderr.read())
-        yield f"http://127.0.0.1:{int(port[1])}"
+        yield url[1].decode()
         server.terminate()
         await drain
     finally:
