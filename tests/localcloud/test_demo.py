@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import os
 import re
+import shutil
 import signal
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -17,6 +19,7 @@ import demo_processes
 import pytest
 from aiohttp import web
 
+from localcloud.demo import PRODUCTS
 from localcloud.demo_check import CheckFailed, check
 from localcloud.folder import Folder
 
@@ -29,6 +32,23 @@ TOTAL = re.compile(
     r"\n([\d.]+) s in all\. ([\d.]+) s of them were the cloud's own operations, "
     r"which end 60 times faster here: at Google (\d+) minutes\.\n"
     r"The rest, ([\d.]+) s: start-up ([\d.]+) s, image ([\d.]+) s, Django ([\d.]+) s, operator ([\d.]+) s\.\n"
+)
+HAS_GCLOUD = shutil.which("gcloud") is not None
+SHOWN = {  # the lines that it ends with, and what each shows
+    "kubectl get djangoapps -A -o wide": r"^demo +shop +True +Available ",
+    "kubectl describe djangoapp shop -n demo": r"^Name: +shop$",
+    "gcloud run services list --region europe-west1": r"^.? +demo-shop ",
+    "gcloud sql instances list": r"^demo-shop-\w+ +POSTGRES_",
+    "gcloud secrets list": r"^demo-shop-superuser-password ",
+}
+PROGRESS = (  # each behind the seconds since the start
+    r"Created: User nuages-admin",
+    r"Created: storage\.objectAdmin on demo-demo-shop-media for serviceAccount:demo-shop@",
+    r"Operation under way: demo-shop-migrate",
+    r"Operation done: demo-shop-migrate, after \d+\.\d s",
+    r"Ready: User nuages-admin",
+    *(rf"Release: {stage}" for stage in ("DbInit", "Migrate", "Candidate", "Traffic", "Superuser", "Done")),
+    r"Available: ",
 )
 INSTANCE_S = 6.0  # what Cloud SQL takes at Google, sixty times faster
 ROUNDED_S = 0.05
@@ -135,10 +155,64 @@ async def test_ctrl_c_ends_the_demo_and_all_that_it_runs(tmp_path: Path, moment:
         if "Ctrl-C" in moment:  # or the search below would prove nothing
             commands = " ".join(process.command for process in up)
             assert [text for text in TEXTS if text not in commands] == []
+            check_progress(demo.output)
+            check_listeners(up)
+            await check_lines(demo.output, tmp_path)
         demo.interrupt()
         assert await demo.ended(STOP_S) == 0, demo.output
         assert demo_processes.still(up) | demo.processes() == set()
     assert "Traceback" not in demo.output
+    if "Ctrl-C" in moment and not HAS_GCLOUD:
+        pytest.skip("gcloud is not installed: all but its lines was checked")
+
+
+def check_progress(output: str) -> None:
+    """Resources, operations and the release's steps are told as they happen."""
+    for text in PROGRESS:
+        assert re.search(rf"^ *\d+\.\d s  {text}", output, re.MULTILINE), f"{text} is not in:\n{output}"
+
+
+def check_listeners(running: set[demo_processes.Process]) -> None:
+    """All that listens does so on loopback, the app too; this machine's other addresses are refused."""
+    found = demo_processes.listening(running)
+    assert len(found) >= len(TEXTS)
+    assert {host for host, _ in found} <= {"127.0.0.1", "127.0.0.2", "::1"}
+    outside = demo_processes.outside_address()
+    for _, port in found if outside else ():
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((outside, port), timeout=5)
+
+
+async def check_lines(output: str, home: Path) -> None:
+    """What it ends with can be pasted: the page, the login, and the lines for another shell."""
+    curl = re.search(r"or: +(curl .*)", output)
+    login = re.search(r"Its admin: +(http://\S+/)admin/ +(\S+) / (\S+)", output)
+    shell = re.search(r"In another shell:\n((?:    .*\n)+)", output)
+    assert curl, output
+    assert login, output
+    assert shell, output
+    assert PRODUCTS[0] in await pasted(curl[1], home)
+    await check(login[1], PRODUCTS, login[2], login[3])
+    enter, *lines = [line.strip() for line in shell[1].splitlines()]
+    assert lines == list(SHOWN)
+    for line, shown in SHOWN.items():
+        if HAS_GCLOUD or not line.startswith("gcloud"):
+            said = await pasted(f"{enter}\n{line}", home)
+            assert re.search(shown, said, re.MULTILINE), f"{line}: {said}"
+
+
+async def pasted(script: str, home: Path) -> str:
+    """What a shell of somebody without settings of their own prints; it ends with 0."""
+    process = await asyncio.create_subprocess_exec(
+        *("sh", "-ec", script),
+        cwd="/",
+        env={"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8"},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    said, errors = await asyncio.wait_for(process.communicate(), STOP_S)
+    assert process.returncode == 0, errors.decode()
+    return said.decode()
 
 
 async def test_a_demo_that_cannot_begin_says_why(tmp_path: Path) -> None:
@@ -184,6 +258,7 @@ os.wait()
 """
 
 
+@pytest.mark.skipif(not demo_processes.HAS_PROC, reason="this system does not show a process's folder")
 async def test_the_search_finds_what_ran_away(tmp_path: Path) -> None:
     """A process without its parent, its session and its environment, after its leader has ended."""
     leader = await asyncio.create_subprocess_exec(
@@ -196,6 +271,13 @@ async def test_the_search_finds_what_ran_away(tmp_path: Path) -> None:
     assert leader.stdout is not None
     assert await leader.stdout.readline() == b"gone\n"
     assert await leader.wait() == 0
-    (left,) = demo_processes.of(leader.pid, str(tmp_path))
+    (left,) = demo_processes.of(leader.pid, str(tmp_path))  # the folder is its only mark
     assert demo_processes.still({left}) == {left}
     os.kill(left.pid, signal.SIGKILL)
+
+
+def test_ps_shows_what_proc_does() -> None:
+    """Where there is no /proc, as on macOS, the search goes on with what ps says; sockets are lsof's to tell."""
+    (mine,) = [found for found in demo_processes.from_ps() if found.pid == os.getpid()]
+    assert (mine.parent, mine.session) == (os.getppid(), os.getsid(0))
+    assert "pytest" in mine.command
