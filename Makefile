@@ -9,6 +9,16 @@ STRICT := fidelity e2e
 LAX := engine
 UNTYPED := --allow-untyped-defs --allow-incomplete-defs --allow-untyped-calls --no-warn-return-any
 
+# What is missing is said in one line, with the command that helps on this machine.
+INSTALLER = $(shell for tool in apt-get dnf brew; do command -v $$tool >/dev/null && echo $$tool && break; done)
+AGAIN = 'make $(or $(MAKECMDGOALS),setup) PYTHON=python3.11'
+NEW_PYTHON_apt-get := run 'sudo apt-get install python3.11 python3.11-venv'
+NEW_PYTHON_dnf := run 'sudo dnf install python3.11'
+NEW_PYTHON_brew := run 'brew install python@3.11'
+GET_PYTHON = $(or $(NEW_PYTHON_$(INSTALLER)),install it from https://www.python.org/downloads/), then $(AGAIN)
+VENV_apt-get = run 'sudo apt-get install $(notdir $(PYTHON))-venv'
+GET_VENV = $(or $(VENV_$(INSTALLER)),$(GET_PYTHON))
+
 .DEFAULT_GOAL := help
 .PHONY: help setup controlplane demo smoke test lint types layers soak sweeps lock crds clean
 
@@ -18,10 +28,10 @@ help: ## what there is
 setup: $(VENV)/.installed ## the Python environment, from hash-pinned requirements
 
 $(VENV)/.installed: requirements-dev.txt pyproject.toml localcloud/pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Python 3.11 or later is needed: run with PYTHON=python3.12, say."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "Python 3.11 or later is needed, and $(PYTHON) is none: $(GET_PYTHON)."; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
-		{ echo "Python has no venv module: run 'sudo apt-get install python3-venv'."; exit 1; }
+		{ echo "$(PYTHON) has no venv module: $(GET_VENV)."; exit 1; }
 	@test -x $(BIN)/python || { echo "making $(VENV) with $(PYTHON)"; $(PYTHON) -m venv $(VENV); }
 	@grep -A 40 '^uv==' requirements-dev.txt | awk 'NR > 1 && /^[a-z]/ { exit } { print }' > $(VENV)/uv.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt

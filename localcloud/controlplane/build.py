@@ -27,6 +27,7 @@ Progress = Callable[[str], None]
 
 SOURCES = Path(__file__).parent / "server"
 FLAGS = ("-trimpath", "-buildvcs=false")
+GO_FOLDER = Path("/usr/local/go")  # where Go's own instructions put it, which is on no PATH of itself
 OLDEST_GO = (1, 21)  # the first that fetches the newer toolchain that go.mod asks for
 PROGRESS_EVERY_S = 10.0
 LOCK_POLL_S = 0.2
@@ -118,7 +119,7 @@ async def _kubernetes_own(
 
 
 async def _build_once(source: Source, target: Path, progress: Progress, environment: Mapping[str, str]) -> None:
-    go = await _go(environment)
+    go = await _go(source, environment)
     async with _lock(_beside(target, ".lock"), progress):
         if await asyncio.to_thread(target.is_file):
             return  # another process built it while this one waited
@@ -181,24 +182,38 @@ class Go:
         return {**base, "GOTOOLCHAIN": "auto"}
 
 
-async def _go(environment: Mapping[str, str]) -> Go:
-    search = os.pathsep.join(
-        [environment.get("PATH") or os.defpath, "/usr/local/go/bin"]
-    )  # where go.dev's installer puts it
-    path = shutil.which("go", path=search)
-    remedy = "Install it from https://go.dev/dl" + (" or with 'brew install go'." if machine()[0] == "darwin" else ".")
-    if path is None:
-        raise MissingError(f"Go 1.21 or later is needed to build the control plane, and is not installed. {remedy}")
+async def _go(source: Source, environment: Mapping[str, str]) -> Go:
+    """The first that is new enough: what a distribution has may be older than what was installed beside it."""
+    found = "is not installed"
+    for folder in [*(environment.get("PATH") or os.defpath).split(os.pathsep), str(GO_FOLDER / "bin")]:
+        path = shutil.which("go", path=folder)
+        if path is None:
+            continue
+        said = await _version(path, environment)
+        number = re.search(r"\bgo(\d+\.\d+(?:\.\d+)?)", said)
+        if number is not None and _numbers(number[1]) >= OLDEST_GO:
+            return Go(path, _numbers(number[1]))
+        found = f"{path} is {said or 'no Go'}"
+    remedy = _installing_go(source, environment)
+    raise MissingError(f"Go 1.21 or later is needed to build the control plane, and {found}. {remedy}")
+
+
+async def _version(go: str, environment: Mapping[str, str]) -> str:
     asked = await asyncio.create_subprocess_exec(
-        *(path, "version"), stdout=asyncio.subprocess.PIPE, env={**environment, "GOTOOLCHAIN": "local"}, cwd="/"
+        *(go, "version"), stdout=asyncio.subprocess.PIPE, env={**environment, "GOTOOLCHAIN": "local"}, cwd="/"
     )
-    said = (await asked.communicate())[0].decode(errors="replace")
-    found = re.search(r"\bgo(\d+\.\d+(?:\.\d+)?)", said)
-    if found is None or _numbers(found[1]) < OLDEST_GO:
-        raise MissingError(
-            f"Go 1.21 or later is needed to build the control plane, and {path} is {said.strip() or 'no Go'}. {remedy}"
-        )
-    return Go(path, _numbers(found[1]))
+    return (await asked.communicate())[0].decode(errors="replace").strip()
+
+
+def _installing_go(source: Source, environment: Mapping[str, str]) -> str:
+    """A command where one is known. On Linux it is Go's own: what many run has a distribution's that is too old."""
+    system, architecture = machine()
+    if system == "linux":
+        archive = f"https://go.dev/dl/go{'.'.join(map(str, source.go))}.{system}-{architecture}.tar.gz"
+        clear = f"sudo rm -rf {GO_FOLDER} && " if GO_FOLDER.exists() else ""  # as go.dev/doc/install has it
+        return f"Run '{clear}curl -fsSL {archive} | sudo tar -xz -C {GO_FOLDER.parent}'."
+    has_brew = shutil.which("brew", path=environment.get("PATH") or os.defpath)
+    return "Run 'brew install go'." if has_brew else "Install it from https://go.dev/dl."
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from localcloud.controlplane import envtest
+from localcloud.controlplane import build, envtest
 from localcloud.controlplane.binaries import Binaries
 from localcloud.controlplane.build import find, machine
 from localcloud.controlplane.errors import MissingError
@@ -82,10 +82,17 @@ async def test_failed_build_leaves_no_program(tmp_path: Path) -> None:
     assert list((tmp_path / "cache").glob("controlplane-*[0-9]")) == []
 
 
+GET_GO = {
+    "linux": r"Run 'curl -fsSL https://go.dev/dl/go1\S+.linux-\w+.tar.gz \| sudo tar -xz -C \S+'",
+    "darwin": r"(Run 'brew install go'|Install it from https://go.dev/dl)\.",
+}[machine()[0]]
+
+
 @pytest.mark.parametrize(
     ("go", "said"),
     [
-        ("#!/bin/sh\necho go version go1.19.8 linux/amd64\n", r"Go 1.21 or later is needed .* go1.19.8 .*go.dev/dl"),
+        ("", rf"Go 1.21 or later is needed .* is not installed\. {GET_GO}"),
+        ("#!/bin/sh\necho go version go1.19.8 linux/amd64\n", rf"Go 1.21 or later .* go1.19.8 linux/amd64\. {GET_GO}"),
         ("#!/bin/sh\n[ $1 = version ] && echo go version go1.26.1 && exit\nexit 3\n", r"go build exited with 3"),
     ],
 )
@@ -94,9 +101,21 @@ async def test_nothing_at_all_is_said_with_its_remedy(
 ) -> None:
     """Without a usable Go and without a network the message names both, and what helps."""
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")  # nobody listens there
-    path = str(program(tmp_path / "bin" / "go", go).parent)
-    with pytest.raises(MissingError, match=f"{said}.*Nor could Kubernetes' own binaries be fetched"):
+    monkeypatch.setattr(build, "GO_FOLDER", tmp_path / "go")
+    path = str(program(tmp_path / "bin" / "go", go).parent if go else tmp_path / "bin")
+    with pytest.raises(MissingError, match=f"{said}.*Nor could Kubernetes' own binaries be fetched") as raised:
         await find(nothing, without_network(tmp_path, path))
+    assert "\n" not in str(raised.value)
+
+
+async def test_the_go_that_the_remedy_installs_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also behind a distribution's, which is too old and comes first on PATH."""
+    monkeypatch.setattr(build, "GO_FOLDER", tmp_path / "go")
+    program(tmp_path / "go" / "bin" / "go", SLOW_GO)
+    old = program(tmp_path / "bin" / "go", "#!/bin/sh\necho go version go1.19.8 linux/amd64\n").parent
+    path = f"{old}{os.pathsep}{os.defpath}"
+    environment = {**without_network(tmp_path, path), "BUILDS": str(tmp_path / "builds")}
+    assert (await find(nothing, environment)).origin == "built here"
 
 
 def archive(*names: str) -> bytes:
