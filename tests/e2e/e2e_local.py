@@ -55,6 +55,11 @@ class LocalSite:
         return self.cloud.control_plane.kubeconfig
 
     @property
+    def has_collectors(self) -> bool:
+        assert self.cloud.control_plane is not None
+        return self.cloud.control_plane.has_collectors
+
+    @property
     def audit_log(self) -> Path:
         """What the API server was asked, as lines of JSON."""
         assert self.cloud.control_plane is not None

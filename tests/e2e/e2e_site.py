@@ -26,6 +26,10 @@ class Site(Protocol):
         """Where apps are deployed."""
 
     @property
+    def has_collectors(self) -> bool:
+        """Whether a deleted namespace goes, with all in it; the control plane of Kubernetes' test archive keeps it."""
+
+    @property
     def environment(self) -> Mapping[str, str]:
         """Variables that Google's own clients need to reach this Google Cloud."""
 
@@ -59,6 +63,8 @@ class RealSite:
     samples' images (default: REGION-docker.pkg.dev/PROJECT/apps), NUAGES_TEST_REGION the region, NUAGES_TEST_OPERATOR
     the operator's service account, for the scenarios where it impersonates another one.
     """
+
+    has_collectors = True
 
     def __init__(self, project: str) -> None:
         self.project = project
