@@ -16,7 +16,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0  # a start with Kubernetes takes ten seconds on a machine that does nothing else
 
 
 @dataclass
@@ -95,6 +95,35 @@ async def test_env_is_all_that_a_client_needs(shell: Shell) -> None:
     )
     output, _ = await asyncio.wait_for(process.communicate(), DEADLINE_S)
     assert output.decode() == "demo 200\n"
+
+
+async def test_up_simulated_and_without_the_operator(shell: Shell) -> None:
+    """Kubernetes is there and knows nothing of Nuages; a service becomes ready whose image nobody built."""
+    await shell("up", "-d", "--simulate", "--no-operator", "--speed", "1000")
+    assert "(simulated)" in await shell("status")
+    process = await asyncio.create_subprocess_shell(
+        f"{await shell('env')}\nkubectl get namespaces,crds -o name",
+        stdout=asyncio.subprocess.PIPE,
+        env={"PATH": os.defpath, "HOME": str(shell.folder)},
+    )
+    output, _ = await asyncio.wait_for(process.communicate(), DEADLINE_S)
+    names = output.decode().split()
+    assert "namespace/default" in names
+    assert [name for name in names if "nuages" in name] == []
+    service = {"template": {"containers": [{"image": "europe-west1-docker.pkg.dev/demo/apps/absent:v1"}]}}
+    headers = {"Authorization": "Bearer any", "Host": "run.googleapis.com"}
+    async with aiohttp.ClientSession(shell.address()["rest"], headers=headers) as session:
+        services = "/v2/projects/demo/locations/europe-west1/services"
+        async with session.post(f"{services}?serviceId=shop", json=service) as answer:
+            assert answer.status == 200, await answer.text()
+        deadline = time.monotonic() + DEADLINE_S
+        while True:
+            async with session.get(f"{services}/shop") as answer:
+                found = await answer.json()
+            if found.get("terminalCondition", {}).get("state") == "CONDITION_SUCCEEDED":
+                return
+            assert time.monotonic() < deadline, found
+            await asyncio.sleep(0.05)
 
 
 async def test_two_run_side_by_side(shell: Shell, tmp_path: Path) -> None:
