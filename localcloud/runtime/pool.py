@@ -21,6 +21,10 @@ KEEP_ALIVE_S = 1.0  # below gunicorn's two seconds, so that no request meets a c
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
 EXIT_S = 0.5
 STARTUP_PATIENCE = 3.5  # a request waits this many times the start time (behaviour-runtime.md, section 3)
+OPEN_TO_OTHERS = (  # loopback.py keeps those of Python
+    "localcloud: this server makes its sockets itself, and others on this machine's network reach it at port {port}, "
+    f"past front door and IAM. Let it listen on {INSTANCE_ADDRESS} here."
+)
 
 
 class NoInstance(Exception):
@@ -240,6 +244,8 @@ class Pool:
         where = f'for container "{name}" on port {self._workload.port}'
         if failure is None:
             instance.log(f"{kind} succeeded after 1 attempt {where}.", "INFO")
+            if await probes.is_open_to_others(instance.port):
+                instance.log(OPEN_TO_OTHERS.format(port=instance.port), "WARNING")
             return
         self.failed_probe = True
         times = f"{probe.failure_threshold} time{'s' if probe.failure_threshold > 1 else ''}"

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
+import socket
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +17,8 @@ import aiohttp
 
 from localcloud.runtime.loopback import INSTANCE_ADDRESS, LOCALHOST
 
+ELSEWHERE = ("192.0.2.1", 9)  # an address for documentation (RFC 5737): whichever way there is, it is no loopback
+OUTSIDE_S = 1.0
 FASTEST_PERIOD_S = 0.05
 STARTUP_FLOOR_S = 15.0  # a startup probe never gives up earlier, unless Google's would
 LIVENESS_PERIOD_FLOOR_S = 2.0
@@ -98,6 +102,17 @@ async def failed_liveness(probe: Any, target: ProbeTarget, times: ProbeTimes) ->
 def kind(probe: Any) -> str:
     """As Google's log names it."""
     return "HTTP" if probe.WhichOneof("probe_type") == "http_get" else "TCP"
+
+
+async def is_open_to_others(port: int) -> bool:
+    """Whether an instance's server answers at an address of this machine that others on its network can reach."""
+    with socket.socket(type=socket.SOCK_DGRAM) as route:
+        try:
+            route.connect(ELSEWHERE)  # nothing is sent
+        except OSError:
+            return False  # on no network
+        outside = str(route.getsockname()[0])
+    return not ipaddress.ip_address(outside).is_loopback and await _tcp((outside, port), OUTSIDE_S) is None
 
 
 async def _tcp(address: tuple[str, int], timeout_s: float) -> ProbeFailure | None:

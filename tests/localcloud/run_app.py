@@ -2,9 +2,12 @@
 
 # ruff: noqa: T201, S104
 
+import ctypes
 import json
 import os
 import signal
+import socket
+import struct
 import sys
 import threading
 import time
@@ -87,7 +90,13 @@ def main():
         time.sleep(60)
     host = "127.0.0.1" if MODE == "loopback" else "0.0.0.0"
     ThreadingHTTPServer.request_queue_size = 128
-    ThreadingHTTPServer((host, int(os.environ["PORT"])), Handler).serve_forever()
+    server = ThreadingHTTPServer((host, int(os.environ["PORT"])), Handler, bind_and_activate=MODE != "foreign")
+    if MODE == "foreign":  # as a server does that is not written in Python: with bind(2)
+        family = struct.pack("H" if sys.platform == "linux" else "xB", socket.AF_INET)
+        address = family + struct.pack("!H4s8x", int(os.environ["PORT"]), socket.inet_aton(host))
+        ctypes.CDLL(None).bind(server.fileno(), address, len(address))
+        server.server_activate()
+    server.serve_forever()
 
 
 main()

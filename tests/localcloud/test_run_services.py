@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import demo_processes
 import pytest
 from google.api_core import exceptions
 from google.cloud import iam_admin_v1, run_v2, secretmanager_v1
@@ -67,6 +68,18 @@ async def test_a_crash_at_start_fails_the_revision_and_keeps_the_service(cloud: 
     assert "no such setting" in log_texts(cloud, "stderr")
     with pytest.raises(exceptions.AlreadyExists, match="Resource 'app' already exists"):
         await services.deploy()
+
+
+async def test_a_server_that_others_could_reach_is_said(cloud: LocalCloud, services: Services, door: Door) -> None:
+    """One that is not Python's listens where it is told to; it serves, and the log warns."""
+    if demo_processes.outside_address() is None:
+        pytest.skip("this machine is on no network")
+    await services.deploy(MODE="foreign", ANSWER="x")
+    assert await door.get("/") == (200, "x")
+    warnings = [text for text in log_texts(cloud) if "others on this machine's network reach it" in text]
+    assert len(warnings) == 1
+    await services.deploy("python")
+    assert [text for text in log_texts(cloud) if "others on this machine's network reach it" in text] == warnings
 
 
 @pytest.mark.parametrize("mode", ["silent", "loopback"])
