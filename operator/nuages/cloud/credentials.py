@@ -39,12 +39,29 @@ def impersonated(source: auth.Credentials, email: str) -> auth.Credentials:
     )
 
 
+class _Transport(Request):
+    """Google's own; all requests and retries of one refresh together end after `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._ends = time.monotonic() + seconds
+
+    def __call__(  # type: ignore[no-untyped-def]
+        self, url: str, method: str = "GET", body: Any = None, headers: Any = None, timeout: Any = None, **others: Any
+    ):
+        """Raises TimeoutError once nothing is left: google-auth's own error would be tried again."""
+        if (left := self._ends - time.monotonic()) <= 0:
+            raise TimeoutError
+        left = min(left, timeout or left)
+        return super().__call__(url, method, body, headers, left, **others)  # type: ignore[no-untyped-call]
+
+
 class Identity:
     """Tokens of one credential. They are never logged, and no error quotes one."""
 
     def __init__(self, credentials: auth.Credentials, call: Call) -> None:
         self.credentials, self._call = credentials, call
-        self._lock = asyncio.Lock()
+        self._refreshing: asyncio.Future[None] | None = None
         self._id_tokens: dict[str, tuple[str, float]] = {}  # by audience: token, when it was made
 
     @property
@@ -55,9 +72,11 @@ class Identity:
 
     async def access_token(self) -> str:
         """One that is good for some minutes at least. Raises CloudError."""
-        async with self._lock:
-            if not self.credentials.valid:
-                await self._call.in_thread("Identity.accessToken", _refresh, self.credentials)
+        if not self.credentials.valid:
+            if self._refreshing is None or self._refreshing.done():
+                refresh = self._call.in_thread_without_token("Identity.accessToken", _refresh, self.credentials)
+                self._refreshing = asyncio.ensure_future(refresh)
+            await asyncio.shield(self._refreshing)  # one for all who wait: in a queue, each would wait its own deadline
         return str(self.credentials.token)
 
     async def metadata(self) -> tuple[tuple[str, str], ...]:
@@ -72,29 +91,30 @@ class Identity:
         self._id_tokens = {url: known for url, known in self._id_tokens.items() if known[1] > since}
         if audience in self._id_tokens:
             return self._id_tokens[audience][0]
-        token = await self._call.in_thread("Identity.idToken", _id_token, self.credentials, audience)
+        token = await self._call.in_thread_without_token("Identity.idToken", _id_token, self.credentials, audience)
         self._id_tokens[audience] = (token, time.monotonic())
         return token
 
 
-def _refresh(credentials: auth.Credentials) -> None:
+def _refresh(credentials: auth.Credentials, timeout: float) -> None:
     try:
-        credentials.refresh(Request())  # type: ignore[no-untyped-call]
+        credentials.refresh(_Transport(timeout))  # type: ignore[no-untyped-call]
     except exceptions.RefreshError as error:
         raise _refused(error, credentials) from error
 
 
-def _id_token(credentials: Any, audience: str) -> str:
-    made = _id_token_credentials(credentials, audience)
+def _id_token(credentials: Any, audience: str, timeout: float) -> str:
+    transport = _Transport(timeout)
+    made = _id_token_credentials(credentials, audience, transport)
     try:
-        made.refresh(Request())
+        made.refresh(transport)
     except exceptions.RefreshError as error:
         raise _refused(error, credentials) from error
     # A user's own token is for gcloud's client id, which Cloud Run accepts too (behaviour-runtime.md, section 2).
     return str(made.id_token if made is credentials else made.token)
 
 
-def _id_token_credentials(credentials: Any, audience: str) -> Any:
+def _id_token_credentials(credentials: Any, audience: str, transport: Request) -> Any:
     if isinstance(credentials, impersonated_credentials.Credentials):
         return _impersonated_id(credentials, audience)
     if getattr(credentials, "refresh_token", None):
@@ -103,7 +123,7 @@ def _id_token_credentials(credentials: Any, audience: str) -> Any:
     if type(credentials).__module__.startswith("google.auth.identity_pool") and email:
         return _impersonated_id(impersonated(credentials, email), audience)
     try:
-        return id_token.fetch_id_token_credentials(audience, Request())  # type: ignore[no-untyped-call]
+        return id_token.fetch_id_token_credentials(audience, transport)  # type: ignore[no-untyped-call]
     except exceptions.DefaultCredentialsError as error:
         raise PermissionDenied(
             "The operator's credentials give no ID token, which calls of a private service need. Run it as a service "
