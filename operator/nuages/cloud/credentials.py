@@ -8,7 +8,7 @@ from typing import Any
 
 import google.auth
 from google.auth import credentials as auth
-from google.auth import exceptions, impersonated_credentials
+from google.auth import exceptions, identity_pool, impersonated_credentials
 from google.auth.transport.requests import Request
 from google.oauth2 import id_token
 
@@ -17,7 +17,8 @@ from nuages.cloud.errors import CloudError, PermissionDenied, Transient
 
 SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 ID_TOKEN_SECONDS = 1800.0  # of the hour that one lasts
-DENIED = ("PERMISSION_DENIED", "invalid_grant", "unauthorized", "not found")
+REFUSALS = (exceptions.RefreshError, exceptions.OAuthError)  # the second by STS
+DENIED = ("PERMISSION_DENIED", "invalid_grant", "invalid_target", "unauthorized", "not found")
 
 
 async def application_default() -> auth.Credentials:
@@ -99,7 +100,7 @@ class Identity:
 def _refresh(credentials: auth.Credentials, timeout: float) -> None:
     try:
         credentials.refresh(_Transport(timeout))  # type: ignore[no-untyped-call]
-    except exceptions.RefreshError as error:
+    except REFUSALS as error:
         raise _refused(error, credentials) from error
 
 
@@ -108,7 +109,7 @@ def _id_token(credentials: Any, audience: str, timeout: float) -> str:
     made = _id_token_credentials(credentials, audience, transport)
     try:
         made.refresh(transport)
-    except exceptions.RefreshError as error:
+    except REFUSALS as error:
         raise _refused(error, credentials) from error
     # A user's own token is for gcloud's client id, which Cloud Run accepts too (behaviour-runtime.md, section 2).
     return str(made.id_token if made is credentials else made.token)
@@ -120,8 +121,8 @@ def _id_token_credentials(credentials: Any, audience: str, transport: Request) -
     if getattr(credentials, "refresh_token", None):
         return credentials
     email = getattr(credentials, "service_account_email", None)
-    if type(credentials).__module__.startswith("google.auth.identity_pool") and email:
-        return _impersonated_id(impersonated(credentials, email), audience)
+    if isinstance(credentials, identity_pool.Credentials) and email:
+        return _impersonated_id(impersonated(_of_pool(credentials), email), audience)
     try:
         return id_token.fetch_id_token_credentials(audience, transport)  # type: ignore[no-untyped-call]
     except exceptions.DefaultCredentialsError as error:
@@ -131,19 +132,25 @@ def _id_token_credentials(credentials: Any, audience: str, transport: Request) -
         ) from error
 
 
+def _of_pool(credentials: identity_pool.Credentials) -> Any:
+    """The same without its service account: the pool's identity is who may act as that, not the account as itself."""
+    told = {name: value for name, value in credentials.info.items() if name != "service_account_impersonation_url"}
+    return type(credentials).from_info(told, scopes=list(SCOPES))  # type: ignore[no-untyped-call]
+
+
 def _impersonated_id(target: auth.Credentials, audience: str) -> Any:
     return impersonated_credentials.IDTokenCredentials(  # type: ignore[no-untyped-call]
         target, audience, include_email=True
     )
 
 
-def _refused(error: exceptions.RefreshError, credentials: Any) -> CloudError:
+def _refused(error: exceptions.GoogleAuthError, credentials: Any) -> CloudError:
     text = " ".join(str(part) for part in error.args)
-    if isinstance(credentials, impersonated_credentials.Credentials) and any(word in text for word in DENIED):
+    if not any(word in text for word in DENIED):
+        return Transient("The operator's credentials could not be refreshed.")
+    if isinstance(credentials, impersonated_credentials.Credentials) or "impersonated credentials" in text:
         return PermissionDenied(
             f"The service account {credentials.service_account_email} cannot be impersonated, or is not there.",
             permission="iam.serviceAccounts.getAccessToken",
         )
-    if any(word in text for word in DENIED):
-        return PermissionDenied("Google refused the operator's credentials. Renew them.")
-    return Transient("The operator's credentials could not be refreshed.")
+    return PermissionDenied("Google refused the operator's credentials. Renew them.")
