@@ -254,6 +254,8 @@ def _shown(fault: Fault) -> dict[str, Any]:
         "kind": fault.kind.value,
         "code": fault.error.code.name,
         "seconds": fault.seconds,
+        "retry_after_s": fault.retry_after_s,
+        "after": fault.after,
         "times": fault.times,
         "skip": fault.skip,
         "resource": fault.resource,

@@ -52,8 +52,9 @@ def list_(folder: DirOption = DEFAULT_DIR) -> None:
     """The faults in force."""
     for fault in request(running(folder), "GET", "faults"):
         left = "all" if fault["times"] < 0 else fault["times"]
+        told = "".join(f"  {detail}" for detail in _details(fault))
         typer.echo(
-            f"{fault['kind']:<6} {fault['method']}  left: {left}  skip: {fault['skip']}  on: {fault['resource']}"
+            f"{fault['kind']:<6} {fault['method']}{told}  left: {left}  skip: {fault['skip']}  on: {fault['resource']}"
         )
 
 
@@ -84,6 +85,16 @@ def limits(
     typer.echo(f"a new grant counts after:      {shown['grant_delay_s']:g} s")
     for host, rate in shown["writes_per_minute"].items():
         typer.echo(f"writes a minute to {host}: {rate}")
+
+
+def _details(fault: dict[str, Any]) -> list[str]:
+    """What only faults of this kind have."""
+    if fault["kind"] == "fail":
+        wait = fault["retry_after_s"]
+        return [fault["code"], *([] if wait is None else [f"retry after: {wait:g} s"])]
+    if fault["kind"] == "delay":
+        return [f"{fault['seconds']:g} s"]
+    return ["after the work" if fault["after"] else "before the work"] if fault["kind"] == "kill" else []
 
 
 def _rate(text: str) -> tuple[str, int | None]:

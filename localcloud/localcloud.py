@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from localcloud.admin import Admin
+from localcloud.api.oauth import Sts
 from localcloud.controlplane.errors import StartError
 from localcloud.core.clock import Clock
 from localcloud.core.cloud import Cloud
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from localcloud.controlplane.plane import ControlPlane
 
 SHUTDOWN_S = 1.0
+PROVIDER = "//iam.googleapis.com/projects/{}/locations/global/workloadIdentityPools/localcloud/providers/kubernetes"
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class LocalCloud:
             finally:
                 await asyncio.wait({plane})
             self.control_plane = plane.result()
+            self._trust_control_plane()
             self.folder.publish(self.address())
         except BaseException:
             await self.stop()
@@ -153,6 +156,14 @@ class LocalCloud:
         if self.core.projects.find(project) is None:
             hosts = frozenset(service.host for service in self.services)
             self.core.projects.create(project, self.options.project_number, hosts)
+
+    def _trust_control_plane(self) -> None:
+        """Its ServiceAccounts' tokens, for workload identity federation, as of a cluster outside Google Cloud."""
+        if self.control_plane is None:
+            return
+        project = self.core.projects.get(self.options.project)
+        (sts,) = (service for service in self.services if isinstance(service, Sts))
+        sts.trust(PROVIDER.format(project.number), self.control_plane.issuer, self.control_plane.jwks)
 
     async def _listen(self) -> None:
         declared = [service for service in self.services if isinstance(service, Service)]

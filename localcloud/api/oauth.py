@@ -130,7 +130,9 @@ class OAuth(RestService):
 
 
 class Sts(RestService):
-    """Tokens of workload identity federation. A provider is what `trust` was told, for its API is not modelled."""
+    """Tokens of workload identity federation. A provider is what `trust` was told, for its API is not modelled: that
+    is the cloud's own control plane, where there is one (localcloud.py).
+    """
 
     host = "sts.googleapis.com"
     title = "Security Token Service API"
@@ -166,6 +168,11 @@ class Sts(RestService):
             return _refused("invalid_grant", str(error))
         if claims.get("iss") != provider["issuer"]:
             return _refused("invalid_grant", "The issuer in ID Token does not match the expected ones.")
+        meant = claims.get("aud", "")
+        meant = meant if isinstance(meant, list) else [meant]
+        if audience not in meant and f"https:{audience}" not in meant:
+            told = ", ".join(map(str, meant))
+            return _refused("invalid_grant", f"The audience in ID Token [{told}] does not match the expected audience.")
         pool = audience.partition("/providers/")[0].removeprefix("//")
         principal = f"principal://{pool}/subject/{claims.get('sub', '')}"
         token = self.cloud.tokens.issue(principal, scopes=form.get("scope", CLOUD_PLATFORM).split())

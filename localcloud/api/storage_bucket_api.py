@@ -29,6 +29,7 @@ from localcloud.core.identity import ANONYMOUS
 from localcloud.core.rest import RestRequest, RestResponse, route
 
 B = "/storage/v1/b"
+PARENT = "projects/{project}"
 RESOURCE = "projects/_/buckets/{bucket}"
 NO_CONTENT = RestResponse(204, b"", {"Content-Type": "application/json"})
 PUBLIC = frozenset({"allUsers", "allAuthenticatedUsers"})
@@ -37,7 +38,7 @@ PUBLIC = frozenset({"allUsers", "allAuthenticatedUsers"})
 class BucketRoutes(StorageBase):
     """All open to the gateway: each call is judged by the bucket's policy and its project's."""
 
-    @route(f"POST {B}", open=True)
+    @route(f"POST {B}", resource=PARENT, open=True)
     async def insert_bucket(self, request: RestRequest) -> RestResponse:
         project = request.query.get("project", "")
         if not project:
@@ -61,7 +62,7 @@ class BucketRoutes(StorageBase):
         self.cloud.policies.set(policy_name(bucket["name"]), _default_policy(found.id, rules.uniform(bucket)))
         return RestResponse.of(rules.shown(bucket, request.query.get("projection") == "full"))
 
-    @route(f"GET {B}", open=True)
+    @route(f"GET {B}", resource=PARENT, open=True)
     async def list_buckets(self, request: RestRequest) -> RestResponse:
         project = self.cloud.projects.find(request.query.get("project", ""))
         if project is None:

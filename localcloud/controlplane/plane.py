@@ -8,6 +8,7 @@ import socket
 import ssl
 import time
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -37,6 +38,8 @@ class ControlPlane:
         self.kubeconfig = folder / "kubeconfig"
         self.audit_log = folder / "audit.log"
         self.url = ""
+        self.issuer = commands.ISSUER  # of its ServiceAccounts' tokens
+        self.jwks: dict[str, Any] = {}  # what verifies them
         self._processes = processes
         self._binaries = binaries
         self._credentials = credentials
@@ -149,6 +152,8 @@ class ControlPlane:
                     await asyncio.sleep(POLL_S)
             async with session.get("/version") as answer:
                 self.version = str((await answer.json())["gitVersion"]).removeprefix("v")
+            async with session.get("/openid/v1/jwks") as answer:
+                self.jwks = await answer.json(content_type=None)
         return True
 
     def _log(self, name: str) -> Path:

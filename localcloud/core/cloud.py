@@ -51,7 +51,7 @@ class Cloud:
         self.tokens = Tokens(self.store)
         self.projects = Projects(self.store)
         self.policies = Policies(self.store, self.projects.canonical, self.clock)
-        self.quotas = Quotas(self.projects, self.clock)
+        self.quotas = Quotas(self.projects, self.store.records("storage.buckets"), self.clock)
         self.accounts = ServiceAccounts(self.store, self.projects, self.clock)
         self.policies.validators.append(self.accounts.validate_member)
         self.keys = Keys(self.store)

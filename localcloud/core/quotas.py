@@ -9,6 +9,7 @@ from localcloud.core.clock import Clock
 from localcloud.core.errors import ApiError, Code, error_info
 from localcloud.core.faults import is_read, with_retry_after
 from localcloud.core.projects import Projects
+from localcloud.core.state import Records
 
 MINUTE_S = 60.0
 
@@ -16,8 +17,8 @@ MINUTE_S = 60.0
 class Quotas:
     """No service has one unless `configure` says so. A minute is Google's: as much shorter here as operations are."""
 
-    def __init__(self, projects: Projects, clock: Clock) -> None:
-        self._projects, self._clock = projects, clock
+    def __init__(self, projects: Projects, buckets: Records, clock: Clock) -> None:
+        self._projects, self._buckets, self._clock = projects, buckets, clock
         self._limits: dict[str, int] = {}  # host -> writes per minute and project
         self._written: dict[tuple[str, str], collections.deque[float]] = {}
 
@@ -47,9 +48,11 @@ class Quotas:
         times.append(now)
 
     def _project(self, resource: str) -> str:
-        """Its number; "" for what stands in no project that its name tells (buckets)."""
-        parts = resource.split("/")
-        found = self._projects.find(parts[1]) if len(parts) > 1 and parts[0] == "projects" else None
+        """Its number; "" where there is none: objects by the XML API, and what is not there at all."""
+        top, name, *below = [*resource.split("/"), "", ""]
+        if name == "_" and below[0] == "buckets":  # whose names tell no project
+            name = (self._buckets.find(below[1]) or {}).get("_project", "")
+        found = self._projects.find(name) if top == "projects" else None
         return "" if found is None else str(found.number)
 
     def _exceeded(self, host: str, project: str, limit: int, wait_s: float) -> ApiError:

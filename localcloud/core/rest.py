@@ -63,7 +63,7 @@ class Route:
     verb: str
     path: str
     permission: str
-    resource: str  # template over the path variables: "projects/_/buckets/{bucket}"
+    resource: str  # template over the path variables, and the query's {project}: "projects/_/buckets/{bucket}"
     open: bool  # served without any credential (token endpoints, metadata)
     handler: Callable[[RestRequest], Awaitable[RestResponse]]
 

@@ -116,7 +116,7 @@ class RestGateway:
         answer = await guarded(
             self._cloud,
             name=service.name_of(route),
-            resource=route.resource.format_map(match.variables),
+            resource=route.resource.format_map({"project": request.query.get("project", "-"), **match.variables}),
             permission=route.permission,
             api=(service.host, service.title),
             authorization=_authorization(request),

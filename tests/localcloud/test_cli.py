@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shlex
 import signal
 import sys
@@ -244,6 +245,47 @@ async def test_faults_are_added_listed_and_cleared(shell: Shell) -> None:
     assert "BOGUS is no code; there are INVALID_ARGUMENT, " in refused
 
 
+ASKED = {
+    ("--code", "ABORTED", "--retry-after", "7", "--times", "3"): "fail   {}  ABORTED  retry after: 7 s  left: 3",
+    ("--kind", "delay", "--seconds", "2.5", "--skip", "1"): "delay  {}  2.5 s  left: 1  skip: 1  on: *",
+    ("--kind", "lose", "--times", "-1", "--resource", "*/key"): "lose   {}  left: all  skip: 0  on: */key",
+    ("--kind", "stale"): "stale  {}  left: 1",
+    ("--kind", "kill", "--pid", "4194999"): "kill   {}  before the work  left: 1",
+    ("--kind", "kill", "--pid", "4194999", "--after"): "kill   {}  after the work  left: 1",
+}
+
+
+async def test_each_kind_of_fault_is_listed_as_it_was_asked_for(shell: Shell) -> None:
+    """In the order in which they are tried."""
+    await shell(*UP)
+    method = "secretmanager.googleapis.com/SecretManagerService.GetSecret"
+    for options in ASKED:
+        await shell("faults", "add", method, *options)
+    listed = (await shell("faults", "list")).splitlines()
+    assert len(listed) == len(ASKED)
+    for line, expected in zip(listed, ASKED.values(), strict=True):
+        assert line.startswith(expected.format(method)), line
+
+
+async def test_limits_are_set_shown_and_taken_away(shell: Shell) -> None:
+    """What is not named stays; the running cloud keeps them."""
+    await shell(*UP)
+    host = "secretmanager.googleapis.com"
+    shown = await shell("faults", "limits", "--accounts", "500", "--grant-delay", "7", "--writes", f"{host}=1")
+    for line in ("project: 500", "grant counts after:      7 s", "is known after:  0 s", f"to {host}: 1"):
+        assert line in shown
+    await _secrets(shell.address(), "POST", "?secretId=first")
+    url = f"{shell.address()['rest']}/v1/projects/demo/secrets?secretId=second"
+    body, headers = '{"replication": {"automatic": {}}}', {"Authorization": "Bearer any"}
+    async with aiohttp.request("POST", url, data=body, headers=headers) as response:
+        assert response.status == 429
+    shown = await shell("faults", "limits", "--writes", f"{host}=none")
+    assert host not in shown
+    assert "project: 500" in shown
+    await _secrets(shell.address(), "POST", "?secretId=second")
+    assert "x: not HOST=NUMBER or HOST=none" in await shell("faults", "limits", "--writes", "x", status=2)
+
+
 async def test_a_fault_says_what_its_code_says(shell: Shell) -> None:
     """Unless another message is asked for."""
     await shell(*UP)
@@ -270,6 +312,39 @@ async def test_logs_of_a_name_without_any_say_so(shell: Shell) -> None:
     said = await shell("logs", "--service", "shpo", status=1)
     assert said.startswith("There are no log entries of the service shpo.")
     assert await shell("logs") == ""
+
+
+async def _write_log(address: dict[str, str], service: str, text: str) -> None:
+    labels = {"service_name": service, "revision_name": f"{service}-00001"}
+    resource = {"type": "cloud_run_revision", "labels": labels}
+    log = "projects/demo/logs/run.googleapis.com%2Fstdout"
+    entry = {"logName": log, "resource": resource, "severity": "WARNING", "textPayload": text}
+    url, headers = f"{address['rest']}/v2/entries:write", {"Authorization": "Bearer any"}
+    async with aiohttp.request("POST", url, json={"entries": [entry]}, headers=headers) as response:
+        assert response.status == 200, await response.text()
+
+
+async def test_logs_are_printed_chosen_and_followed(shell: Shell) -> None:
+    """One line an entry: when, who, how bad, what."""
+    await shell(*UP)
+    address = shell.address()
+    await _write_log(address, "shop", "first of the shop")
+    await _write_log(address, "blog", "first of the blog")
+    shop, blog = (await shell("logs")).splitlines()
+    assert re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3} shop-00001 WARNING: first of the shop", shop)
+    assert blog.endswith("blog-00001 WARNING: first of the blog")
+    assert await shell("logs", "--service", "shop") == f"{shop}\n"
+    assert await shell("logs", "--tail", "1") == f"{blog}\n"
+    command = (sys.executable, "-m", "localcloud", "logs", "--service", "shop", "--follow")
+    follower = await asyncio.create_subprocess_exec(*command, cwd=shell.folder, stdout=asyncio.subprocess.PIPE)
+    assert follower.stdout is not None
+    async with asyncio.timeout(DEADLINE_S):
+        assert (await follower.stdout.readline()).decode() == f"{shop}\n"
+        await _write_log(address, "blog", "second of the blog")
+        await _write_log(address, "shop", "second of the shop")
+        assert (await follower.stdout.readline()).endswith(b"second of the shop\n")
+        follower.send_signal(signal.SIGINT)
+        assert await follower.wait() == 0
 
 
 async def test_the_background_is_not_ended_by_a_key(shell: Shell) -> None:

@@ -302,19 +302,21 @@ async def test_a_fresh_grant_counts_later(simulated: LocalCloud, clients: Any, s
 
 
 async def test_a_project_has_so_many_accounts(simulated: LocalCloud, clients: Any) -> None:
-    """100 unless raised; then 429 in Google's words."""
+    """100 unless raised; then 429 in Google's words. Another project has as many of its own."""
     assert simulated.core.accounts.quota == 100
     simulated.core.accounts.configure(quota=1)
     await _account(clients)
     api = clients(iam_admin_v1.IAMAsyncClient)
     with pytest.raises(exceptions.ResourceExhausted, match="Maximum number of service accounts on project reached"):
         await api.create_service_account(request={"name": PARENT, "account_id": "another"}, retry=None)
+    other = simulated.core.projects.create("other", enabled=frozenset({"iam.googleapis.com"}))
+    await api.create_service_account(request={"name": f"projects/{other.id}", "account_id": "another"}, retry=None)
     simulated.core.accounts.configure(quota=2)
     await api.create_service_account(request={"name": PARENT, "account_id": "another"}, retry=None)
 
 
 async def test_writes_have_a_rate_and_reads_none(simulated: LocalCloud, secrets: Secrets, clients: Any) -> None:
-    """The write too many is refused with Google's text and a time to wait; other services go on."""
+    """The write too many is refused with Google's text and a time to wait; other services and projects go on."""
     simulated.core.clock.speed = 1.0
     simulated.core.quotas.configure("secretmanager.googleapis.com", 2)
     await _make(secrets)
@@ -332,8 +334,28 @@ async def test_writes_have_a_rate_and_reads_none(simulated: LocalCloud, secrets:
     assert await secrets.get_secret(name=KEY)
     await clients(run_v2.JobsAsyncClient).list_jobs(parent=f"{PARENT}/locations/europe-west1")
     await _account(clients)
+    other = simulated.core.projects.create("other", enabled=frozenset({"secretmanager.googleapis.com"}))
+    asked = {"parent": f"projects/{other.id}", "secret_id": "key", "secret": AUTOMATIC}
+    assert await secrets.create_secret(request=asked, retry=None)
     simulated.core.quotas.configure("secretmanager.googleapis.com", None)
     await secrets.add_secret_version(parent=KEY, payload={"data": b"x"}, retry=None)
+
+
+async def test_a_buckets_writes_are_its_projects(simulated: LocalCloud, http: aiohttp.ClientSession) -> None:
+    """Its name tells no project, but its record does: one project's writes leave the other's alone."""
+    simulated.core.clock.speed = 1.0
+    simulated.core.projects.create("other")
+    simulated.core.quotas.configure("storage.googleapis.com", 2)
+
+    async def write(verb: str, path: str, body: Any) -> int:
+        async with http.request(verb, f"/storage/v1/b{path}", json=body) as response:
+            return response.status
+
+    for project in ("demo", "other"):
+        assert await write("POST", f"?project={project}", {"name": f"{project}-media"}) == 200
+        for status in (200, 429):
+            assert await write("PATCH", f"/{project}-media", {"labels": {"a": "1"}}) == status
+        assert await write("POST", f"?project={project}", {"name": f"{project}-more"}) == 429
 
 
 async def test_a_rate_is_a_minutes(simulated: LocalCloud, secrets: Secrets) -> None:

@@ -78,6 +78,8 @@ async def test_the_container_sees_what_google_sends(services: Services, door: Do
     sent = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01", "X-Forwarded-For": "10.0.0.1", "X-Google-X": "1"}
     seen = json.loads((await door.get("/headers?a=%2Fb", headers=sent))[1])
     assert seen["Host"] == door.host("app")
+    async with door.session.get(f"{door.cloud.rest}/headers", headers={"Host": door.host("app")}) as answer:
+        assert (await answer.json(content_type=None))["Host"] == door.host("app")  # the REST port, by the same name
     assert seen["X-Forwarded-Proto"] == "https"
     assert seen["X-Forwarded-For"] == "10.0.0.1,127.0.0.1"
     assert seen["traceparent"].split("-")[1] == trace

@@ -113,6 +113,8 @@ async def test_sql(simulated: LocalCloud, rest: Call, shown: Call) -> None:
     assert described["connectionName"] == "demo:europe-west1:pg"
     databases = await shown("sql", "databases", "list", "--instance=pg")
     assert {one["name"] for one in databases} == {"postgres", "shop"}
+    database = await shown("sql", "databases", "describe", "shop", "--instance=pg")
+    assert (database["name"], database["instance"], database["charset"]) == ("shop", "pg", "UTF8")
 
 
 async def test_services(simulated: LocalCloud, clients: Any, gcloud: Gcloud, shown: Call) -> None:

@@ -95,6 +95,7 @@ async def test_a_federated_token_becomes_its_pools_principal(simulated, http):
     key = await core.keys.key("issuer")
     now = int(time.time())
     claims = {"iss": "https://kubernetes", "sub": "system:serviceaccount:a:b", "iat": now, "exp": now + 600}
+    claims["aud"] = [f"https:{AUDIENCE}"]
     form = {
         "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
         "audience": AUDIENCE,
@@ -110,6 +111,11 @@ async def test_a_federated_token_becomes_its_pools_principal(simulated, http):
     assert core.tokens.email(answer["access_token"]) == f"principal://{pool}/subject/system:serviceaccount:a:b"
     form["subject_token"] += "x"
     assert (await http("sts.googleapis.com", "/v1/token", form))[1]["error"] == "invalid_grant"
+    claims["aud"] = ["https://kubernetes"]
+    form["subject_token"] = (await core.keys.jwt("issuer", json.dumps(claims)))[1]
+    status, answer = await http("sts.googleapis.com", "/v1/token", form)
+    assert (status, answer["error"]) == (400, "invalid_grant")
+    assert "does not match the expected audience" in answer["error_description"]
 
 
 async def test_public_keys_come_as_jwk_and_as_certificates(simulated, http):

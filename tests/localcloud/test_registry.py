@@ -17,13 +17,13 @@ RESOURCE = "projects/demo/locations/europe-west1/repositories/apps"
 DOWNLOAD = "artifactregistry.repositories.downloadArtifacts"
 
 
-async def push(images, folder, name=IMAGE, tag="v1"):
+async def push(images, folder, name=IMAGE, tag="v1", host=HOST):
     """An image with one file and no environment."""
     root = folder / f"root-{tag}"
     root.mkdir()
     (root / "hello.txt").write_text(tag)
     digest = await images.put(ImageConfig(cmd=("hello",), workdir="/app"), root, {})
-    images.tag(f"{HOST}/{name}", tag, digest)
+    images.tag(f"{host}/{name}", tag, digest)
     return digest
 
 
@@ -59,6 +59,13 @@ async def test_a_tag_leads_to_its_manifest_config_and_digest(ask, digest):
     status, _, body = await ask(f"/v2/{IMAGE}/blobs/{config}")
     assert json.loads(body)["config"]["WorkingDir"] == "/app"
     assert json.loads((await ask(f"/v2/{IMAGE}/tags/list"))[2]) == {"name": IMAGE, "tags": ["v1"]}
+
+
+async def test_a_manifest_is_read_by_the_older_registrys_name(cloud, ask, tmp_path):
+    """gcr.io, where an image stands right below its project."""
+    digest = await push(cloud.runtime.images, tmp_path, "demo/shop", host="gcr.io")
+    status, headers, body = await ask("/v2/demo/shop/manifests/v1", host="gcr.io")
+    assert (status, headers["Docker-Content-Digest"], json.loads(body)["schemaVersion"]) == (200, digest, 2)
 
 
 async def test_without_a_credential_the_challenge_says_where_tokens_are(ask, digest):

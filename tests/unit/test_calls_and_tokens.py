@@ -11,6 +11,7 @@ from google.auth import credentials as auth
 
 from nuages.cloud.call import Call
 from nuages.cloud.credentials import Identity
+from nuages.cloud.errors import Transient
 
 PARALLEL = 4
 
@@ -48,7 +49,7 @@ async def test_what_a_thread_writes_has_ended_before_the_clouds_are_closed() -> 
     call, begun, may_end = Call(PARALLEL, deadline=30.0), threading.Event(), threading.Event()
     written: list[str] = []
 
-    def write() -> None:
+    def write(timeout: float) -> None:
         begun.set()
         may_end.wait()
         written.append("an object")
@@ -63,3 +64,20 @@ async def test_what_a_thread_writes_has_ended_before_the_clouds_are_closed() -> 
     may_end.set()
     await ended
     assert written == ["an object"]
+
+
+async def test_a_thread_that_comes_too_late_does_nothing() -> None:
+    """A call that waited for one past its deadline was told as failed, and is not made any more."""
+    call, may_end, seconds = Call(1, deadline=0.05), threading.Event(), []
+
+    def write(timeout: float) -> None:
+        seconds.append(timeout)
+        may_end.wait()
+
+    calls = [call.in_thread("Objects.insert", write) for _ in range(2)]
+    told = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(error) for error in told] == [Transient, Transient]
+    may_end.set()
+    await call.all_ended()
+    assert len(seconds) == 1
+    assert 0 < seconds[0] <= 0.05

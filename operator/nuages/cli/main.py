@@ -50,7 +50,12 @@ def run(
     probe_port: Annotated[int, typer.Option(envvar="NUAGES_PROBE_PORT", help="/healthz, /readyz, /metrics.")] = 8080,
     probe_host: Annotated[str, typer.Option(envvar="NUAGES_PROBE_HOST", help="Address to listen on.")] = "0.0.0.0",  # noqa: S104 - the kubelet calls from outside
     call_timeout: Annotated[
-        float, typer.Option(envvar="NUAGES_CALL_TIMEOUT", min=1.0, help="Seconds that one Google call may take.")
+        float,
+        typer.Option(
+            envvar="NUAGES_CALL_TIMEOUT",
+            min=1.0,
+            help="Seconds that one call of Google's, or getting its token, may take until it has failed.",
+        ),
     ] = 60.0,
     log_format: Annotated[str, typer.Option(envvar="NUAGES_LOG_FORMAT", help="json or text.")] = "json",
 ) -> None:

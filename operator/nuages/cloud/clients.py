@@ -131,7 +131,8 @@ class Clients:
 
 
 def _session(credentials: Credentials) -> AuthorizedSession:
-    session = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
+    # A 401 is told, like any failure: the session would refresh and write again after the call's deadline.
+    session = AuthorizedSession(credentials, max_refresh_attempts=0)  # type: ignore[no-untyped-call]
     session.mount("https://", HTTPAdapter(pool_maxsize=POOL))
     session.auth = _with_reason
     return session

@@ -8,7 +8,7 @@ from typing import Any
 
 import google.auth
 from google.auth import credentials as auth
-from google.auth import exceptions, impersonated_credentials
+from google.auth import exceptions, identity_pool, impersonated_credentials
 from google.auth.transport.requests import Request
 from google.oauth2 import id_token
 
@@ -17,7 +17,8 @@ from nuages.cloud.errors import CloudError, PermissionDenied, Transient
 
 SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 ID_TOKEN_SECONDS = 1800.0  # of the hour that one lasts
-DENIED = ("PERMISSION_DENIED", "invalid_grant", "unauthorized", "not found")
+REFUSALS = (exceptions.RefreshError, exceptions.OAuthError)  # the second by STS
+DENIED = ("PERMISSION_DENIED", "invalid_grant", "invalid_target", "unauthorized", "not found")
 
 
 async def application_default() -> auth.Credentials:
@@ -39,12 +40,29 @@ def impersonated(source: auth.Credentials, email: str) -> auth.Credentials:
     )
 
 
+class _Transport(Request):
+    """Google's own; all requests and retries of one refresh together end after `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._ends = time.monotonic() + seconds
+
+    def __call__(  # type: ignore[no-untyped-def]
+        self, url: str, method: str = "GET", body: Any = None, headers: Any = None, timeout: Any = None, **others: Any
+    ):
+        """Raises TimeoutError once nothing is left: google-auth's own error would be tried again."""
+        if (left := self._ends - time.monotonic()) <= 0:
+            raise TimeoutError
+        left = min(left, timeout or left)
+        return super().__call__(url, method, body, headers, left, **others)  # type: ignore[no-untyped-call]
+
+
 class Identity:
     """Tokens of one credential. They are never logged, and no error quotes one."""
 
     def __init__(self, credentials: auth.Credentials, call: Call) -> None:
         self.credentials, self._call = credentials, call
-        self._lock = asyncio.Lock()
+        self._refreshing: asyncio.Future[None] | None = None
         self._id_tokens: dict[str, tuple[str, float]] = {}  # by audience: token, when it was made
 
     @property
@@ -55,9 +73,11 @@ class Identity:
 
     async def access_token(self) -> str:
         """One that is good for some minutes at least. Raises CloudError."""
-        async with self._lock:
-            if not self.credentials.valid:
-                await self._call.in_thread("Identity.accessToken", _refresh, self.credentials)
+        if not self.credentials.valid:
+            if self._refreshing is None or self._refreshing.done():
+                refresh = self._call.in_thread_without_token("Identity.accessToken", _refresh, self.credentials)
+                self._refreshing = asyncio.ensure_future(refresh)
+            await asyncio.shield(self._refreshing)  # one for all who wait: in a queue, each would wait its own deadline
         return str(self.credentials.token)
 
     async def metadata(self) -> tuple[tuple[str, str], ...]:
@@ -72,43 +92,50 @@ class Identity:
         self._id_tokens = {url: known for url, known in self._id_tokens.items() if known[1] > since}
         if audience in self._id_tokens:
             return self._id_tokens[audience][0]
-        token = await self._call.in_thread("Identity.idToken", _id_token, self.credentials, audience)
+        token = await self._call.in_thread_without_token("Identity.idToken", _id_token, self.credentials, audience)
         self._id_tokens[audience] = (token, time.monotonic())
         return token
 
 
-def _refresh(credentials: auth.Credentials) -> None:
+def _refresh(credentials: auth.Credentials, timeout: float) -> None:
     try:
-        credentials.refresh(Request())  # type: ignore[no-untyped-call]
-    except exceptions.RefreshError as error:
+        credentials.refresh(_Transport(timeout))  # type: ignore[no-untyped-call]
+    except REFUSALS as error:
         raise _refused(error, credentials) from error
 
 
-def _id_token(credentials: Any, audience: str) -> str:
-    made = _id_token_credentials(credentials, audience)
+def _id_token(credentials: Any, audience: str, timeout: float) -> str:
+    transport = _Transport(timeout)
+    made = _id_token_credentials(credentials, audience, transport)
     try:
-        made.refresh(Request())
-    except exceptions.RefreshError as error:
+        made.refresh(transport)
+    except REFUSALS as error:
         raise _refused(error, credentials) from error
     # A user's own token is for gcloud's client id, which Cloud Run accepts too (behaviour-runtime.md, section 2).
     return str(made.id_token if made is credentials else made.token)
 
 
-def _id_token_credentials(credentials: Any, audience: str) -> Any:
+def _id_token_credentials(credentials: Any, audience: str, transport: Request) -> Any:
     if isinstance(credentials, impersonated_credentials.Credentials):
         return _impersonated_id(credentials, audience)
     if getattr(credentials, "refresh_token", None):
         return credentials
     email = getattr(credentials, "service_account_email", None)
-    if type(credentials).__module__.startswith("google.auth.identity_pool") and email:
-        return _impersonated_id(impersonated(credentials, email), audience)
+    if isinstance(credentials, identity_pool.Credentials) and email:
+        return _impersonated_id(impersonated(_of_pool(credentials), email), audience)
     try:
-        return id_token.fetch_id_token_credentials(audience, Request())  # type: ignore[no-untyped-call]
+        return id_token.fetch_id_token_credentials(audience, transport)  # type: ignore[no-untyped-call]
     except exceptions.DefaultCredentialsError as error:
         raise PermissionDenied(
             "The operator's credentials give no ID token, which calls of a private service need. Run it as a service "
             "account, or set impersonateServiceAccount."
         ) from error
+
+
+def _of_pool(credentials: identity_pool.Credentials) -> Any:
+    """The same without its service account: the pool's identity is who may act as that, not the account as itself."""
+    told = {name: value for name, value in credentials.info.items() if name != "service_account_impersonation_url"}
+    return type(credentials).from_info(told, scopes=list(SCOPES))  # type: ignore[no-untyped-call]
 
 
 def _impersonated_id(target: auth.Credentials, audience: str) -> Any:
@@ -117,13 +144,13 @@ def _impersonated_id(target: auth.Credentials, audience: str) -> Any:
     )
 
 
-def _refused(error: exceptions.RefreshError, credentials: Any) -> CloudError:
+def _refused(error: exceptions.GoogleAuthError, credentials: Any) -> CloudError:
     text = " ".join(str(part) for part in error.args)
-    if isinstance(credentials, impersonated_credentials.Credentials) and any(word in text for word in DENIED):
+    if not any(word in text for word in DENIED):
+        return Transient("The operator's credentials could not be refreshed.")
+    if isinstance(credentials, impersonated_credentials.Credentials) or "impersonated credentials" in text:
         return PermissionDenied(
             f"The service account {credentials.service_account_email} cannot be impersonated, or is not there.",
             permission="iam.serviceAccounts.getAccessToken",
         )
-    if any(word in text for word in DENIED):
-        return PermissionDenied("Google refused the operator's credentials. Renew them.")
-    return Transient("The operator's credentials could not be refreshed.")
+    return PermissionDenied("Google refused the operator's credentials. Renew them.")

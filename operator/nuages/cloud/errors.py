@@ -22,6 +22,7 @@ import asyncio
 import re
 from typing import Any
 
+import requests
 from google.api_core import exceptions as google
 from google.auth import exceptions as auth
 
@@ -29,6 +30,7 @@ ACCOUNT_MISSING = re.compile(r"[Ss]ervice account .*does not exist|Unknown servi
 SECRET_REFUSED = re.compile(r"Permission denied on secret")
 # How Cloud SQL (400), Cloud Storage (412) and Cloud Run (FAILED_PRECONDITION) name an organisation's policy.
 CONSTRAINT = re.compile(r"[cC]onstraints/([A-Za-z]+(?:\.\w+)+)")
+TIMEOUTS = (asyncio.TimeoutError, requests.Timeout)
 PERMISSION = re.compile(r"[Pp]ermission '?\"?([a-z]+\.[\w.]+)'?\"?")
 
 
@@ -126,8 +128,8 @@ def _of_class(error: Exception, message: str) -> CloudError:
         return Propagating(message) if ACCOUNT_MISSING.search(message) else Invalid(message)
     if isinstance(error, google.Unauthorized):  # a token that ran out on its way: the next one is fresh
         return Transient(message)
-    if isinstance(error, asyncio.TimeoutError | auth.TransportError):
-        return Transient(message or "the call took too long")
+    if isinstance(error, TIMEOUTS) or isinstance(error.__cause__, TIMEOUTS):
+        return Transient("the call took too long")  # whoever noticed first: a client's words name its own objects
     if isinstance(error, auth.RefreshError):
         return PermissionDenied(message)
     return Transient(message or type(error).__name__)
