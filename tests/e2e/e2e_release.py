@@ -118,12 +118,22 @@ class Answers:
     """What a client that asks all the time was answered: everything but 200, and how many in all."""
 
     bad: list[str] = field(default_factory=list)
+    sent: int = 0
     count: int = 0
+    seconds: float = 0.0  # from the first request to the last one
+
+    @property
+    def a_second(self) -> float:
+        """The rate that was really kept."""
+        return self.sent / self.seconds
 
 
 @asynccontextmanager
 async def polling(deployed: Deployment, path: str = "/") -> AsyncIterator[Answers]:
-    """Fifty requests a second through the front door, for as long as the block lasts."""
+    """Fifty requests a second through the front door, for as long as the block lasts.
+
+    What a busy machine was late with is sent at once: no slot of the schedule is dropped.
+    """
     answers, browser = Answers(), await deployed.browser()
 
     async def one() -> None:
@@ -138,12 +148,14 @@ async def polling(deployed: Deployment, path: str = "/") -> AsyncIterator[Answer
 
     async def ask() -> None:
         loop = asyncio.get_running_loop()
-        due = loop.time()
+        began = loop.time()
         async with asyncio.TaskGroup() as group:
             while not done.is_set():
-                group.create_task(one())
-                due = max(due + 1 / REQUESTS_A_SECOND, loop.time())
-                await asyncio.sleep(due - loop.time())
+                answers.seconds = loop.time() - began
+                while answers.sent <= answers.seconds * REQUESTS_A_SECOND:
+                    group.create_task(one())
+                    answers.sent += 1
+                await asyncio.sleep(max(0.0, began + answers.sent / REQUESTS_A_SECOND - loop.time()))
 
     done = asyncio.Event()
     client = asyncio.create_task(ask())

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from e2e_release import Deployment, condition, eventually, polling, served, shared_instance
+from e2e_release import REQUESTS_A_SECOND, Deployment, condition, eventually, polling, served, shared_instance
 from e2e_site import Site
 from e2e_world import World, is_current, open_world
 from google.cloud import run_v2
@@ -52,10 +52,6 @@ async def deployed(world: World, name: str, **spec: Any) -> Deployment:
     return app
 
 
-def token(execution: run_v2.Execution) -> str:
-    return execution.name.rpartition("-")[2]
-
-
 async def test_a_second_version_has_no_failed_request(place: World, local: Any) -> None:
     """v2 adds a column under 50 requests a second: none fails, one migration runs, traffic is pinned by name."""
     shop = await deployed(place, "shop")
@@ -67,7 +63,8 @@ async def test_a_second_version_has_no_failed_request(place: World, local: Any) 
         asked = answers.count
         await eventually(lambda: answers.count > asked + 50, "a last second of requests")
     assert answers.bad == []
-    assert answers.count > 100
+    assert answers.sent == answers.count > 100
+    assert answers.a_second >= REQUESTS_A_SECOND, f"{answers.sent} requests in {answers.seconds:.1f} s"
     status = app["status"]
     assert status["revision"] != before["revision"]
     assert served(status) == {status["revision"]: 100}
@@ -157,6 +154,23 @@ async def _released_by_itself(shop: Deployment, before: set[str]) -> None:
     await shop.world.until(
         lambda app: app["status"]["revision"] not in before and condition(app, "Ready")["status"] == "True", shop.name
     )
+
+
+async def test_a_tag_that_was_moved_waits_to_be_asked_for(place: World, local: Any) -> None:
+    """A tag is resolved once: other settings keep its digest, and reconcile-at releases what it stands for now."""
+    shop = Deployment(place, "tagged")
+    image = await local.shop("moving", {"letter.txt": "one"})
+    first = (await shop.release(image=image))["status"]["release"]["imageDigest"]
+    assert await local.shop("moving", {"letter.txt": "two"}) == image
+    app = await shop.release(env=[{"name": "LETTER", "value": "two"}])
+    assert app["status"]["release"]["imageDigest"] == first
+    assert len(await shop.executions()) == 1
+    await place.annotate("tagged", "nuages.dev/reconcile-at", "now")
+    await place.until(lambda app: app["status"]["release"]["imageDigest"] != first, "tagged")
+    second = (await place.wait("tagged"))["status"]["release"]["imageDigest"]
+    assert (await shop.service()).template.containers[0].image.endswith(f"@{second}")
+    runs = [run.template.containers[0].image.rpartition("@")[2] for run in await shop.executions()]
+    assert runs == [first, second]
 
 
 async def test_old_revisions_are_kept_as_many_as_asked(place: World) -> None:
