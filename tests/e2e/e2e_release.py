@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import psycopg
@@ -164,6 +165,25 @@ async def polling(deployed: Deployment, path: str = "/") -> AsyncIterator[Answer
     finally:
         done.set()
         await client
+
+
+async def one_after_the_other(shop: Deployment) -> list[run_v2.Execution]:
+    """The app's migrations: each succeeded, no image has two, and none began before the one before it had ended."""
+    runs = await shop.executions()
+    assert all(run.succeeded_count == 1 for run in runs), runs
+    images = [run.template.containers[0].image for run in runs]
+    assert len(set(images)) == len(images), images
+    for earlier, later in pairwise(runs):
+        ended, began = earlier.completion_time, later.create_time
+        assert ended <= began, (earlier.name, later.name)  # type: ignore[operator]  # proto-plus makes datetimes of them
+    return runs
+
+
+async def columns(shop: Deployment, local: Any) -> list[tuple[Any, ...]]:
+    """Names, of the table of products."""
+    async with shop.database(local) as database:
+        asked = "SELECT column_name FROM information_schema.columns WHERE table_name = 'catalogue_product'"
+        return list(await (await database.execute(asked)).fetchall())
 
 
 def condition(app: Mapping[str, Any], type_: str) -> dict[str, Any]:

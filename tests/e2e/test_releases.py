@@ -8,19 +8,26 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from e2e_release import REQUESTS_A_SECOND, Deployment, condition, eventually, polling, served, shared_instance
+from e2e_release import (
+    REQUESTS_A_SECOND,
+    Deployment,
+    columns,
+    condition,
+    eventually,
+    one_after_the_other,
+    polling,
+    served,
+    shared_instance,
+)
 from e2e_site import Site
 from e2e_world import World, is_current, open_world
-from google.cloud import run_v2
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("releases")]
 
-SUCCEEDED = 1
 GATE = 4711  # while a test holds this advisory lock, the migration below does not end
 WAITS = f"""from django.db import migrations
 
@@ -84,12 +91,6 @@ def migration_told(status: dict[str, Any]) -> tuple[str, str, str]:
     """State, execution and log link of the release's migration."""
     told = status["release"]["migration"]
     return told["state"], told["execution"], told["logUri"]
-
-
-async def columns(shop: Deployment, local: Any) -> list[tuple[Any, ...]]:
-    async with shop.database(local) as database:
-        asked = "SELECT column_name FROM information_schema.columns WHERE table_name = 'catalogue_product'"
-        return list(await (await database.execute(asked)).fetchall())
 
 
 async def test_applied_again_nothing_is_written(place: World, local: Any) -> None:
@@ -257,18 +258,6 @@ async def serves_the_last(shop: Deployment) -> dict[str, Any]:
     assert served(status) == {status["revision"]: 100}
     assert status["image"] == (await shop.service()).template.containers[0].image
     return status
-
-
-async def one_after_the_other(shop: Deployment) -> list[run_v2.Execution]:
-    """The app's migrations: each succeeded, no image has two, and none began before the one before it had ended."""
-    runs = await shop.executions()
-    assert all(run.succeeded_count == SUCCEEDED for run in runs), runs
-    images = [run.template.containers[0].image for run in runs]
-    assert len(set(images)) == len(images), images
-    for earlier, later in pairwise(runs):
-        ended, began = earlier.completion_time, later.create_time
-        assert ended <= began, (earlier.name, later.name)  # type: ignore[operator]  # proto-plus makes datetimes of them
-    return runs
 
 
 async def test_a_new_spec_during_a_migration_waits_for_its_end(place: World, local: Any) -> None:
