@@ -90,7 +90,7 @@ class LocalSite:
         context = self._folder / f"shop-{tag}"
         await asyncio.to_thread(_lay_out, "shop", ("v2",), context)
         for path, text in files.items():
-            await asyncio.to_thread((context / path).write_text, text)
+            await asyncio.to_thread(_write, context / path, text)
         return await self.build(context, f"shop:{tag}")
 
     def origin(self, url: str) -> str:
@@ -247,6 +247,11 @@ def _lay_out(name: str, overlays: Iterable[str], context: Path) -> None:
     """A sample's folder, and over it those of a version."""
     for folder in (name, *(f"{name}-{overlay}" for overlay in overlays)):
         shutil.copytree(SAMPLES / folder, context, dirs_exist_ok=True)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
 
 
 def _line(entry: Mapping[str, Any]) -> str:

@@ -67,12 +67,32 @@ async def test_deleted_on_a_shared_instance_nothing_is_left(place: World, local:
     name = (await app.environment())["DB_NAME"].value
     server = local.cloud.runtime.databases.find(host)
     assert name in {item.name for item in await local.call(server.list_databases())}
+    asked = len(local.requests(place.namespace, "gone"))
     await place.delete("DjangoApp", "gone")
     assert await left(place, place.google_id("gone")) == {}
+    went_in_reverse_order(place, [r for r in local.requests(place.namespace, "gone")[asked:] if local.is_write(r)])
     assert name not in {item.name for item in await local.call(server.list_databases())}
     again = Deployment(place, "gone")
     await again.release(**app.spec)
     assert not await rows(again)
+
+
+def went_in_reverse_order(world: World, writes: list[Any]) -> None:
+    """What runs, then the database, then each grant before what it is of and before whom it is for."""
+    deletes = [r for r in writes if "Delete" in r.method or "/DELETE " in r.method]
+    policies = [r for r in writes if "SetIamPolicy" in r.method or r.method.endswith("/iam")]
+    gone = {r.resource.rpartition("/")[2]: writes.index(r) for r in deletes}
+    closed = {r.resource.rpartition("/")[2]: writes.index(r) for r in policies}  # each one's last grant
+    app, project = world.google_id("gone"), world.site.project
+    account, password = f"{app}@{project}.iam.gserviceaccount.com", f"{app}-db-password-a"
+    drops = [writes.index(r) for r in writes if r.resource.endswith("-db-init") and r not in deletes]
+    assert list(gone)[:3] == [app, f"{app}-migrate", f"{app}-superuser"]
+    assert [at for at in drops if not gone[f"{app}-superuser"] < at < min(closed.values())] == []
+    assert drops, [f"{r.method} {r.resource}" for r in writes]
+    for target in (f"{app}-secret-key", f"{app}-database-url", password, f"{project}-{app}-media", account):
+        assert closed.get(target, len(writes)) < gone[target], target
+    assert min(writes.index(r) for r in policies if r.resource == f"projects/{project}") < gone[account]
+    assert gone[f"{app}-database-url"] < gone[password]  # which it is made of
 
 
 async def databases(app: Deployment, local: Any) -> Callable[[], Awaitable[bool]]:

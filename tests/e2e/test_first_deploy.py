@@ -35,6 +35,20 @@ STEPS = (
     "CreatingSuperuser",
     "Available",
 )
+MAKES_ADMIN = """import os
+
+from django.contrib.auth import get_user_model
+from django.core.management.base import BaseCommand
+
+
+class Command(BaseCommand):
+    def add_arguments(self, parser):
+        parser.add_argument("--first-name", required=True)
+
+    def handle(self, *args, first_name, **options):
+        given = {name: os.environ[f"DJANGO_SUPERUSER_{name.upper()}"] for name in ("username", "email", "password")}
+        get_user_model().objects.create_superuser(**given, first_name=first_name)
+"""
 PICTURE, DOCUMENT = b"\x89PNG picture of a teapot", b"%PDF how to brew"
 
 
@@ -244,3 +258,22 @@ async def test_changed_value_makes_one_revision(shop: Shop) -> None:
     assert fresh == {app["status"]["revision"]}
     assert served(app["status"]) == {app["status"]["revision"]: 100}
     assert [item.name async for item in await executions.list_executions(parent=jobs)] == runs
+
+
+async def test_a_command_of_ones_own_makes_the_superuser(shop: Shop, local: Any) -> None:
+    """With the arguments that the spec gives it, in place of createsuperuser; who it made logs in."""
+    image = await local.shop("admins", {"catalogue/management/commands/make_admin.py": MAKES_ADMIN})
+    other = {"username": "ada", "email": "ada@example.com", "command": ["make_admin", "--first-name", "Ada"]}
+    await shop.world.apply(
+        {
+            "apiVersion": "nuages.dev/v1alpha1",
+            "kind": "DjangoApp",
+            "metadata": {"name": shop.name},
+            "spec": {"image": image, "superuser": other},
+        }
+    )
+    browser = await shop.world.browser(await shop.world.wait(shop.name))
+    password = await superuser_password(shop.world, shop.name)
+    page = await browser.log_in("/admin/login/?next=/admin/", "ada", password)
+    assert "Site administration" in page.text
+    assert "<strong>Ada</strong>" in page.text  # greeted by her first name

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("patience")]
 
+SECRET = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "stripe"}}
 QUICK = {"startupProbe": {"periodSeconds": 1, "failureThreshold": 12, "timeoutSeconds": 1}}
 
 
@@ -106,13 +107,50 @@ async def test_a_grant_that_never_arrives_is_told(site: Site, google_environment
 
 
 async def test_a_revision_that_is_never_granted_fails(place: World, local: LocalSite) -> None:
-    """Its attempts end."""
+    """Its attempts end behind closed doors; once it is granted, the annotation that its sentence names is enough."""
     shop = Deployment(place, "shut")
     with local.grants_take(1_000_000):
         spec = {"image": await shop.image("v1"), "web": QUICK, "database": {"engine": "None"}}
         found = await shop.stalled("RevisionFailed", **spec)
-    assert "Permission denied on secret" in found["message"]
-    assert 5 <= len(await shop.revisions()) <= 12
+    _says_what_to_grant(found["message"], "the service stays closed to the public")
+    tried = await shop.revisions()
+    assert 5 <= len(tried) <= 12
+    assert await place.fetch_status((await shop.status())["url"]) == 403
+    await place.annotate("shut", "nuages.dev/reconcile-at", "granted")
+    await _served_by_the_next_of(tried, shop)
+
+
+async def test_a_revision_that_is_refused_a_secret_leaves_the_old_one_alone(place: World, local: LocalSite) -> None:
+    """On an app that serves: it serves on, is told what to grant, and goes on once that is done."""
+    await place.apply({**SECRET, "stringData": {"key": "sk_one"}})
+    shop = Deployment(place, "narrow")
+    first = await shop.release(image=await shop.image("v1"), web=QUICK, database={"engine": "None"})
+    before, url = first["status"]["revision"], first["status"]["url"]
+    with local.grants_take(1_000_000):
+        env = [{"name": "STRIPE_KEY", "kubernetesSecret": {"name": "stripe", "key": "key"}}]
+        found = await shop.stalled("RevisionFailed", env=env)
+    _says_what_to_grant(found["message"], f"{before} keeps all traffic")
+    tried = await shop.revisions() - {before}
+    assert served(await shop.status()) == {before: 100}
+    assert await place.fetch_status(f"{url}/health/") == 200
+    await place.annotate("narrow", "nuages.dev/reconcile-at", "granted")
+    await _served_by_the_next_of(tried, shop)
+    assert "STRIPE_KEY" in await shop.environment()
+
+
+def _says_what_to_grant(message: str, kept: str) -> None:
+    assert f"did not start; {kept}. Grant it, then annotate nuages.dev/reconcile-at. " in message
+    assert 'Google says: "' in message
+    assert "Permission denied on secret" in message
+    assert "Log: https://console.cloud.google.com/logs/" in message
+
+
+async def _served_by_the_next_of(tried: set[str], shop: Deployment) -> None:
+    """Each attempt's name ends in its number, the first one's apart."""
+    first = min(tried, key=len)
+    app = await shop.world.wait(shop.name)
+    assert app["status"]["revision"] == f"{first}-{len(tried) + 1}"
+    assert served(app["status"]) == {app["status"]["revision"]: 100}
 
 
 async def test_a_stopped_instance_is_told_and_its_start_noticed(place: World) -> None:

@@ -188,6 +188,25 @@ async def test_drift_is_corrected(server):
     )
 
 
+async def test_a_login_that_took_another_role_is_not_as_asked(server):
+    """In a manner that no statement of ours undoes: a session of each login is what proves it."""
+    assert (await run(server, spec_of("self"))).code == 0
+    itself = "ALTER ROLE \"self-a\" IN DATABASE self SET role = 'self-a'"
+    await sql(server, "self-a", SECRETS["PASSWORD_A"], "self", "SET ROLE NONE", itself)
+    answer = await run(server, spec_of("self"))
+    assert (answer.code, answer.reason, answer.changed) == (17, "NotAsAsked", [])
+    assert "not as asked after all statements: role self-a: its sessions are not self-owner's." in answer.message
+
+
+async def test_a_login_that_has_expired_is_not_as_asked(server):
+    """No new password opens it, and the server is not out of reach."""
+    assert (await run(server, spec_of("past"))).code == 0
+    await admin(server, "ALTER ROLE \"past-b\" VALID UNTIL '2020-01-01'")
+    answer = await run(server, spec_of("past"))
+    assert (answer.code, answer.reason) == (17, "NotAsAsked")
+    assert "not as asked after all statements: role past-b: its password opens no session." in answer.message
+
+
 async def test_a_missing_extension_leaves_nothing_half_made(server):
     """It is found out before anything is written."""
     answer = await run(server, spec_of("typo", extensions=("pg_trgn",)))

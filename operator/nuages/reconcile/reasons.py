@@ -326,7 +326,7 @@ _VERDICTS = (
     Reason(
         "NotAsAsked",
         Kind.STALLED,
-        "Something undoes what db-init does.",
+        "Something undoes or overrules what db-init does.",
         "See who else changes these roles, or this database.",
     ),
     Reason("Failed", Kind.STALLED, "The database refused a statement of db-init.", "Read the database's words."),
