@@ -27,6 +27,15 @@ pytestmark = pytest.mark.xdist_group("wheel")
 
 REPOSITORY = Path(__file__).parents[2]
 START_S = 120.0
+# In a pod the operator's uid has no name: neither the image's /etc/passwd nor the environment knows one.
+NAMELESS = """
+import os, pwd
+def getpwuid(uid): raise KeyError(uid)
+pwd.getpwuid = getpwuid
+for name in ("LOGNAME", "USER", "LNAME", "USERNAME"): os.environ.pop(name, None)
+from nuages.cli.main import main
+main()
+"""
 
 
 def _environment() -> dict[str, str]:
@@ -102,12 +111,12 @@ def test_wheel_alone_runs_the_operator(installed: Path, cluster: Cluster, tmp_pa
 
 @contextmanager
 def _operator(programs: Path, cluster: Cluster, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """As the Deployment runs it, with the administrator's kubeconfig for a ServiceAccount."""
+    """As the Deployment runs it, but with the administrator's kubeconfig."""
     options = ["--operator-image", "example/nuages:1", "--probe-host", "127.0.0.1", "--probe-port", "0"]
     options += ["--namespace", cluster.namespace, "--lease-namespace", cluster.namespace]
     environment = {**_environment(), "KUBECONFIG": str(cluster.kubeconfig)}
     with log.open("wb") as output:
-        command = [programs / "nuages", "run", *options]
+        command = [programs / "python", "-c", NAMELESS, "run", *options]
         started = subprocess.Popen(command, env=environment, cwd=log.parent, stdout=output, stderr=output)
     try:
         yield started
