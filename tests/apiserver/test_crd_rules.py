@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import copy
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import test_crd_objects
 import yaml
+from crd_bounds import BESIDE, VALUES
+from crd_constraints import Constraint, at, changed, constraints, dotted, places, rules, twins
+from pydantic import BaseModel
 
-from nuages.api import InvalidSpec, parse_app, parse_tenant
+from nuages.api import InvalidSpec, crd, parse_app, parse_tenant
+from nuages.api.app import DjangoAppSpec
 from nuages.api.contract import CONTRACT
+from nuages.api.tenant import DjangoTenantSpec
 
 if TYPE_CHECKING:
     from conftest import Cluster
@@ -137,3 +145,122 @@ def test_image_is_required(cluster: Cluster) -> None:
     assert "spec.image: Required value" in cluster.create(obj, dry_run=True).message
     with pytest.raises(InvalidSpec, match=r"^spec\.image: Is missing\. Add it\.$"):
         parse_app(obj)
+
+
+SCHEMAS = {
+    definition["spec"]["names"]["kind"]: definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    for definition in crd.definitions()
+}
+PARSE = {"DjangoApp": parse_app, "DjangoTenant": parse_tenant}
+CONSTRAINTS = [(kind, found) for kind, schema in SCHEMAS.items() for found in constraints(schema["properties"]["spec"])]
+
+# How the API server and the models say that it is this constraint which is broken.
+BROKEN = {
+    "type": ("must be of type", r"Is no |Is neither|Is none"),
+    "enum": ("Unsupported value", "Is none of the values that there are"),
+    "minimum": ("should be greater than or equal to", "Is too small"),
+    "maximum": ("should be less than or equal to", "Is too large"),
+    "minLength": ("should be at least", "Is too short"),
+    "maxLength": ("may not be more than", "Is too long"),
+    "minItems": ("should have at least", "Has too few entries"),
+    "maxItems": ("Too many", "Has too many entries"),
+    "maxProperties": ("Too many", "Has too many entries"),
+    "required": ("Required value", "Is missing"),
+    "x-kubernetes-list-type": ("Duplicate value", "Appears twice"),
+}
+
+
+def _full(kind: str) -> list[dict[str, Any]]:
+    """Objects that have every field between them."""
+    create = {"existing": "acme-pg"}, _read("full_app")["spec"]["database"]["instance"]
+    if kind == "DjangoApp":
+        obj, place, others = _read("full_app"), ("spec", "database", "instance"), create
+    else:
+        obj, place, others = _read("full_tenant"), ("spec", "database"), create
+    return [changed(obj, {place: other}) for other in others]
+
+
+def _objects(kind: str, constraint: Constraint) -> Iterator[tuple[str, dict[str, Any], bool]]:
+    """For each value: its field, an object with it, and whether it is a right one."""
+    obj, place = next((obj, found) for obj in _full(kind) for found in places(obj, constraint.path))
+    values = VALUES[kind].get(str(constraint)) or twins(constraint, at(obj, place))
+    for value in (*values.accepted, *values.refused):
+        beside = BESIDE[kind].get(str(constraint)) or BESIDE[kind].get(f"{constraint} {value}", {})
+        changes = {tuple(path.split(".")): other for path, other in beside.items()} | {place: value}
+        yield dotted(place), changed(obj, changes), value in values.accepted
+
+
+def _faults(cluster: Cluster, kind: str, constraint: Constraint) -> Iterator[str]:
+    """What API server and models say otherwise than the constraint."""
+    by_server, by_models = BROKEN[constraint.keyword]
+    for field, obj, right in _objects(kind, constraint):
+        answer = cluster.create(obj, dry_run=True)
+        try:
+            PARSE[kind](obj)
+            said = ""
+        except InvalidSpec as error:
+            said = str(error)
+        if right and (answer.message or said):
+            yield f"{constraint}: the value at the bound is refused: {answer.message or said}"
+        if not right and not (field in answer.message and by_server in answer.message):
+            yield f"{constraint}: the API server says {answer.message!r} of a value beyond the bound"
+        if not right and not re.match(rf"{re.escape(field)}\S*: (\"[^ ]*\"\. )?({by_models})", said):
+            yield f"{constraint}: the models say {said!r} of a value beyond the bound"
+
+
+@pytest.mark.parametrize(
+    ("kind", "keyword"), sorted({(kind, constraint.keyword) for kind, constraint in CONSTRAINTS}), ids=str
+)
+def test_every_bound_holds_on_both_sides(cluster: Cluster, kind: str, keyword: str) -> None:
+    """A value at the bound is stored; one beyond it is refused for that, by field, by API server and models."""
+    found = [constraint for of, constraint in CONSTRAINTS if (of, constraint.keyword) == (kind, keyword)]
+    assert [fault for constraint in found for fault in _faults(cluster, kind, constraint)] == []
+
+
+# Of JSON Schema in the models: what says the same otherwise in a CRD, or is for people.
+TRANSLATED = {"$defs", "$ref", "anyOf", "default", "title", "additionalProperties", "items", "properties"}
+
+
+@pytest.mark.parametrize("model", [DjangoAppSpec, DjangoTenantSpec])
+def test_no_constraint_of_the_models_is_lost(model: type[BaseModel]) -> None:
+    """Whatever the models check by a bound, the CRD has it too."""
+    assert set(_keywords(model.model_json_schema(by_alias=True))) - set(crd.KEPT) <= TRANSLATED
+
+
+def _keywords(node: dict[str, Any]) -> Iterator[str]:
+    """Of the schema itself and all below it; names of fields and values are none."""
+    named = [below for group in ("$defs", "properties") for below in node.get(group, {}).values()]
+    nested = [node[key] for key in ("items", "additionalProperties") if isinstance(node.get(key), dict)]
+    yield from node
+    for below in (*named, *nested, *node.get("anyOf", ())):
+        yield from _keywords(below)
+
+
+# The tests of those rules that need another name, an object stored before, or the name of each variable.
+ELSEWHERE = {
+    ("spec.env", "Nuages sets one of these"): test_contract_names_are_reserved,
+    ("metadata.name", "Is too long"): test_app_names_fit_google,
+    ("metadata.name", "Is no DNS label"): test_app_names_fit_google,
+    ("metadata.name", "The instance itself uses"): test_app_names_fit_google,
+    ("metadata.name", "A namespace has one"): test_tenant_is_named_default,
+    ("spec.database.name", "The data is in"): test_crd_objects.test_data_in_use_is_not_left_behind,
+    ("spec.database.instance.existing", "The data is on"): test_crd_objects.test_data_in_use_is_not_left_behind,
+    ("spec.database.instance.create", "The data is on"): test_crd_objects.test_a_shared_instance_is_none_to_create,
+    ("spec.project", "What exists"): test_crd_objects.test_tenant_does_not_move,
+    ("spec.region", "What exists"): test_crd_objects.test_tenant_does_not_move,
+    ("spec.deploymentId", "What exists"): test_crd_objects.test_tenant_does_not_move,
+}
+
+
+@pytest.mark.parametrize("kind", SCHEMAS)
+def test_every_rule_has_a_case(kind: str) -> None:
+    """Each message, at each field that it is said of, has its accepted and its refused twin."""
+    cases = APP_CASES if kind == "DjangoApp" else TENANT_CASES
+    shown = {(re.sub(r"\[\d+\]", "[]", case["field"]), case.get("cause")) for case in cases}
+    lack = [
+        (field, message)
+        for field, message in rules(SCHEMAS[kind])
+        if (field.removesuffix("{}"), message) not in shown
+        and not any(field == of and message.startswith(begin) for of, begin in ELSEWHERE)
+    ]
+    assert lack == []

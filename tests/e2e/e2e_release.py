@@ -12,7 +12,8 @@ from typing import Any
 
 import psycopg
 from e2e_browser import Browser
-from e2e_world import POLL_S, READY_S, World
+from e2e_site import READY_S
+from e2e_world import POLL_S, World
 from google.cloud import run_v2
 from google.cloud.secretmanager_v1 import SecretManagerServiceAsyncClient
 from google.cloud.sqladmin_v1 import SqlInstancesServiceAsyncClient

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 PROJECT_VARIABLE = "NUAGES_TEST_PROJECT"
+# How long an app may take to be Ready: a real project creates its SQL instance in 4 to 10 minutes, and more at times.
+READY_S = 1800.0 if os.environ.get(PROJECT_VARIABLE) else 120.0
 
 
 class Site(Protocol):

@@ -17,14 +17,13 @@ import aiohttp
 import pytest
 import yaml
 from e2e_browser import Browser
-from e2e_site import Site
+from e2e_site import READY_S, Site
 from google.cloud.storage import Client as StorageClient
 from kubernetes.aio import client, config
 from kubernetes.aio.client.exceptions import ApiException
 
 C = TypeVar("C")
 
-READY_S = 120.0
 POLL_S = 0.2
 EVENT_S = 20.0  # behind its status
 GROUP = "/apis/nuages.dev/v1alpha1"

@@ -18,13 +18,14 @@ import pytest_asyncio
 from e2e_accounts import id_token, make_account, make_deployer, superuser_password
 from e2e_browser import Browser
 from e2e_release import shared_instance
-from e2e_site import Site
+from e2e_site import READY_S, Site
 from e2e_world import World, open_world
 from google.cloud import run_v2
 from google.cloud.secretmanager_v1 import SecretManagerServiceAsyncClient
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("first_deploy")]
 
+WITHIN = f"--timeout={READY_S:.0f}s"
 PRODUCTS = ("Teapot", "Tin of Assam", "Tea strainer")
 STEPS = (
     "Created",
@@ -236,7 +237,7 @@ async def test_second_reconcile_writes_nothing(shop: Shop, local: Any) -> None:
 
 
 async def test_changed_value_makes_one_revision(shop: Shop) -> None:
-    """One more revision with all traffic; the image is not migrated again."""
+    """One more revision with all traffic, for which `kubectl wait` waits; the image is not migrated again."""
     revisions = shop.world.google(run_v2.RevisionsAsyncClient)
     executions = shop.world.google(run_v2.ExecutionsAsyncClient)
     service = await service_of(shop)
@@ -252,7 +253,8 @@ async def test_changed_value_makes_one_revision(shop: Shop) -> None:
             "spec": {**spec, "env": [{"name": "LOG_LEVEL", "value": "WARNING"}]},
         }
     )
-    app = await shop.world.wait(shop.name)
+    assert "condition met" in shop.world.kubectl("wait", "--for=condition=Ready", f"dja/{shop.name}", WITHIN)
+    app = await shop.world.app(shop.name)
     after = {item.name async for item in await revisions.list_revisions(parent=service.name)}
     fresh = {name.rpartition("/")[2] for name in after - before}
     assert fresh == {app["status"]["revision"]}

@@ -1,82 +1,29 @@
-"""The wheel and the kustomize base: what people install."""
+"""The kustomize base and the image: what people install."""
 
 from __future__ import annotations
 
-import os
+import inspect
 import re
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import yaml
-from uv import find_uv_bin
+
+from nuages.cli import main
+from nuages.kube.probes import Probes
 
 REPOSITORY = Path(__file__).parents[2]
-PROGRAMS = Path(sys.executable).parent
-
-
-def _run(*command: str | Path, cwd: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built by hatchling as it is installed here: no network."""
-    folder = tmp_path_factory.mktemp("wheel")
-    built = _run(PROGRAMS / "hatchling", "build", "-t", "wheel", "-d", folder)
-    assert built.returncode == 0, built.stdout + built.stderr
-    (found,) = folder.glob("*.whl")
-    return found
-
-
-@pytest.fixture(scope="module")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of an environment that holds the wheel and its pinned requirements, and nothing else."""
-    environment = tmp_path_factory.mktemp("clean") / "venv"
-    uv = find_uv_bin()
-    made = _run(uv, "venv", "-q", "--python", sys.executable, environment)
-    assert made.returncode == 0, made.stderr
-    python = environment / "bin" / "python"
-    requirements: list[str | Path] = ["--require-hashes", "-r", REPOSITORY / "requirements.txt"]
-    only_this: list[str | Path] = ["--no-deps", wheel]
-    for arguments in (requirements, only_this):
-        done = _run(uv, "pip", "install", "-q", "--python", python, *arguments)
-        assert done.returncode == 0, done.stderr
-    return environment / "bin"
-
-
-def test_wheel_holds_the_operator_and_nothing_else(wheel: Path) -> None:
-    """Code, the type marker and the scripts that ride in jobs; neither localcloud nor tests."""
-    names = zipfile.ZipFile(wheel).namelist()
-    for needed in ("nuages/py.typed", "nuages/cli/main.py", "nuages/dbinit/__main__.py"):
-        assert needed in names
-    scripts = {path.name for path in (REPOSITORY / "operator/nuages/blueprint/scripts").glob("*.py")}
-    assert scripts <= {Path(name).name for name in names if "/blueprint/scripts/" in name}
-    assert {name.split("/")[0].split("-")[0] for name in names} == {"nuages"}
-
-
-def test_wheel_alone_starts_the_operator(installed: Path, tmp_path: Path) -> None:
-    """Without localcloud: help, CRDs, and a start that says what it lacks."""
-    assert "Watch DjangoApps" in _run(installed / "nuages", "--help", cwd=tmp_path).stdout
-    assert _run(installed / "nuages", "crds", "--output", tmp_path, cwd=tmp_path).returncode == 0
-    assert (tmp_path / "djangoapps.yaml").read_text() == (REPOSITORY / "crds/djangoapps.yaml").read_text()
-    absent = _run(installed / "python", "-c", "import localcloud", cwd=tmp_path)
-    assert "No module named 'localcloud'" in absent.stderr
-    loaded = _run(installed / "python", "-c", "import nuages.kube.operator, nuages.cli.plan", cwd=tmp_path)
-    assert loaded.returncode == 0, loaded.stderr
-    started = _run(installed / "nuages", "run", cwd=tmp_path)
-    assert started.returncode == 2
-    assert "--operator-image" in started.stderr
 
 
 @pytest.fixture(scope="module")
 def base() -> list[dict[str, Any]]:
     """The objects that `kubectl apply -k deploy/kustomize/base` sends."""
-    rendered = _run(PROGRAMS / "kubectl", "kustomize", REPOSITORY / "deploy/kustomize/base")
+    command = [Path(sys.executable).parent / "kubectl", "kustomize", REPOSITORY / "deploy/kustomize/base"]
+    rendered = subprocess.run(command, capture_output=True, text=True, check=False)
     assert rendered.returncode == 0, rendered.stderr
     return list(yaml.safe_load_all(rendered.stdout))
 
@@ -109,6 +56,38 @@ def test_pod_meets_the_restricted_standard(base: list[dict[str, Any]]) -> None:
         "capabilities": {"drop": ["ALL"]},
     }
     assert container["volumeMounts"] == [{"name": "tmp", "mountPath": "/tmp"}]
+
+
+async def test_the_kubelet_asks_where_the_operator_answers(base: list[dict[str, Any]]) -> None:
+    """Each probe's port is the one that `nuages run` listens on by itself, and its path one that answers there."""
+    (container,) = _only(base, "Deployment")["spec"]["template"]["spec"]["containers"]
+    set_besides = {item["name"] for item in container["env"]} | set(container["args"])
+    assert set_besides == {"run", "POD_NAME", "NUAGES_LEASE_NAMESPACE", "NUAGES_IMAGE"}
+    ports = {item["name"]: item["containerPort"] for item in container["ports"]}
+    asked = {kind: container[kind]["httpGet"] for kind in ("readinessProbe", "livenessProbe")}
+    defaults = inspect.signature(main.run).parameters
+    assert {ports[probe["port"]] for probe in asked.values()} == {defaults["probe_port"].default}
+    assert defaults["probe_host"].default == "0.0.0.0"  # noqa: S104 - what is asserted
+    answers = {
+        (ready, kind): await _answer(ready, probe["path"]) for ready in (True, False) for kind, probe in asked.items()
+    }
+    assert answers == {
+        (True, "readinessProbe"): 200,
+        (True, "livenessProbe"): 200,
+        (False, "readinessProbe"): 503,
+        (False, "livenessProbe"): 200,
+    }
+
+
+async def _answer(ready: bool, path: str) -> int:
+    probes = Probes()
+    probes.ready = ready
+    port = await probes.start("127.0.0.1", 0)
+    try:
+        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}{path}") as answer:
+            return answer.status
+    finally:
+        await probes.stop()
 
 
 def test_operator_knows_its_own_image(base: list[dict[str, Any]]) -> None:

@@ -16,7 +16,7 @@ from nuages.api.tenant import DjangoTenant
 
 Schema = dict[str, Any]
 
-_KEPT = (
+KEPT = (
     "type",
     "description",
     "format",
@@ -141,9 +141,7 @@ def structural(model: Any) -> Schema:
 
 def _structural(node: Schema, shared: Schema) -> Schema:
     node = _resolved(node, shared)
-    schema = {key: node[key] for key in _KEPT if key in node}
-    if "const" in node:
-        schema["enum"] = [node["const"]]
+    schema = {key: node[key] for key in KEPT if key in node}
     if "properties" in node:
         schema["properties"] = {name: _structural(value, shared) for name, value in node["properties"].items()}
     if isinstance(node.get("additionalProperties"), dict):

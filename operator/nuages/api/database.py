@@ -135,7 +135,6 @@ class Database(Part):
     extensions: Annotated[tuple[values.Extension, ...], Field(max_length=64), SET] = Field(
         defaults.EXTENSIONS, description="PostgreSQL extensions. Default: pg_trgm, unaccent, hstore, citext."
     )
-    connection: Literal["Socket"] = Field(defaults.CONNECTION, description="By Cloud Run's own socket in /cloudsql.")
     connections_per_instance: int = Field(
         defaults.CONNECTIONS_PER_INSTANCE,
         ge=1,

@@ -59,7 +59,6 @@ DATABASE_FLAGS: Final = {"max_connections": "100"}
 DELETION_PROTECTION: Final = True
 DATABASE_IP: Final = "Auto"
 EXTENSIONS: Final = ("pg_trgm", "unaccent", "hstore", "citext")
-CONNECTION: Final = "Socket"
 CONNECTIONS_PER_INSTANCE: Final = 8
 ALLOW_OVER_BUDGET: Final = False
 

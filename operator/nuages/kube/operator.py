@@ -105,6 +105,8 @@ async def _serve(api: client.ApiClient, options: Options) -> None:
         standalone=True,
         clusterwide=not options.namespaces,
         namespaces=options.namespaces,
+        # Else Kopf asks for the user's name, and the uid of the image has none (peering.detect_own_id in Kopf).
+        identity=options.identity,  # type: ignore[arg-type] # a NewType of str that Kopf does not export
     )
     tasks = [
         asyncio.create_task(queue.run(), name="queue"),
