@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +32,12 @@ class Result:
     seconds: float = 0.0
     lease_s: float | None = None  # from the start of the process to the Lease in its hands
     calls: int = 0
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> Result:
+        """Of what `json` gave."""
+        given = {key: value for key, value in body.items() if key not in ("id", "point")}
+        return cls(point=Point(**body["point"]), **given)
 
     def json(self) -> dict[str, Any]:
         return {
