@@ -58,11 +58,11 @@ async def run(site: Site, life: Life, point: Point) -> Result:
     had = payloads(site)
     try:
         reached = await (_fail(site, life, point) if point.fault else _kill(site, life, point, result))
-        result.problems += life.end.differences(await snapshot(site))
+        result.problems += await _differences(site, life, point)
     except NotOver as error:
         reached = True
         result.problems.append(f"did not converge: {error}")
-        result.problems += life.end.differences(await snapshot(site))[:5]
+        result.problems += (await _differences(site, life, point))[:5]
     has = payloads(site)
     result.problems += [f"made anew: {name}" for name in sorted(had.keys() & has.keys()) if had[name] != has[name]]
     result.calls = len(site.google_calls())
@@ -74,6 +74,13 @@ async def run(site: Site, life: Life, point: Point) -> Result:
     result.outcome = "failed" if result.problems else "passed" if reached else "unreached"
     result.seconds = time.monotonic() - began
     return result
+
+
+async def _differences(site: Site, life: Life, point: Point) -> list[str]:
+    now = await snapshot(site)
+    if point.wiped:
+        return life.end.without_history().differences(now.without_history())
+    return life.end.differences(now)
 
 
 async def _kill(site: Site, life: Life, point: Point, result: Result) -> bool:

@@ -13,9 +13,10 @@ from google.cloud import secretmanager_v1
 from sweep_lives import Life
 from sweep_points import GoogleCall, crash_points, fault_points
 from sweep_site import State
-from sweep_snapshot import Snapshot, payloads
+from sweep_snapshot import Snapshot, payloads, snapshot
 
 from localcloud.core.state import Store
+from nuages.api.status import DjangoAppStatus
 
 READ, WRITE, POLL = "run.googleapis.com/Services.GetService", "x/Services.CreateService", "x/Operations.GetOperation"
 CALLS = (
@@ -101,6 +102,42 @@ def test_the_same_end_has_no_difference() -> None:
 def test_each_difference_is_told(google: dict[str, Any], kubernetes: dict[str, Any], told: str) -> None:
     """What is double, what is missing, which field differs and how."""
     assert END.differences(dataclasses.replace(END, google=google, kubernetes=kubernetes)) == [told]
+
+
+async def test_every_field_of_the_status_is_compared() -> None:
+    """Also of the release; clocks are not."""
+    names = sorted(field.alias or name for name, field in DjangoAppStatus.model_fields.items())
+    ends = [await _end({name: [{"what": what, "since": what}] for name in names}) for what in ("one", "other")]
+    told = [problem.split(": ")[1] for problem in ends[0].differences(ends[1])]
+    assert told == [f"status.{name}" for name in names]
+    clocks = {"release": {"startedAt": "1", "migration": {"logUri": "1"}}, "waiting": {"since": "1"}}
+    later = {"release": {"startedAt": "2", "migration": {"logUri": "2"}}, "waiting": {"since": "2"}}
+    assert (await _end(clocks)).differences(await _end(later)) == []
+
+
+async def test_a_wiped_status_forgets_its_history_alone() -> None:
+    """Of the release's fields all others are compared there too."""
+    release = {"id": "2", "history": [{"id": "2"}, {"id": "1"}]}
+    end = await _end({"release": release})
+    again = await _end({"release": {**release, "history": [{"id": "2"}]}})
+    other = await _end({"release": {**release, "id": "3"}})
+    assert end.differences(again)
+    assert end.without_history().differences(again.without_history()) == []
+    assert end.without_history().differences(other.without_history())
+
+
+async def _end(status: dict[str, Any]) -> Snapshot:
+    """Of an app in an empty cloud."""
+
+    async def app() -> dict[str, Any]:
+        return {"metadata": {"finalizers": ["nuages.dev/cleanup"]}, "status": status}
+
+    store = Store(None)
+    site: Any = SimpleNamespace(real=False, app=app, cloud=SimpleNamespace(core=SimpleNamespace(store=store)))
+    try:
+        return await snapshot(site)
+    finally:
+        store.close()
 
 
 def test_payloads_are_told_apart_without_being_shown() -> None:
