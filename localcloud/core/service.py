@@ -6,6 +6,7 @@ messages only, no services or HTTP rules, so the rule stands here (https://googl
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -99,13 +100,11 @@ class Service:
 
     def methods(self) -> list[Method]:
         """Every declared method, bound to this instance."""
-        found = []
-        for _, function in inspect.getmembers(self, inspect.ismethod):
-            mark = getattr(function, "__rpc__", None)
-            if mark is not None:
-                hints = get_type_hints(function.__func__)
-                found.append(Method(mark[0], mark[1], hints["request"], hints["return"], mark[2], function))
-        return found
+        marked = _marked(type(self))  # type: ignore[arg-type] # a class has a hash, whatever its metaclass
+        return [
+            Method(name, rules, request, response, permission, getattr(self, function))
+            for function, (name, rules, permission), request, response in marked
+        ]
 
     def name_of(self, method: Method) -> str:
         """As faults and logs name it: "run.googleapis.com/Services.GetService"."""
@@ -113,6 +112,18 @@ class Service:
 
     async def resume(self) -> None:
         """Called once after the state was loaded: pick up what a stop interrupted."""
+
+
+@functools.cache
+def _marked(service: type[Service]) -> tuple[tuple[str, Any, Any, Any], ...]:
+    """Of each declared method the function's name, what `rpc` noted, the types of request and answer."""
+    found = []
+    for name, function in inspect.getmembers(service, inspect.isfunction):
+        mark = getattr(function, "__rpc__", None)
+        if mark is not None:
+            hints = get_type_hints(function)
+            found.append((name, mark, hints["request"], hints["return"]))
+    return tuple(found)
 
 
 def field_of(message: Message, path: str) -> Any:

@@ -231,6 +231,15 @@ class MachineWorld:
         found = [state.executions.get(name) for name in state.executions if name.startswith(f"{life.job('')}")]
         return sorted(found, key=lambda item: item.create_time.ToNanoseconds())
 
+    def candidates(self, life: Life) -> set[str]:
+        """The revisions that serve nothing, and are tagged or still becoming ready."""
+        state = self.cloud.core.shared(RunState)
+        shares = state.services.get(life.service).traffic_statuses if life.service in state.services else ()
+        under = [state.revisions.get(name) for name in state.revisions if name.startswith(f"{life.service}/revisions/")]
+        coming = {item.name.rpartition("/")[2] for item in under if item.reconciling}
+        serving = {share.revision for share in shares if share.percent}
+        return ({share.revision for share in shares if share.tag} | coming) - serving
+
     async def plan(self, life: Life) -> Plan:
         """As `nuages plan` computes it, from nothing but what is there now."""
         body, cluster = await self.app(life), self._planner.cluster

@@ -10,6 +10,8 @@ import pytest
 from machine_claims import false_claims, refused_field
 from machine_world import FIRST, Site, said
 
+from localcloud.api.run_state import RunState
+
 Status = dict[str, Any]
 
 
@@ -93,6 +95,26 @@ def test_each_false_claim_is_seen(site: Site) -> None:
             claimed = copy.deepcopy(app)
             claimed["status"]["resources"][number]["name"] = _absent(row["name"])
             assert any(_absent(row["name"]) in claim for claim in seen(claimed)), row
+
+
+def test_two_releases_at_once_are_seen(site: Site) -> None:
+    """Of an app without a database, which has no jobs: one revision that is tagged, and one that is becoming ready."""
+    life, operator = site.run(site.world.begin()), site.world.operator()
+    site.run(site.world.apply(life, {**FIRST, "database": {"engine": "None"}}))
+    app = site.run(site.world.rest(operator, life))
+    site.run(operator.close())
+    assert said(app, "Ready")["status"] == "True", app["status"]
+    state, serving = site.world.cloud.core.shared(RunState), app["status"]["revision"]
+    service, revision = state.services.get(life.service), f"{life.service}/revisions/"
+    assert service.traffic_statuses[0].revision == serving
+    assert site.world.candidates(life) == set()
+    service.traffic_statuses.add(revision="tagged", tag="candidate")
+    service.traffic_statuses.add(revision=serving, tag="serving")
+    state.services.put(life.service, service)
+    coming = state.revisions.get(f"{revision}{serving}")
+    coming.name, coming.reconciling = f"{revision}coming", True
+    state.revisions.put(coming.name, coming)
+    assert site.world.candidates(life) == {"tagged", "coming"}
 
 
 def _absent(name: str) -> str:

@@ -168,6 +168,8 @@ class OneApp(RuleBasedStateMachine):
         app = self.run(self.world.one_pass(self.operator, self.life))
         self.check_conditions(app)
         self.check_runs()
+        candidates = self.world.candidates(self.life)
+        assert len(candidates) <= 1, f"two releases at once, {candidates}, of {self.spec}: {app.get('status')}"
         return app
 
     def rest(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ kubeconfig. Reads and watches go through as they come.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -56,6 +57,7 @@ class Gate:
         self.writes: list[Write] = []
         self.snare: Snare | None = None
         self.on_write: Callable[[Write], None] = lambda _: None
+        self.app_written = asyncio.Event()  # an app was, since whoever waits for it has cleared it
 
     def clear(self) -> None:
         """For another life."""
@@ -83,6 +85,8 @@ class Gate:
             if write is not None:
                 body = await answer.read()
                 self.on_write(write)
+                if " djangoapps" in write.what:
+                    self.app_written.set()
                 if snare is not None:
                     snare.kill()
                     raise ConnectionResetError

@@ -7,6 +7,7 @@ name and hash, is the same however often the life is lived.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -20,8 +21,8 @@ from sweep_snapshot import Snapshot, snapshot
 LIVES = ("deploy", "release", "rotation", "deletion", "leaving")  # the last: a deletion whose instance stays
 DELETIONS = ("deletion", "leaving")
 INSTANCE = "shared-pg"
-POLL_S = 0.02
-QUIET_S = 0.3
+LOOK_S = 0.25  # where no write of an app has been seen, as of one that a collector deletes
+QUIET_S, QUIET_LOOK_S = 0.3, 0.02
 UNDISTURBED_S = 120.0
 
 Act = Callable[[Site], Awaitable[None]]
@@ -69,7 +70,9 @@ class NotOver(Exception):
 async def over(site: Site, name: str, is_new: Callable[[Mapping[str, Any]], bool], within_s: float) -> Any:
     """The app once the life is over and the operator at rest, None where it is deleted. Raises NotOver."""
     deadline = time.monotonic() + within_s
+    written = site.gate.app_written
     while True:
+        written.clear()
         app = await site.app()
         if app is None if name in DELETIONS else app is not None and _is_settled(app) and is_new(app):
             await _quiet(site)
@@ -78,16 +81,21 @@ async def over(site: Site, name: str, is_new: Callable[[Mapping[str, Any]], bool
             raise NotOver(_said(app))
         if site.operator is not None and site.operator.ended.is_set():
             raise NotOver("the operator ended by itself")
-        await asyncio.sleep(POLL_S)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(written.wait(), LOOK_S)
 
 
 async def _quiet(site: Site) -> None:
-    """Until the operator has asked nothing of Google for a moment: a pass after the end is seen too."""
+    """Until the operator has asked nothing of Google, and slept, for a moment: a pass after the end is seen too.
+
+    One that waits for a processor is not asleep: so other work on the machine shortens no such moment.
+    """
     count, since = -1, time.monotonic()
     while time.monotonic() - since < QUIET_S:
-        if len(site.google_calls()) != count:
-            count, since = len(site.google_calls()), time.monotonic()
-        await asyncio.sleep(POLL_S)
+        asked = site.calls_made()
+        if asked != count or (site.operator is not None and site.operator.is_busy()):
+            count, since = asked, time.monotonic()
+        await asyncio.sleep(QUIET_LOOK_S)
 
 
 def has_release(life: Life) -> Callable[[Mapping[str, Any]], bool]:

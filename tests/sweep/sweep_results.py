@@ -70,7 +70,7 @@ class Results:
 
     def done(self) -> set[str]:
         """The points that need not be run again: those that failed do."""
-        return {point for point, found in self.newest().items() if found["outcome"] != "failed"}
+        return {point for point, found in self.newest().items() if _is_done(found)}
 
     def summary(self) -> Iterator[str]:
         """The figures of docs/quality.md, and what there is to say about them."""
@@ -93,6 +93,12 @@ class Results:
         """The points that failed when they were last run."""
         return [found for found in self.newest().values() if found["outcome"] == "failed"]
 
+    def is_complete(self) -> bool:
+        """Whether every point that there is has passed, or did not come."""
+        expected = self.expected()
+        done = collections.Counter(found["point"]["life"] for found in self.newest().values() if _is_done(found))
+        return bool(expected) and all(done[life] >= count for life, count in expected.items())
+
     @property
     def _expected(self) -> Path:
         return self.folder / f"{self.sweep}.expected.json"
@@ -107,6 +113,10 @@ class Results:
         files = sorted(self.folder.glob(f"{self.sweep}-*.jsonl"))
         found = [json.loads(line) for file in files for line in file.read_text().splitlines()]
         return sorted(found, key=lambda line: line.get("at", 0.0))
+
+
+def _is_done(found: Mapping[str, Any]) -> bool:
+    return bool(found["outcome"] != "failed")
 
 
 def _figures(results: list[Mapping[str, Any]], expected: int) -> str:

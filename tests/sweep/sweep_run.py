@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +33,12 @@ class Result:
     lease_s: float | None = None  # from the start of the process to the Lease in its hands
     calls: int = 0
 
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> Result:
+        """Of what `json` gave."""
+        given = {key: value for key, value in body.items() if key not in ("id", "point")}
+        return cls(point=Point(**body["point"]), **given)
+
     def json(self) -> dict[str, Any]:
         return {
             "id": self.point.id,
@@ -51,11 +58,11 @@ async def run(site: Site, life: Life, point: Point) -> Result:
     had = payloads(site)
     try:
         reached = await (_fail(site, life, point) if point.fault else _kill(site, life, point, result))
-        result.problems += life.end.differences(await snapshot(site))
+        result.problems += await _differences(site, life, point)
     except NotOver as error:
         reached = True
         result.problems.append(f"did not converge: {error}")
-        result.problems += life.end.differences(await snapshot(site))[:5]
+        result.problems += (await _differences(site, life, point))[:5]
     has = payloads(site)
     result.problems += [f"made anew: {name}" for name in sorted(had.keys() & has.keys()) if had[name] != has[name]]
     result.calls = len(site.google_calls())
@@ -67,6 +74,13 @@ async def run(site: Site, life: Life, point: Point) -> Result:
     result.outcome = "failed" if result.problems else "passed" if reached else "unreached"
     result.seconds = time.monotonic() - began
     return result
+
+
+async def _differences(site: Site, life: Life, point: Point) -> list[str]:
+    now = await snapshot(site)
+    if point.wiped:
+        return life.end.without_history().differences(now.without_history())
+    return life.end.differences(now)
 
 
 async def _kill(site: Site, life: Life, point: Point, result: Result) -> bool:

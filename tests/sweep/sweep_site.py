@@ -28,6 +28,7 @@ from sweep_warm import Operator, Warm, warm
 from localcloud import operator
 from localcloud.admin_token import TOKEN_HEADER
 from localcloud.controlplane.plane import ControlPlane
+from localcloud.environment import CA_VARIABLES
 from localcloud.folder import Folder
 from localcloud.front.ca import CertificateAuthority
 from localcloud.localcloud import LocalCloud, Options
@@ -105,6 +106,8 @@ class Site:
         """A new process with the name of the pod before it; `hold`: stopped until `let_go`."""
         env = operator.environment(self.cloud, self.installation)
         env |= {"POD_NAME": operator.IDENTITY, "NUAGES_CALL_TIMEOUT": str(CALL_TIMEOUT_S)}
+        # To read all the authorities of this system, for each connection, is a tenth of a life's processor time.
+        env |= dict.fromkeys(CA_VARIABLES, str(self.cloud.authority.certificate))
         self.operator = await self._warm.start(env, self.folder / "operator.log", hold)
 
     @property
@@ -163,6 +166,11 @@ class Site:
         """The operator's, since the cloud was started."""
         return google_calls(self.cloud.core.requests.last(), self.installation.email)
 
+    def calls_made(self) -> int:
+        """How many."""
+        caller = self.installation.email
+        return sum(request.caller == caller for request in self.cloud.core.requests.last())
+
     async def stop(self) -> None:
         await self.kill_operator()
         await self.cloud.stop()
@@ -213,7 +221,7 @@ async def site(folder: Path, real: bool = False) -> AsyncIterator[Site]:
         stack.push_async_callback(processes.close)
         home = folder / "cloud"
         authority = CertificateAuthority(Folder(home).tls)
-        zygote = await stack.enter_async_context(warm(home / "operator.kubeconfig", authority.bundle))
+        zygote = await stack.enter_async_context(warm(home / "operator.kubeconfig", authority.certificate))
         plane = await ControlPlane.start(processes, folder / "kubernetes")
         store = await stack.enter_async_context(etcd(plane.folder))
         way = await stack.enter_async_context(gate(plane.url, plane.folder / "credentials"))

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -42,7 +42,11 @@ CHANCE = re.compile(
     r"settings_version|log_uri|time_created|updated|timeCreated|.*Time|id|projectNumber|ip_addresses|server_ca_cert|"
     r"sequence|conditions|password|self_link|start_execution_token|gce_zone|secondary_gce_zone|service_account_email_address"
 )
-STATUS = ("conditions", "url", "image", "revision", "traffic", "observedGeneration", "operations", "resources")
+# Of the status: clocks, and links with a time in them.
+CLOCKS = re.compile(r"status\..*\.(finishedAt|lastDetected|lastTransitionTime|logUri|since|stageStartedAt|startedAt)")
+# Hashes of the time at which the instance was made; and an execution is told by an operator that waited for it, not by
+# one that found it over (that there is one, and no other, is seen at Google). All else of the status is compared.
+BY_CHANCE = re.compile(r"status\.release\.(inputs|migration\.(database|execution))")
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,13 @@ class Snapshot:
                     found.append(f"differs: {name}: {_first_difference(mine[name], other[name])}")
         return found
 
+    def without_history(self) -> Snapshot:
+        """As where the status was wiped: the releases before, which Google does not keep, are forgotten."""
+        shown = dict(self.kubernetes)
+        if "status.release" in shown:
+            shown["status.release"] = {k: v for k, v in shown["status.release"].items() if k != "history"}
+        return replace(self, kubernetes=shown)
+
 
 async def snapshot(site: Site) -> Snapshot:
     """Of the cloud and of the app, now."""
@@ -77,18 +88,18 @@ async def snapshot(site: Site) -> Snapshot:
                 google[f"{kind} {name}"] = shown
     if site.real:
         google |= await _inside(site)
-    return Snapshot(_numbered(google, store.load("run.executions")), _of_app(await site.app()))
+    return _numbered(Snapshot(google, _of_app(await site.app())), store.load("run.executions"))
 
 
-def _numbered(google: dict[str, Any], executions: Any) -> dict[str, Any]:
+def _numbered(found: Snapshot, executions: Any) -> Snapshot:
     """Executions by their number in their job: the token in their name depends on when the instance was made."""
     made = sorted((run.Execution.FromString(body).create_time.ToNanoseconds(), name) for name, body in executions)
-    text, seen = json.dumps(google), dict[str, int]()
+    text, seen = json.dumps([found.google, found.kubernetes]), dict[str, int]()
     for _, name in made:
         job, _, short = name.rpartition("/executions/")
         seen[job] = seen.get(job, 0) + 1
         text = text.replace(short, f"{job.rpartition('/')[2]}-run-{seen[job]}")
-    return dict(json.loads(text))
+    return Snapshot(*json.loads(text))
 
 
 def payloads(site: Site) -> dict[str, str]:
@@ -133,15 +144,21 @@ def _of_app(app: Mapping[str, Any] | None) -> Mapping[str, Any]:
     if app is None:
         return {"app": None}
     status = app.get("status") or {}
-    said = [
-        {key: value for key, value in item.items() if key != "lastTransitionTime"}
-        for item in status.get("conditions") or []
-    ]
     return {
         "finalizers": app["metadata"].get("finalizers"),
-        **{f"status.{key}": status.get(key) for key in STATUS},
-        "status.conditions": sorted(said, key=lambda item: str(item["type"])),
+        **{f"status.{key}": _lasting(value, f"status.{key}") for key, value in status.items()},
     }
+
+
+def _lasting(value: Any, path: str) -> Any:
+    """Of a status what is the same each time."""
+    if isinstance(value, dict):
+        paths = {key: f"{path}.{key}" for key in value}
+        chance = {key for key, inner in paths.items() if CLOCKS.fullmatch(inner) or BY_CHANCE.fullmatch(inner)}
+        return {key: _lasting(inner, paths[key]) for key, inner in value.items() if key not in chance}
+    if isinstance(value, list):
+        return sorted((_lasting(item, path) for item in value), key=lambda item: json.dumps(item, sort_keys=True))
+    return value
 
 
 def _settled(value: Any) -> Any:

@@ -22,12 +22,23 @@ class Operator:
         self.pid = pid
         self.ended = asyncio.Event()
 
+    def is_busy(self) -> bool:
+        """Whether it runs, or waits for a processor or a disk, at this very moment (proc(5), the state)."""
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            threads = Path(f"/proc/{self.pid}/task")
+            return any(_state(thread) in "RD" for thread in threads.iterdir())
+        return False
+
     async def kill(self) -> None:
         """As kill -9 does; returns once it is gone."""
         if not self.ended.is_set():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
         await asyncio.wait_for(self.ended.wait(), ANSWER_S)
+
+
+def _state(thread: Path) -> str:
+    return (thread / "stat").read_text().rpartition(")")[2].split()[0]
 
 
 class Warm:

@@ -9,6 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+from sweep_points import Point
+from sweep_results import Results, hash_of_code
+from sweep_run import Result
 
 ROOT = Path(__file__).parents[2]
 MINUTES = 0.1
@@ -17,7 +20,6 @@ STOPPING_S = 20.0  # to end what was started, on a busy machine
 PYTHON = """#!/bin/sh
 echo "$*" >> "$NOTES"
 case "$*" in
-  *--summary*) ;;
   "tests/sweep "*) exit "$SWEEP_ENDS" ;;
 esac
 """
@@ -35,12 +37,12 @@ def test_all_sweeps_of_a_shard_end_within_one_budget(tmp_path: Path) -> None:
     assert "points are left after 0.1 minutes" in ended.stdout
 
 
-@pytest.mark.parametrize(("sweep_ends", "make_ends"), [(0, 0), (3, 0), (1, 2)])
+@pytest.mark.parametrize(("sweep_ends", "make_ends"), [(0, 0), (3, 2), (1, 2)])
 def test_the_soak_reaches_its_end(tmp_path: Path, sweep_ends: int, make_ends: int) -> None:
-    """All shards, the state machine, the benchmark and what is left: also after a failure, which it ends with."""
+    """All shards, the state machine, the benchmark: also after a failure, which it ends with, as with points left."""
     calls = _make(tmp_path, "soak", sweep_ends, make_ends)
     shards = [call for call in calls if "--shard" in call]
-    assert [call.partition("--shard ")[2].split()[0] for call in shards] == [f"{number}/8" for number in range(1, 9)]
+    assert [call.partition("--shard ")[2].split()[0] for call in shards] == [f"{number}/12" for number in range(1, 13)]
     assert all("crash fault real-crash" in call and "--minutes 30" in call for call in shards)
     rest = calls[calls.index(shards[-1]) + 1 :]
     assert [call.split()[0] for call in rest] == [
@@ -51,11 +53,24 @@ def test_the_soak_reaches_its_end(tmp_path: Path, sweep_ends: int, make_ends: in
     assert rest[-1].endswith("--summary")
 
 
+def test_a_summary_ends_as_the_sweeps_stand(tmp_path: Path) -> None:
+    """Complete or not: what has not begun is not."""
+    argv = [sys.executable, "tests/sweep", "crash", "--summary", "--results", str(tmp_path)]
+    first, second = Point("deploy", "kubernetes", "PUT leases", "", 0), Point("leaving", "google", "Get", "x", 1)
+    results = Results(tmp_path, "crash", hash_of_code())
+    ends = [subprocess.run(argv, cwd=ROOT, capture_output=True, check=False).returncode]
+    results.expect([first, second])
+    for result in (Result(first), Result(second, "failed", ["double"]), Result(second)):
+        results.add(result, "1/1")
+        ends.append(subprocess.run(argv, cwd=ROOT, capture_output=True, check=False).returncode)
+    assert ends == [3, 3, 1, 0]
+
+
 def test_one_shard_alone(tmp_path: Path) -> None:
     """As a machine of several runs it."""
-    calls = _make(tmp_path, "sweeps", 3, 0, "SHARD=3/8")
+    calls = _make(tmp_path, "sweeps", 3, 0, "SHARD=3/12")
     assert [call for call in calls if "--shard" in call] == [
-        "tests/sweep crash fault real-crash --results .sweep --shard 3/8 --minutes 30"
+        "tests/sweep crash fault real-crash --results .sweep --shard 3/12 --minutes 30"
     ]
 
 

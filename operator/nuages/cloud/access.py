@@ -46,7 +46,7 @@ class CloudAccess:
             inventory=Inventory(drivers),
             runs=JobRuns(RunJobDriver(clients.jobs, call), clients.executions, clients.tasks, call),
             revisions=Revisions(clients.revisions, call),
-            logs=Logs(clients.logging, call),
+            logs=Logs(lambda: clients.logging, call),
             images=Images(identity, call),
             operations=Operations(clients, call),
             backups=Backups(clients.sql_backup_runs, clients.sql_backups, call),

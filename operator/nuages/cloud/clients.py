@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 from google.auth.credentials import Credentials
 from google.auth.transport.requests import AuthorizedSession
 from google.cloud.iam_admin_v1 import IAMAsyncClient
-from google.cloud.logging_v2.services.logging_service_v2 import LoggingServiceV2AsyncClient
 from google.cloud.resourcemanager_v3 import ProjectsAsyncClient
 from google.cloud.run_v2 import (
     ExecutionsAsyncClient,
@@ -34,6 +33,9 @@ from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
 
 from nuages.cloud.call import request_reason
+
+if TYPE_CHECKING:
+    from google.cloud.logging_v2.services.logging_service_v2 import LoggingServiceV2AsyncClient
 
 # As Google's own transports have it: answers may be of any size.
 CHANNEL = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
@@ -106,6 +108,9 @@ class Clients:
 
     @cached_property
     def logging(self) -> LoggingServiceV2AsyncClient:
+        # Imported here, for it takes 4 MB, and an operator at rest reads no log.
+        from google.cloud.logging_v2.services.logging_service_v2 import LoggingServiceV2AsyncClient
+
         return self._made(LoggingServiceV2AsyncClient)
 
     @cached_property

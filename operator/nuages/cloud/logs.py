@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
-from google.cloud.logging_v2.services.logging_service_v2 import LoggingServiceV2AsyncClient
-from google.cloud.logging_v2.types import LogEntry
 from google.protobuf import json_format
 
 from nuages.cloud.call import Call
 from nuages.cloud.errors import CloudError
+
+if TYPE_CHECKING:
+    from google.cloud.logging_v2.services.logging_service_v2 import LoggingServiceV2AsyncClient
+    from google.cloud.logging_v2.types import LogEntry
 
 PAGES = 5  # one may be empty although more follow
 log = structlog.get_logger()
@@ -33,7 +36,9 @@ class LogLine:
 
 
 class Logs:
-    def __init__(self, api: LoggingServiceV2AsyncClient, call: Call) -> None:
+    """`api` is asked for when a log is first read."""
+
+    def __init__(self, api: Callable[[], LoggingServiceV2AsyncClient], call: Call) -> None:
         self._api, self._call = api, call
 
     async def tail(self, project: str, filter_text: str, limit: int) -> list[LogLine]:
@@ -53,7 +58,7 @@ class Logs:
         }
         found: list[LogEntry] = []
         for _ in range(PAGES):
-            page = await self._call(self._api.list_log_entries, request)
+            page = await self._call(self._api().list_log_entries, request)
             found += page.entries
             if len(found) >= limit or not page.next_page_token:
                 break
@@ -62,7 +67,7 @@ class Logs:
 
 
 def _line(entry: LogEntry) -> LogLine:
-    message = LogEntry.pb(entry)
+    message = type(entry).pb(entry)
     names = message.DESCRIPTOR.fields_by_name["severity"].enum_type.values_by_number
     severity = str(names[message.severity].name)
     if message.WhichOneof("payload") != "json_payload":
