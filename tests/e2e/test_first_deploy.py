@@ -213,7 +213,9 @@ async def test_status_says_what_people_look_for(shop: Shop) -> None:
     assert {item["type"] for item in status["conditions"]}.isdisjoint({"Reconciling", "Stalled"})
     await shop.world.told(shop.name, STEPS[-1])
     reasons = dict.fromkeys(reason for reason, _ in await shop.world.events(shop.name))
-    assert [reason for reason in reasons if reason in STEPS] == list(STEPS)
+    # The first revision has all traffic from the start: what then moves is the door, where everybody may call.
+    steps = [step for step in STEPS if step != "ShiftingTraffic" or not shop.invoker]
+    assert [reason for reason in reasons if reason in STEPS] == steps
 
 
 async def test_google_knows_one_caller(shop: Shop, local: Any) -> None:
