@@ -44,9 +44,8 @@ CHANCE = re.compile(
 )
 # Of the status: clocks, and links with a time in them.
 CLOCKS = re.compile(r"status\..*\.(finishedAt|lastDetected|lastTransitionTime|logUri|since|stageStartedAt|startedAt)")
-# Hashes of the time at which the instance was made; and an execution is told by an operator that waited for it, not by
-# one that found it over (that there is one, and no other, is seen at Google). All else of the status is compared.
-BY_CHANCE = re.compile(r"status\.release\.(inputs|migration\.(database|execution))")
+# Hashes of the time at which the instance was made. All else of the status is compared.
+BY_CHANCE = re.compile(r"status\.release\.(inputs|migration\.database)")
 
 
 @dataclass(frozen=True)
