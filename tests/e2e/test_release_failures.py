@@ -137,7 +137,9 @@ async def _stays_closed(place: World, local: Any, failure: Failure) -> None:
     assert "the service stays closed to the public" in found["message"]
     status = await shop.status()
     assert status["release"]["stage"] == failure.stage
-    assert status["phase"] == ("Degraded" if failure.stage == "Verify" else "Pending")  # whether any revision answers
+    assert status["phase"] == "Pending"
+    web = condition(await place.app(shop.name), "WebReady")
+    assert (web["status"], web["reason"]) == ("False", failure.reason)
     assert await place.fetch_status(status["url"]) == 403
     app = await shop.release(image=await shop.image("v2"), release=None)
     assert await place.fetch_status(f"{app['status']['url']}/health/") == 200

@@ -280,4 +280,4 @@ def test_ps_shows_what_proc_does() -> None:
     """Where there is no /proc, as on macOS, the search goes on with what ps says; sockets are lsof's to tell."""
     (mine,) = [found for found in demo_processes.from_ps() if found.pid == os.getpid()]
     assert (mine.parent, mine.session) == (os.getppid(), os.getsid(0))
-    assert "pytest" in mine.command
+    assert "python" in mine.command

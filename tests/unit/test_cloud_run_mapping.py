@@ -10,7 +10,7 @@ from google.cloud import run_v2 as run
 
 from nuages.cloud import runmapping, runtemplate
 from nuages.cloud.driver import Readiness, differences
-from nuages.cloud.executions import exit_code, timed_out
+from nuages.cloud.executions import exit_code, overtime, timed_out
 from nuages.cloud.labels import FoundLabels, besides_owner, merged
 from nuages.cloud.run import RunServiceDriver
 from nuages.desired.resource import Owner
@@ -212,6 +212,15 @@ def test_the_exit_code_of_a_task(result: dict[str, Any] | None, code: int | None
     """None stands for a container that was never started: only then may it be tried again without asking."""
     task = run.Task() if result is None else run.Task(last_attempt_result=result)
     assert exit_code(task) == code
+
+
+@pytest.mark.parametrize("given", [2, 1800, 86_400, 90_000, 604_800])
+def test_a_task_had_the_seconds_that_it_was_given(given: int) -> None:
+    """Up to a week of them; none is told where its program ended by itself."""
+    execution = run.Execution(template={"timeout": {"seconds": given}})
+    status = {"code": 13, "message": "The configured timeout was reached."}
+    assert overtime(execution, run.Task(last_attempt_result={"status": status})) == given
+    assert overtime(execution, run.Task(last_attempt_result={"exit_code": 124})) == 0
 
 
 def test_only_google_ends_a_task_for_its_time() -> None:

@@ -159,6 +159,18 @@ def test_a_failed_release_stalls_with_the_log() -> None:
     assert found[-1] == SERVES
 
 
+@pytest.mark.parametrize(
+    "outcome", [Failed("VerifyFailed", "It answered 500."), Waiting("Verifying", "It does not answer yet.")]
+)
+def test_what_verify_is_not_content_with_does_not_serve(outcome: Failed | Waiting) -> None:
+    """Though it is ready to Google, and has all traffic: a first release, behind closed doors."""
+    release = a_release()
+    first = serving(stage="Verify", outcome=outcome, live=a_service(release, release.revision, release.revision))
+    assert conditions(first)[-1] == Condition("WebReady", "False", outcome.reason, outcome.message)
+    later = serving(stage="Verify", outcome=outcome, live=a_service(release, release.revision, "acme-shop-old"))
+    assert conditions(later)[-1] == SERVES
+
+
 def test_a_deletion_speaks_of_nothing_else() -> None:
     """Parts that are going are neither ready nor being made."""
     release = a_release()

@@ -406,7 +406,10 @@ def test_a_migration_that_had_ended_is_told_with_its_log() -> None:
     for stage in ("Migrate", "Candidate"):
         report = serving(stage=stage, outcome=Waiting("Superseded", "A newer spec."), done=ended)
         before = status(serving(stage="Migrate", outcome=Failed("x", "y", "https://other", "e-1")), {}, NOW)
-        assert status(report, {}, NOW)["release"]["migration"] == {**told, "state": "Succeeded"}
+        now = status(report, {}, NOW)
+        assert now["release"]["migration"] == {**told, "state": "Succeeded"}
+        assert now["phase"] == "Releasing"
+        assert [item["status"] for item in now["conditions"] if item["type"] == "MigrationsApplied"] == ["True"]
         assert status(report, before, LATER)["release"]["migration"] == {**told, "state": "Succeeded"}
 
 

@@ -13,6 +13,7 @@ from nuages.cloud.driver import Operation
 from nuages.cloud.errors import Conflict, Invalid
 from nuages.cloud.run import RunJobDriver
 from nuages.cloud.runmapping import reason_of, seconds
+from nuages.cloud.runtemplate import duration
 from nuages.desired.resource import Owner
 from nuages.desired.run import RunJob
 
@@ -112,7 +113,7 @@ class JobRuns:
             code,
             found.log_uri,
             refused=code is None and REFUSED.search(said) is not None,
-            overtime=found.template.timeout.seconds if timed_out(task) else 0,
+            overtime=overtime(found, task),
             began=seconds(found.create_time),
         )
 
@@ -129,6 +130,11 @@ def exit_code(task: run.Task) -> int | None:
     if result.status.code and not result.exit_code:
         return TIMED_OUT if timed_out(task) else None
     return result.exit_code
+
+
+def overtime(execution: run.Execution, task: run.Task) -> int:
+    """The seconds that it was given, days of them too, where Google ended it for having run longer; else 0."""
+    return duration(execution.template.timeout) if timed_out(task) else 0
 
 
 def timed_out(task: run.Task) -> bool:

@@ -61,7 +61,7 @@ def from_pb(found: run.RevisionTemplate | run.TaskTemplate, project: str, labels
         cpu=_cpus(limits.get("cpu", "")),
         memory=limits.get("memory", ""),
         service_account=found.service_account,
-        timeout=_seconds(found.timeout),
+        timeout=duration(found.timeout),
         cloud_sql=tuple(name for volume, _ in mounted for name in volume.cloud_sql_instance.instances),
         buckets=tuple(_bucket(volume, path) for volume, path in mounted if "gcs" in volume),
         network=_network(found.vpc_access) if "vpc_access" in found else None,
@@ -171,8 +171,8 @@ def _network(found: run.VpcAccess) -> NetworkAccess:
     )
 
 
-def _seconds(timeout: Any) -> int:
-    """proto-plus gives a timedelta where the type says Duration."""
+def duration(timeout: Any) -> int:
+    """In seconds, 0 for none; proto-plus gives a timedelta where the type says Duration."""
     return int(timeout.total_seconds()) if timeout else 0
 
 

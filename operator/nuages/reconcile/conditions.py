@@ -12,7 +12,7 @@ from typing import Any
 from nuages.reconcile import reasons
 from nuages.reconcile.execute import Result, State
 from nuages.reconcile.plan import REFUSED
-from nuages.reconcile.release.outcome import Done, Failed, Waiting
+from nuages.reconcile.release.outcome import Failed, Waiting
 from nuages.reconcile.report import Report
 from nuages.reconcile.trouble import ABANDON, Trouble, of_error, of_refusal
 
@@ -128,7 +128,7 @@ def _release_parts(report: Report) -> list[Condition]:
         return []
     outcome, found = report.outcome, []
     if report.release.migrates:
-        if report.stage in ("DbInit", "Migrate") and not isinstance(outcome, Done):
+        if report.is_migrating:
             reason, message = _said(outcome)
             found.append(Condition(reasons.MIGRATIONS_APPLIED, "False", reason, message))
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nuages.api.status import DatabaseStatus
@@ -64,6 +64,11 @@ class Report:
         return self.blueprint is not None and all(r.state is State.READY for r in self.results.values())
 
     @property
+    def is_migrating(self) -> bool:
+        """Whether this pass has come to the database, and not past its migrations."""
+        return self.stage in ("DbInit", "Migrate") and "Migrate" not in self.done and not isinstance(self.outcome, Done)
+
+    @property
     def is_ready(self) -> bool:
         """All is there, the release is through, nothing is in the way."""
         if self.forecast is not None:
@@ -83,7 +88,10 @@ class Report:
 
     @property
     def serves(self) -> bool:
-        """Whether some revision answers requests."""
+        """Whether some revision answers requests: not one that has them all, and verify is not content with."""
+        is_verified = self.stage != "Verify" or isinstance(self.outcome, Done)
+        if not is_verified and self.release is not None and replace(self.release, live=self.live).is_serving:
+            return False
         if self.live is None or (self.live.readiness is Readiness.FAILED and not self.live.outputs.get("uri")):
             return False
         return bool(self.live.outputs.get("latest_ready_revision"))

@@ -109,7 +109,7 @@ def _phase(report: Report, served_before: bool) -> str:
         return "Provisioning"
     if isinstance(report.outcome, Waiting) and report.outcome.reason == reasons.MIGRATION_PENDING:
         return "Releasing"  # which waits for somebody's word: nothing migrates
-    return "Migrating" if report.stage in ("DbInit", "Migrate") else "Releasing"
+    return "Migrating" if report.is_migrating else "Releasing"
 
 
 def dated(
