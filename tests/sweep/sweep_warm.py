@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
 ZYGOTE = Path(__file__).with_name("sweep_zygote.py")
@@ -24,10 +24,7 @@ class Operator:
 
     def is_busy(self) -> bool:
         """Whether it runs, or waits for a processor or a disk, at this very moment (proc(5), the state)."""
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            threads = Path(f"/proc/{self.pid}/task")
-            return any(_state(thread) in "RD" for thread in threads.iterdir())
-        return False
+        return any(state in "RD" for state in states(Path(f"/proc/{self.pid}/task")))
 
     async def kill(self) -> None:
         """As kill -9 does; returns once it is gone."""
@@ -37,8 +34,12 @@ class Operator:
         await asyncio.wait_for(self.ended.wait(), ANSWER_S)
 
 
-def _state(thread: Path) -> str:
-    return (thread / "stat").read_text().rpartition(")")[2].split()[0]
+def states(threads: Path) -> Iterator[str]:
+    """Of those that are still there; none where the system has no /proc (then only calls tell that it is at work)."""
+    with contextlib.suppress(FileNotFoundError):
+        for thread in threads.iterdir():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                yield (thread / "stat").read_text().rpartition(")")[2].split()[0]
 
 
 class Warm:

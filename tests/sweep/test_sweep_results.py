@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sweep_points import Point
 from sweep_results import PROVED, Results, hash_of_code, hash_of_file
 from sweep_run import Result
+from sweep_warm import states
 
 NEW, OLD = "new", "old"
 FIRST, SECOND = (Point("deploy", "kubernetes", "PUT leases", "", nth) for nth in (0, 1))
@@ -88,6 +90,43 @@ def test_sweeps_do_not_see_each_other(tmp_path: Path) -> None:
     """A point that was run in a simulation is still to be run with real processes."""
     Results(tmp_path, "crash", NEW).add(Result(FIRST), "1/1")
     assert Results(tmp_path, "real-crash", NEW).newest() == {}
+
+
+def test_the_first_recording_of_a_life_holds(tmp_path: Path) -> None:
+    """Also for other shards and processes, whose own may differ; a life that was not recorded is added."""
+    other, leaving = replace(FIRST, nth=7), replace(FIRST, life="leaving")
+    results = Results(tmp_path, "crash", NEW)
+    assert results.expect([FIRST, SECOND]) == [FIRST, SECOND]
+    assert results.expect([FIRST, other, leaving]) == [FIRST, SECOND, leaving]
+    for point in (FIRST, other, leaving):
+        results.add(Result(point), "1/1")
+    assert not results.is_complete()
+    results.add(Result(SECOND), "1/1")
+    assert results.is_complete()
+
+
+@pytest.mark.parametrize(("unreached", "misses"), [(1, False), (2, False), (3, True)])
+def test_a_sweep_that_strikes_nothing_has_failed(tmp_path: Path, unreached: int, misses: bool) -> None:
+    """Of forty points two may not come."""
+    points = [replace(FIRST, nth=number) for number in range(40)]
+    results = Results(tmp_path, "crash", NEW)
+    results.expect(points)
+    for number, point in enumerate(points):
+        results.add(Result(point, "unreached" if number < unreached else "passed"), "1/1")
+    assert results.is_complete()
+    assert results.misses() is misses
+    said = "FAILED: too many points of crash did not come, so that nothing was disturbed"
+    assert (said in list(results.summary())) is misses
+
+
+def test_a_thread_that_ends_hides_no_other(tmp_path: Path) -> None:
+    """It is gone between the list and the look."""
+    (tmp_path / "1").mkdir()
+    for number, state in (("2", "S"), ("3", "R")):
+        (tmp_path / number).mkdir()
+        (tmp_path / number / "stat").write_text(f"{number} (a b) c) {state} 1 1 1")
+    assert sorted(states(tmp_path)) == ["R", "S"]
+    assert list(states(tmp_path / "absent")) == []
 
 
 def test_what_no_sweep_looked_at_is_said_so(tmp_path: Path) -> None:
