@@ -25,6 +25,9 @@ class Handler(BaseHTTPRequestHandler):
         query = parse_qs(url.query)
         if url.path == "/sleep":
             time.sleep(float(query["s"][0]))
+        if url.path == "/wait":  # until the test hangs up
+            with socket.create_connection(("127.0.0.1", int(query["port"][0]))) as held:
+                held.recv(1)
         if url.path == "/crash":
             os._exit(7)
         if url.path == "/healthz" and (MODE == "unhealthy" or UNWELL.is_set()):
