@@ -83,6 +83,13 @@ async def test_a_server_that_others_could_reach_is_said(cloud: LocalCloud, servi
     assert [text for text in log_texts(cloud) if "others on this machine's network reach it" in text] == warnings
 
 
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+async def test_an_instance_finds_itself_at_localhost(services: Services, door: Door, host: str) -> None:
+    """As a warm-up or a check of its own does."""
+    await services.deploy(ANSWER="me")
+    assert await door.get(f"/self?host={host}") == (200, "me")
+
+
 async def test_an_image_of_an_earlier_localcloud_is_kept_on_loopback(cloud: LocalCloud, services: Services) -> None:
     """What keeps its servers there is this localcloud's, not that of the build."""
     image = cloud.runtime.images.resolve(services.image)
