@@ -2,7 +2,9 @@
 
 An environment's key is a hash of its Python, platform and every installation with the content that it read, so an
 unchanged lock costs nothing. Environments are relocatable (uv venv --relocatable): their console scripts find Python
-beside themselves, wherever an image shows them.
+beside themselves, wherever an image shows them. loopback.py, which each of them runs, is localcloud's and in no key:
+images name environments by key, and a digest must not change with a release of localcloud. It is brought up to date
+instead, in the cache as an environment is asked for and in an image as an instance starts.
 """
 
 import asyncio
@@ -45,7 +47,7 @@ class Interpreter:
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment in the cache; never changed once it is there."""
+    """A virtual environment in the cache; once there, only loopback.py in it changes."""
 
     key: str
     directory: Path
@@ -158,13 +160,11 @@ class Environments:
     async def empty(self, interpreter: Interpreter) -> Environment:
         """An environment with nothing in it but what keeps its servers on loopback."""
         machine = f"{platform.system()}-{platform.machine()}-{platform.libc_ver()[0]}"
-        keeper = await asyncio.to_thread(Path(loopback.__file__).read_bytes)
-        key = _key("python", interpreter.version, machine, hashlib.sha256(keeper).hexdigest())
+        key = _key("python", interpreter.version, machine)
 
         async def fill(directory: Path) -> None:
             arguments = ["venv", "--quiet", "--relocatable", "--no-project", "--python", str(interpreter.path)]
             await run([self._uv, *arguments, str(directory)], cwd=Path("/"), env=_host_environment())
-            await asyncio.to_thread(_keep_on_loopback, directory, keeper)
 
         return await self._made(Environment(key, self._folder / key, interpreter), fill)
 
@@ -195,8 +195,12 @@ class Environments:
         return await self._made(Environment(key, self._folder / key, base.interpreter), fill)
 
     async def _made(self, environment: Environment, fill: Callable[[Path], object]) -> Environment:
-        if await asyncio.to_thread((environment.directory / "bin" / "python").exists):
-            return environment
+        if not await asyncio.to_thread((environment.directory / "bin" / "python").exists):
+            await self._make(environment, fill)
+        await asyncio.to_thread(keep_on_loopback, environment.directory)
+        return environment
+
+    async def _make(self, environment: Environment, fill: Callable[[Path], object]) -> None:
         partial = self._folder / f".{uuid.uuid4().hex}"
         partial.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -206,13 +210,19 @@ class Environments:
             await asyncio.to_thread(_move, partial, environment.directory)
         finally:
             await asyncio.to_thread(shutil.rmtree, partial, ignore_errors=True)
-        return environment
 
 
-def _keep_on_loopback(environment: Path, keeper: bytes) -> None:
+def keep_on_loopback(environment: Path) -> None:
+    """Has the Python of an environment run this localcloud's loopback.py as it starts."""
+    keeper = Path(loopback.__file__).read_bytes()
+    start = f"import {loopback.MODULE}; {loopback.MODULE}.install()\n".encode()
     for packages in environment.glob("lib/python*/site-packages"):
-        (packages / f"{loopback.MODULE}.py").write_bytes(keeper)
-        (packages / f"{loopback.MODULE}.pth").write_text(f"import {loopback.MODULE}; {loopback.MODULE}.install()\n")
+        for name, content in ((f"{loopback.MODULE}.py", keeper), (f"{loopback.MODULE}.pth", start)):
+            target = packages / name
+            if not target.is_file() or target.read_bytes() != content:
+                partial = packages / f".{uuid.uuid4().hex}"
+                partial.write_bytes(content)
+                partial.replace(target)  # never written into: other environments have the same file by a hard link
 
 
 def _move(partial: Path, target: Path) -> None:

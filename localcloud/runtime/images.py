@@ -2,8 +2,8 @@
 
 A manifest's one layer is a listing of the tree (paths, modes, SHA-256) under a media type of our own: it makes the
 digest depend on every file, and a real engine that pulls it refuses it by name instead of getting half an image.
-Python environments enter the listing by the key of their lock, Python and platform, not file by file; byte code not
-at all, for two compilers of the same source need not agree.
+Python environments enter the listing by the key of their lock, Python and platform, not file by file; what localcloud
+adds to them and byte code not at all: neither is the project's, and two compilers of a source need not agree.
 """
 
 import asyncio

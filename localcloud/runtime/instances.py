@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from localcloud.core.errors import ApiError
+from localcloud.runtime.environments import keep_on_loopback
 from localcloud.runtime.images import Image, ImageIncomplete
 from localcloud.runtime.processes import STOP_GRACE_S, Child, ProcessError
 from localcloud.runtime.sandbox import Sandbox
@@ -147,6 +148,8 @@ class Instances:
             )
         except ImageIncomplete as error:
             raise StartAborted(f"localcloud: {error}") from None
+        for folder in image.environments.values():  # an earlier localcloud may have built it
+            await asyncio.to_thread(keep_on_loopback, folder)
         if not argv:
             raise StartAborted(f"Image '{workload.image}' has neither a command nor an entrypoint.")
         if not in_namespace:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 import psycopg
-from e2e_browser import Browser
+from e2e_browser import Browser, Page
 from e2e_site import READY_S
 from e2e_world import POLL_S, World
 from google.cloud import run_v2
@@ -22,6 +22,8 @@ GROUP_VERSION = "nuages.dev/v1alpha1"
 ADMINISTRATOR = "nuages-admin"  # of every instance
 SQL_READY_S = 900.0
 REQUESTS_A_SECOND = 50
+LATE_S, MOST_LATE = 0.5, 0.05  # the part of all requests that may be sent later than that
+LATEST_S = 2.0
 
 
 @dataclass
@@ -120,27 +122,36 @@ class Answers:
     """What a client that asks all the time was answered: everything but 200, and how many in all."""
 
     bad: list[str] = field(default_factory=list)
-    sent: int = 0
     count: int = 0
-    seconds: float = 0.0  # from the first request to the last one
+    late: list[float] = field(default_factory=list)  # how many seconds after its slot each request was sent
 
     @property
-    def a_second(self) -> float:
-        """The rate that was really kept."""
-        return self.sent / self.seconds
+    def sent(self) -> int:
+        return len(self.late)
+
+    def assert_steady(self) -> None:
+        """A client that stood still saw nothing, however much it sent afterwards: its requests were due meanwhile."""
+        behind = sum(seconds > LATE_S for seconds in self.late)
+        assert max(self.late) < LATEST_S, f"a request was sent {max(self.late):.1f} s late"
+        assert behind <= self.sent * MOST_LATE, f"{behind} of {self.sent} requests were sent over {LATE_S} s late"
 
 
 @asynccontextmanager
 async def polling(deployed: Deployment, path: str = "/") -> AsyncIterator[Answers]:
-    """Fifty requests a second through the front door, for as long as the block lasts.
+    """Fifty requests a second through the front door, for as long as the block lasts."""
+    browser = await deployed.browser()
+    async with asking(lambda: browser.get(path, follow=False)) as answers:
+        yield answers
 
-    What a busy machine was late with is sent at once: no slot of the schedule is dropped.
-    """
-    answers, browser = Answers(), await deployed.browser()
+
+@asynccontextmanager
+async def asking(get: Callable[[], Awaitable[Page]]) -> AsyncIterator[Answers]:
+    """The same of any page. What a busy machine was late with is sent at once: no slot of the schedule is dropped."""
+    answers = Answers()
 
     async def one() -> None:
         try:
-            page = await browser.get(path, follow=False)
+            page = await get()
             said = "" if page.status == 200 else f"{page.status} {page.text[:200]}"
         except Exception as error:
             said = f"{type(error).__name__}: {error}"
@@ -153,10 +164,10 @@ async def polling(deployed: Deployment, path: str = "/") -> AsyncIterator[Answer
         began = loop.time()
         async with asyncio.TaskGroup() as group:
             while not done.is_set():
-                answers.seconds = loop.time() - began
-                while answers.sent <= answers.seconds * REQUESTS_A_SECOND:
+                now = loop.time()
+                while (slot := began + answers.sent / REQUESTS_A_SECOND) <= now:
                     group.create_task(one())
-                    answers.sent += 1
+                    answers.late.append(now - slot)
                 await asyncio.sleep(max(0.0, began + answers.sent / REQUESTS_A_SECOND - loop.time()))
 
     done = asyncio.Event()

@@ -13,6 +13,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
+from urllib.request import urlopen
 
 MODE = os.environ.get("MODE", "")
 
@@ -25,6 +26,12 @@ class Handler(BaseHTTPRequestHandler):
         query = parse_qs(url.query)
         if url.path == "/sleep":
             time.sleep(float(query["s"][0]))
+        if url.path == "/wait":  # until the test hangs up
+            with socket.create_connection(("127.0.0.1", int(query["port"][0]))) as held:
+                held.recv(1)
+        if url.path == "/self":
+            with urlopen(f"http://{query['host'][0]}:{os.environ['PORT']}/") as found:
+                return self.answer(found.read())
         if url.path == "/crash":
             os._exit(7)
         if url.path == "/healthz" and (MODE == "unhealthy" or UNWELL.is_set()):

@@ -13,6 +13,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from localcloud.runtime import loopback
 from localcloud.runtime.builder import BuildError, build
 from localcloud.runtime.environments import run
 from localcloud.runtime.images import Image, ImageStore
@@ -127,6 +128,30 @@ async def test_digest_follows_the_content_alone(store: ImageStore, tmp_path: Pat
     (copied / "catalogue" / "apps.py").write_text((copied / "catalogue" / "apps.py").read_text() + "\n# changed\n")
     assert (await build(copied, f"{APPS}/shop:v2", store)).digest != first.digest
     assert store.resolve(f"{APPS}/shop:v1") == first
+
+
+async def test_digest_does_not_follow_localcloud(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another loopback.py, which is localcloud's own, gives the same digest; what is installed then has the new one."""
+    folder = project("FROM python:3\nRUN pip install sqlparse==0.5.3\nCMD python -c 'import sqlparse'\n")
+    newer = _newer_hook(tmp_path)
+    first = await build(folder, f"{APPS}/x:v1", ImageStore(tmp_path / "one"), cache=tmp_path / "cache")
+    monkeypatch.setattr(loopback, "__file__", str(newer))
+    second = await build(folder, f"{APPS}/x:v1", ImageStore(tmp_path / "two"), cache=tmp_path / "cache")
+    assert second.digest == first.digest
+    assert [_hook(image).endswith("# another release\n") for image in (first, second)] == [False, True]
+
+
+def _newer_hook(folder: Path) -> Path:
+    newer = folder / "loopback.py"
+    newer.write_text(f"{Path(loopback.__file__).read_text()}# another release\n")
+    return newer
+
+
+def _hook(image: Image) -> str:
+    (found,) = image.python.parent.glob(f"lib/python*/site-packages/{loopback.MODULE}.py")
+    return found.read_text()
 
 
 async def test_unchanged_project_builds_at_once(store: ImageStore, tmp_path: Path) -> None:

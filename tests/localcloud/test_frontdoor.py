@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from google.cloud import iam_admin_v1, run_v2
 from google.iam.v1 import iam_policy_pb2, policy_pb2
-from run_support import PARENT, Door, Services, build_app, log_texts, template, until
+from run_support import DEADLINE_S, PARENT, Door, Services, build_app, log_texts, template, until
 
 from localcloud.localcloud import LocalCloud, Options
 from localcloud.runtime.pool import PoolTimes
@@ -139,12 +139,15 @@ async def test_a_full_service_answers_429(cloud: LocalCloud, services: Services,
     """One instance with one place: who waits too long gets "Rate exceeded."."""
     cloud.runtime.revisions.pool_times = PoolTimes(idle_s=60, pending_s=0.2)
     await services.deploy(max_instance_request_concurrency=1, scaling={"max_instance_count": 1})
-    # They wait in proportion to the instance's start, which a busy machine makes long: the one inside stays longer.
-    requests = [asyncio.create_task(door.get("/sleep?s=30")) for _ in range(3)]
-    first_done = asyncio.as_completed(requests)
-    assert [await next(first_done), await next(first_done)] == [(429, "Rate exceeded.")] * 2
-    (inside,) = (request for request in requests if not request.done())
-    inside.cancel()
+    arrived: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+    async with await asyncio.start_server(lambda _, writer: arrived.put(writer), "127.0.0.1", 0) as gate:
+        inside = asyncio.create_task(door.get(f"/wait?port={gate.sockets[0].getsockname()[1]}"))
+        waits = await asyncio.wait_for(arrived.get(), DEADLINE_S)
+        others = await asyncio.gather(door.get("/"), door.get("/"))
+        assert others == [(429, "Rate exceeded.")] * 2
+        assert not inside.done()
+        waits.close()
+        assert (await asyncio.wait_for(inside, DEADLINE_S))[0] == 200
     assert "The request was aborted because there was no available instance." in log_texts(cloud, "requests")
 
 

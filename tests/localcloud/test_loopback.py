@@ -44,6 +44,21 @@ if os.fork() == 0:
     os._exit(0)
 os.wait()
 """
+ITSELF = """
+import asyncio, json, os, socket
+async def peer(port):
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.close()
+    return writer.get_extra_info("peername")[0]
+async def ask():
+    async with await asyncio.start_server(lambda *_: None, "0.0.0.0", int(os.environ["PORT"])) as mine:
+        async with await asyncio.start_server(lambda *_: None, "127.0.0.1", 0) as other:
+            with socket.socket() as plain:
+                refused = plain.connect_ex(("localhost", int(os.environ["PORT"])))
+            ports = [found.sockets[0].getsockname()[1] for found in (mine, other)]
+            print(json.dumps([refused, *[await peer(port) for port in ports]]))
+asyncio.run(ask())
+"""
 UNCHANGED = """
 import json, os, socket, sys
 with socket.socket(type=socket.SOCK_DGRAM) as resolver, socket.socket(socket.AF_UNIX) as worker:
@@ -94,6 +109,14 @@ async def test_a_socket_of_both_families_serves_ipv4_too(python: Python) -> None
 async def test_other_ports_are_on_localhost(python: Python) -> None:
     """Where the container's other processes look for them."""
     assert await python(BOUND.format(asked=[("AF_INET", "0.0.0.0", 0)]), PORT=PORT) == ["127.0.0.1"]
+
+
+async def test_localhost_at_port_is_the_instance(python: Python) -> None:
+    """Whether the socket blocks or not; what listens on another port is where it was."""
+    with socket.socket() as probe:
+        probe.bind((INSTANCE_ADDRESS, 0))
+        port = probe.getsockname()[1]
+    assert await python(ITSELF, PORT=str(port)) == [0, INSTANCE_ADDRESS, "127.0.0.1"]
 
 
 async def test_asyncio_and_forked_servers_are_kept_too(python: Python) -> None:

@@ -16,6 +16,7 @@ from google.iam.v1 import iam_policy_pb2, policy_pb2
 from run_support import PARENT, REPOSITORY, Door, Services, build_app, finished, log_texts, template, until
 
 from localcloud.localcloud import LocalCloud
+from localcloud.runtime import loopback
 from localcloud.runtime.pool import PoolTimes
 from localcloud.runtime.probes import ProbeTimes
 
@@ -80,6 +81,36 @@ async def test_a_server_that_others_could_reach_is_said(cloud: LocalCloud, servi
     assert len(warnings) == 1
     await services.deploy("python")
     assert [text for text in log_texts(cloud) if "others on this machine's network reach it" in text] == warnings
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+async def test_an_instance_finds_itself_at_localhost(services: Services, door: Door, host: str) -> None:
+    """As a warm-up or a check of its own does."""
+    await services.deploy(ANSWER="me")
+    assert await door.get(f"/self?host={host}") == (200, "me")
+
+
+async def test_an_image_of_an_earlier_localcloud_is_kept_on_loopback(cloud: LocalCloud, services: Services) -> None:
+    """What keeps its servers there is this localcloud's, not that of the build."""
+    image = cloud.runtime.images.resolve(services.image)
+    assert image is not None
+    (hook,) = _hooks(image.python.parent)
+    _replace(hook, "def install(): raise SystemExit('of an earlier localcloud')\n")
+    await services.deploy()
+    assert _is_same(hook, Path(loopback.__file__))
+
+
+def _hooks(environment: Path) -> list[Path]:
+    return list(environment.glob(f"lib/python*/site-packages/{loopback.MODULE}.py"))
+
+
+def _replace(file: Path, text: str) -> None:
+    file.unlink()  # other environments share it by a hard link
+    file.write_text(text)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return one.read_bytes() == other.read_bytes()
 
 
 @pytest.mark.parametrize("mode", ["silent", "loopback"])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import ast
 import copy
-import inspect
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,14 +16,14 @@ from unit_support import a_tenant, an_app, some_facts
 
 from nuages.api import InvalidSpec, crd
 from nuages.api.permission import check_allowed
-from nuages.blueprint import database
 from nuages.blueprint.compose import compose
 from nuages.blueprint.facts import ExistingInstance
-from nuages.reconcile import reconciler, tenancy
+from nuages.desired.sql import SqlInstance
 from nuages.reconcile.intervals import intervals
-from nuages.reconcile.release import clean_up, migrate, release, verify
 
-DATA = Path(__file__).parents[1] / "apiserver" / "data"
+TESTS = Path(__file__).parents[1]
+HERE = Path(__file__).relative_to(TESTS)
+DATA = TESTS / "apiserver" / "data"
 Spec = dict[str, Any]
 World = tuple[Spec, Spec]
 FACTS = some_facts(
@@ -33,21 +33,23 @@ FACTS = some_facts(
 )
 
 # What changes neither a resource nor what is allowed nor an interval, but a pass or a step, or is right with another
-# tier only: who reads it, in which words.
-READ_BY = {
+# tier only: the test that shows what it does.
+SHOWN_BY = {
     "DjangoApp": {
-        "paused": (reconciler, "app.spec.paused"),
-        "management=Observe": (reconciler, 'app.spec.management == "Observe"'),
-        "database.instance.create.edition=EnterprisePlus": (database, 'create.edition == "EnterprisePlus"'),
-        "migrations.policy=Manual": (migrate, 'spec.migrations.policy == "Manual"'),
-        "migrations.policy=Never": (release, 'spec.migrations.policy != "Never"'),
-        "release.verify.path": (verify, "spec.path"),
-        "release.verify.successes": (verify, "spec.successes"),
-        "release.keepRevisions": (clean_up, "spec.release.keep_revisions"),
+        "paused": "e2e/test_releases.py::test_paused_nothing_is_written",
+        "management=Observe": "e2e/test_observe.py::test_observe_says_what_manage_would_do_and_writes_nothing",
+        "database.instance.create.edition=EnterprisePlus": f"{HERE}::test_the_edition_is_the_instances",
+        "migrations.policy=Manual": "e2e/test_releases.py::test_manual_migrations_wait_for_their_word",
+        "migrations.policy=Never": "e2e/test_releases.py::test_policy_never_releases_without_migrating",
+        "release.verify.path": "unit/test_verify.py::test_a_candidate_answers_at_the_path_asked_for",
+        "release.verify.successes": "unit/test_verify.py::test_a_candidate_answers_as_often_as_asked",
+        "release.keepRevisions": "e2e/test_releases.py::test_old_revisions_are_kept_as_many_as_asked",
     },
     "DjangoTenant": {
-        "impersonateServiceAccount": (tenancy, "spec.impersonate_service_account"),
-        "database.create.edition=EnterprisePlus": (database, 'create.edition == "EnterprisePlus"'),
+        "impersonateServiceAccount": (
+            "e2e/test_patience.py::test_a_deletion_that_is_held_up_says_so_until_it_is_abandoned"
+        ),
+        "database.create.edition=EnterprisePlus": f"{HERE}::test_the_edition_is_the_instances",
     },
 }
 STRINGS = ("{}2", "2", "2Gi", "04:00", "other@acme-prod.iam.gserviceaccount.com")
@@ -167,11 +169,28 @@ def _idle(kind: str, side: int) -> set[str]:
 @pytest.mark.parametrize(("kind", "side"), [("DjangoApp", 0), ("DjangoTenant", 1)])
 def test_every_field_changes_something(kind: str, side: int) -> None:
     """Another value makes other resources, allows something else or comes at another time, but for those on file."""
-    assert _idle(kind, side) == set(READ_BY[kind])
+    assert _idle(kind, side) == set(SHOWN_BY[kind])
 
 
-@pytest.mark.parametrize("kind", READ_BY)
-def test_what_makes_no_resource_is_read_all_the_same(kind: str) -> None:
-    """By the module on file, in these words."""
-    unread = [field for field, (module, words) in READ_BY[kind].items() if words not in inspect.getsource(module)]
-    assert unread == []
+@pytest.mark.parametrize("kind", SHOWN_BY)
+def test_what_makes_no_resource_has_a_test_of_its_own(kind: str) -> None:
+    """The one on file is there, and sets the field, or for an enumeration the value."""
+    assert [field for field, test in SHOWN_BY[kind].items() if not _sets(test, field)] == []
+
+
+def _sets(test: str, field: str) -> bool:
+    path, _, name = test.partition("::")
+    text = (TESTS / path).read_text()
+    found = [node for node in ast.parse(text).body if getattr(node, "name", "") == name]
+    words = field.rpartition(".")[2].split("=")
+    return all(word in (ast.get_source_segment(text, node) or "") for node in found for word in words) and bool(found)
+
+
+@pytest.mark.parametrize("is_tenants", [False, True], ids=["app", "tenant"])
+def test_the_edition_is_the_instances(is_tenants: bool) -> None:
+    """EnterprisePlus, which has tiers of its own."""
+    create = {"tier": "db-perf-optimized-N-2", "edition": "EnterprisePlus"}
+    app = an_app({} if is_tenants else {"database": {"instance": {"create": create}}})
+    tenant = a_tenant({"database": {"create": create}} if is_tenants else {})
+    (instance,) = (item for item in compose(app, tenant, some_facts()).resources if isinstance(item, SqlInstance))
+    assert (instance.tier, instance.edition) == (create["tier"], "ENTERPRISE_PLUS")
