@@ -37,6 +37,9 @@ class Bearer(Protocol):
     async def metadata(self) -> Metadata:
         """What a call bears. Raises CloudError."""
 
+    def forget(self, sent: Metadata) -> None:
+        """Google refused the token in it."""
+
 
 class Call:
     """Callable for all drivers of one credential; `parallel` calls at once, each at most `deadline` seconds."""
@@ -131,6 +134,8 @@ class Call:
                 outcome = "Bug"
                 raise
             except Exception as error:  # the clients raise from four libraries; classify() knows them
+                if isinstance(error, google.Unauthorized) and self.bearer is not None:
+                    self.bearer.forget(sent)
                 ours = classify(error)
                 outcome = type(ours).__name__
                 raise ours from error

@@ -22,6 +22,7 @@ SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 ID_TOKEN_SECONDS = 1800.0  # of the hour that one lasts
 REFUSALS = (exceptions.RefreshError, exceptions.OAuthError)  # the second by STS
 DENIED = ("PERMISSION_DENIED", "invalid_grant", "invalid_target", "unauthorized", "not found")
+UNAUTHENTICATED = '"UNAUTHENTICATED"'  # the status of a 401 of iamcredentials: the token of who impersonates
 
 
 async def application_default() -> auth.Credentials:
@@ -89,6 +90,10 @@ class Identity:
         billed = (("x-goog-user-project", str(project)),) if project else ()
         return ("authorization", f"Bearer {await self.access_token()}"), *billed
 
+    def forget(self, sent: Metadata) -> None:
+        """Google refused the token in this metadata: the next call gets another, unless one is there already."""
+        _forget(self.credentials, dict(sent).get("authorization", "").removeprefix("Bearer "))
+
     async def id_token(self, audience: str) -> str:
         """For a Cloud Run service: `audience` is its URL. Raises CloudError."""
         since = time.monotonic() - ID_TOKEN_SECONDS
@@ -100,10 +105,18 @@ class Identity:
         return token
 
 
+def _forget(credentials: Any, token: str) -> None:
+    """What is a token and nothing else (`refresh_token` is None) keeps it: there is no other."""
+    if credentials.token == token and getattr(credentials, "refresh_token", "") is not None:
+        credentials.token = None
+
+
 def _refresh(credentials: Any, timeout: float) -> None:
     try:
         credentials.refresh(_Transport(timeout))
     except REFUSALS as error:
+        if isinstance(credentials, impersonated_credentials.Credentials) and UNAUTHENTICATED in _text(error):
+            _forget(_source(credentials), _source(credentials).token)
         raise _refused(error, credentials) from error
 
 
@@ -168,10 +181,13 @@ def _impersonated_id(target: Any, audience: str, transport: _Transport) -> str:
         "Content-Type": "application/json",
         metrics.API_CLIENT_HEADER: metrics.token_request_id_token_impersonate(),  # type: ignore[no-untyped-call]
     }
+    sent = source.token
     source.apply(headers)
     answer = transport(url, "POST", json.dumps(wanted).encode(), headers)
     if answer.status == http.HTTPStatus.OK:
         return str(json.loads(answer.data)["token"])
+    if answer.status == http.HTTPStatus.UNAUTHORIZED:
+        _forget(source, sent)
     if answer.status not in (http.HTTPStatus.FORBIDDEN, http.HTTPStatus.NOT_FOUND):
         raise Transient(f"Google gave no ID token for the service account {email} (HTTP {answer.status}).")
     raise PermissionDenied(
