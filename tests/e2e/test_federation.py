@@ -29,7 +29,8 @@ async def test_a_service_account_of_the_cluster_acts_as_one_of_google(
 ) -> None:
     """By the file that Google documents for it, `external_account`: nobody before, calls and ID tokens after its grant.
 
-    The grant is the one that is documented, too: roles/iam.workloadIdentityUser on the account.
+    The grant is the one that is documented, too: roles/iam.workloadIdentityUser on the account. Where ID tokens alone
+    are denied, the permission for these is told, and no other.
     """
     project = f"projects/{local.project}"
     owner = Clouds(no_copies, local.credentials())
@@ -65,8 +66,23 @@ async def test_a_service_account_of_the_cluster_acts_as_one_of_google(
     identity = await federated.identity.id_token(RUN_URL)
     claims = google.auth.jwt.decode(identity, verify=False)  # type: ignore[no-untyped-call]
     assert (claims["aud"], claims["email"]) == (RUN_URL, email)
+    for refused in (federated, await owner.for_tenant(email)):  # through the pool, and as a tenant
+        _deny_id_token(local)
+        with pytest.raises(PermissionDenied) as told:
+            await refused.identity.id_token("https://other.run.app")
+        assert told.value.cause == f"No ID token can be made for the service account {email}, or it is not there."
+        assert told.value.permission == "iam.serviceAccounts.getOpenIdToken"
     await clouds.close()
     await owner.close()
+
+
+def _deny_id_token(local: Any) -> None:
+    """To the next who asks, who may have access tokens all the same."""
+    from localcloud.api.iam import denied
+    from localcloud.core.faults import Fault, Kind
+
+    refusal = denied("iam.serviceAccounts.getOpenIdToken")
+    local.cloud.faults.add(Fault("*.GenerateIdToken", Kind.FAIL, refusal))
 
 
 async def _sees(access: Any, project: str) -> bool:

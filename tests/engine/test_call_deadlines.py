@@ -12,6 +12,8 @@ from google.oauth2.credentials import Credentials
 
 from localcloud.core.faults import Fault, Kind
 from nuages.cloud.access import CloudAccess, Clouds
+from nuages.cloud.call import Call
+from nuages.cloud.credentials import Identity, impersonated
 from nuages.cloud.errors import Transient
 from nuages.desired.iam import IamMember, ServiceAccount
 from nuages.desired.secretmanager import Secret
@@ -128,3 +130,20 @@ async def test_every_call_ends_at_its_deadline(scene, hurried):
     calls += [fails_in_time(held, tenant.drivers.of(Secret).observe(SECRET)) for _ in range(20)]
     assert set(await asyncio.gather(*calls)) == {"Deadline Exceeded", "the call took too long"}
     assert await tenant.identity.access_token()
+
+
+async def test_a_thread_for_a_token_ends_with_its_call(scene):
+    """While Google still holds the ID token back: the only thread makes the next token."""
+    await account(scene)
+    call = Call(1, deadline=1.0)
+    identity = Identity(impersonated(Credentials("any"), EMAIL), call)
+    await identity.access_token()
+    held = hold(scene, "IAMCredentials.GenerateIdToken")
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await fails_in_time(held, identity.id_token("https://shop.run.app"))
+    await call.all_ended()
+    assert not call._threads
+    identity.credentials.token = None
+    assert await identity.access_token()
+    assert loop.time() - began < HELD_S

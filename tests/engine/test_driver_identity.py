@@ -8,12 +8,16 @@ import json
 import sys
 
 import pytest
+from google.auth import credentials as auth
 from google.oauth2.credentials import Credentials
 
+from localcloud.core.errors import ApiError, Code
+from localcloud.core.faults import Fault, Kind
 from nuages.cloud.access import Clouds
-from nuages.cloud.errors import PermissionDenied
+from nuages.cloud.errors import PermissionDenied, Transient
 from nuages.desired.iam import IamMember, ServiceAccount
 from nuages.desired.secretmanager import Secret
+from nuages.desired.storage import Bucket
 
 EMAIL = "tenant-one@demo.iam.gserviceaccount.com"
 ACCOUNT = ServiceAccount(name=f"projects/demo/serviceAccounts/{EMAIL}", display_name="Tenant")
@@ -75,6 +79,62 @@ async def test_id_tokens_are_for_their_audience(clouds):
     assert (claims(token)["aud"], claims(token)["email"]) == (AUDIENCE, EMAIL)
     assert await identity.id_token(AUDIENCE) == token
     assert claims(await identity.id_token("https://other.run.app"))["aud"] == "https://other.run.app"
+
+
+REFUSED = ApiError(Code.UNAUTHENTICATED, "Request had invalid authentication credentials.")
+
+
+@pytest.mark.parametrize(
+    ("method", "kind", "name", "role"),
+    [
+        ("*SecretManagerService.GetSecret", Secret, "projects/demo/secrets/none", "roles/secretmanager.admin"),
+        ("*GET /storage/v1/b/{bucket}", Bucket, "projects/demo/buckets/none", "roles/storage.admin"),
+    ],
+)
+async def test_a_refused_token_is_replaced_for_the_next_call(scene, clouds, method, kind, name, role):
+    """The call that bore it fails, and is not made again; the next one asks for another token first, and only that."""
+    access = await clouds.for_tenant(EMAIL)
+    await scene.access.drivers.of(IamMember).create(IamMember.of("projects/demo", role, f"serviceAccount:{EMAIL}"))
+    assert await access.drivers.of(kind).observe(name) is None
+    scene.cloud.core.faults.add(Fault(method, Kind.FAIL, REFUSED))
+    scene.cloud.core.requests.clear()
+    with pytest.raises(Transient):
+        await access.drivers.of(kind).observe(name)
+    assert scene.asked("IAMCredentials.GenerateAccessToken") == 0
+    for _ in range(2):
+        assert await access.drivers.of(kind).observe(name) is None
+    assert scene.asked("IAMCredentials.GenerateAccessToken") == 1
+
+
+class Renewed(auth.Credentials):
+    """The owner's, which list their renewals, also those of google-auth's copy of them."""
+
+    def __init__(self):
+        super().__init__()
+        self.renewals = []
+
+    def refresh(self, request):
+        self.token = f"owner-{len(self.renewals)}"
+        self.renewals.append(self.token)
+
+
+async def test_a_refused_token_of_who_impersonates_is_replaced(scene, clouds):
+    """Whether it was to make an access token or an ID token: the operator's own is the one that was refused."""
+    credentials = Renewed()
+    made = Clouds(no_copies, credentials)
+    identity = (await made.for_tenant(EMAIL)).identity
+    scene.cloud.core.faults.add(Fault("*.GenerateIdToken", Kind.FAIL, REFUSED))
+    with pytest.raises(Transient):
+        await identity.id_token(AUDIENCE)
+    assert await identity.id_token(AUDIENCE)
+    assert len(credentials.renewals) == 2
+    identity.credentials.token = None
+    scene.cloud.core.faults.add(Fault("*.GenerateAccessToken", Kind.FAIL, REFUSED))
+    with pytest.raises(Transient):
+        await identity.access_token()
+    assert await identity.access_token()
+    assert len(credentials.renewals) == 3
+    await made.close()
 
 
 OWN_IDENTITY = """

@@ -32,7 +32,7 @@ class Expired(auth.Credentials):  # type: ignore[misc]
 async def test_a_token_expires_under_as_many_calls_as_may_run() -> None:
     """One of them gets the next one, and none waits for another's place: all of them are made, with that token."""
     credentials, call = Expired(), Call(PARALLEL, deadline=5.0)
-    call.token = Identity(credentials, call).metadata
+    call.bearer = Identity(credentials, call)
     seen: list[str] = []
 
     async def get_secret(*, metadata: tuple[tuple[str, str], ...], **_: Any) -> None:

@@ -78,7 +78,7 @@ class Clouds:
             return self._made[impersonate]
 
     async def close(self) -> None:
-        """After the last call that anybody waits for. Once it has returned, nothing is written any more."""
+        """After the last call that anybody waits for. Once it has returned, nothing that writes is sent any more."""
         for call, clients in self._opened:
             await call.all_ended()
             await clients.close()
@@ -91,7 +91,7 @@ class Clouds:
         credentials = impersonated(self._credentials, impersonate) if impersonate else self._credentials
         call = Call(deadline=self._call_timeout)
         identity = Identity(credentials, call)
-        call.token = identity.metadata
+        call.bearer = identity
         if impersonate:
             await identity.access_token()  # a denial is told here; the clients would call it a lost connection
         clients = Clients(credentials)

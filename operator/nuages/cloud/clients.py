@@ -30,9 +30,9 @@ from google.cloud.sqladmin_v1 import (
 )
 from google.cloud.storage import Client
 from requests import PreparedRequest
-from requests.adapters import HTTPAdapter
 
 from nuages.cloud.call import request_reason
+from nuages.cloud.deadline import BoundedAdapter
 
 if TYPE_CHECKING:
     from google.cloud.logging_v2.services.logging_service_v2 import LoggingServiceV2AsyncClient
@@ -138,7 +138,7 @@ class Clients:
 def _session(credentials: Credentials) -> AuthorizedSession:
     # A 401 is told, like any failure: the session would refresh and write again after the call's deadline.
     session = AuthorizedSession(credentials, max_refresh_attempts=0)  # type: ignore[no-untyped-call]
-    session.mount("https://", HTTPAdapter(pool_maxsize=POOL))
+    session.mount("https://", BoundedAdapter(pool_maxsize=POOL))
     session.auth = _with_reason
     return session
 

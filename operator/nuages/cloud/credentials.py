@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import http
+import json
 import time
 from typing import Any
 
 import google.auth
 from google.auth import credentials as auth
-from google.auth import exceptions, identity_pool, impersonated_credentials
+from google.auth import exceptions, iam, identity_pool, impersonated_credentials, metrics
 from google.auth.transport.requests import Request
 from google.oauth2 import id_token
+from urllib3 import Timeout
 
-from nuages.cloud.call import Call
+from nuages.cloud.call import Call, Metadata
 from nuages.cloud.errors import CloudError, PermissionDenied, Transient
 
 SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 ID_TOKEN_SECONDS = 1800.0  # of the hour that one lasts
 REFUSALS = (exceptions.RefreshError, exceptions.OAuthError)  # the second by STS
 DENIED = ("PERMISSION_DENIED", "invalid_grant", "invalid_target", "unauthorized", "not found")
+UNAUTHENTICATED = '"UNAUTHENTICATED"'  # the status of a 401 of iamcredentials: the token of who impersonates
 
 
 async def application_default() -> auth.Credentials:
@@ -53,8 +57,8 @@ class _Transport(Request):
         """Raises TimeoutError once nothing is left: google-auth's own error would be tried again."""
         if (left := self._ends - time.monotonic()) <= 0:
             raise TimeoutError
-        left = min(left, timeout or left)
-        return super().__call__(url, method, body, headers, left, **others)  # type: ignore[no-untyped-call]
+        total = Timeout(total=min(left, timeout or left))  # of connecting and of reading together
+        return super().__call__(url, method, body, headers, total, **others)  # type: ignore[no-untyped-call]
 
 
 class Identity:
@@ -80,11 +84,15 @@ class Identity:
             await asyncio.shield(self._refreshing)  # one for all who wait: in a queue, each would wait its own deadline
         return str(self.credentials.token)
 
-    async def metadata(self) -> tuple[tuple[str, str], ...]:
+    async def metadata(self) -> Metadata:
         """What a call over gRPC bears: the token, and the project that its quota is counted on. Raises CloudError."""
         project = getattr(self.credentials, "quota_project_id", None)
         billed = (("x-goog-user-project", str(project)),) if project else ()
         return ("authorization", f"Bearer {await self.access_token()}"), *billed
+
+    def forget(self, sent: Metadata) -> None:
+        """Google refused the token in this metadata: the next call gets another, unless one is there already."""
+        _forget(self.credentials, dict(sent).get("authorization", "").removeprefix("Bearer "))
 
     async def id_token(self, audience: str) -> str:
         """For a Cloud Run service: `audience` is its URL. Raises CloudError."""
@@ -97,15 +105,26 @@ class Identity:
         return token
 
 
-def _refresh(credentials: auth.Credentials, timeout: float) -> None:
+def _forget(credentials: Any, token: str) -> None:
+    """What is a token and nothing else (`refresh_token` is None) keeps it: there is no other."""
+    if credentials.token == token and getattr(credentials, "refresh_token", "") is not None:
+        credentials.token = None
+
+
+def _refresh(credentials: Any, timeout: float) -> None:
     try:
-        credentials.refresh(_Transport(timeout))  # type: ignore[no-untyped-call]
+        credentials.refresh(_Transport(timeout))
     except REFUSALS as error:
+        if isinstance(credentials, impersonated_credentials.Credentials) and UNAUTHENTICATED in _text(error):
+            _forget(_source(credentials), _source(credentials).token)
         raise _refused(error, credentials) from error
 
 
 def _id_token(credentials: Any, audience: str, timeout: float) -> str:
     transport = _Transport(timeout)
+    target = _target(credentials)
+    if target is not None:
+        return _impersonated_id(target, audience, transport)
     made = _id_token_credentials(credentials, audience, transport)
     try:
         made.refresh(transport)
@@ -115,14 +134,19 @@ def _id_token(credentials: Any, audience: str, timeout: float) -> str:
     return str(made.id_token if made is credentials else made.token)
 
 
-def _id_token_credentials(credentials: Any, audience: str, transport: Request) -> Any:
+def _target(credentials: Any) -> Any:
+    """The impersonated account that an ID token is to be of; None where the credentials make their own."""
     if isinstance(credentials, impersonated_credentials.Credentials):
-        return _impersonated_id(credentials, audience)
-    if getattr(credentials, "refresh_token", None):
         return credentials
     email = getattr(credentials, "service_account_email", None)
     if isinstance(credentials, identity_pool.Credentials) and email:
-        return _impersonated_id(impersonated(_of_pool(credentials), email), audience)
+        return impersonated(_of_pool(credentials), email)
+    return None
+
+
+def _id_token_credentials(credentials: Any, audience: str, transport: Request) -> Any:
+    if getattr(credentials, "refresh_token", None):
+        return credentials
     try:
         return id_token.fetch_id_token_credentials(audience, transport)  # type: ignore[no-untyped-call]
     except exceptions.DefaultCredentialsError as error:
@@ -138,14 +162,46 @@ def _of_pool(credentials: identity_pool.Credentials) -> Any:
     return type(credentials).from_info(told, scopes=list(SCOPES))  # type: ignore[no-untyped-call]
 
 
-def _impersonated_id(target: auth.Credentials, audience: str) -> Any:
-    return impersonated_credentials.IDTokenCredentials(  # type: ignore[no-untyped-call]
-        target, audience, include_email=True
+def _source(target: Any) -> Any:
+    """Who impersonates: google-auth tells it to its own classes only."""
+    return target._source_credentials
+
+
+def _impersonated_id(target: Any, audience: str, transport: _Transport) -> str:
+    """As google-auth's IDTokenCredentials asks for it, whose own session would go on after our deadline."""
+    source, email = _source(target), target.service_account_email
+    try:
+        if not source.valid:
+            source.refresh(transport)
+    except REFUSALS as error:
+        raise _refused(error, source) from error
+    url = iam._IAM_IDTOKEN_ENDPOINT.replace(auth.DEFAULT_UNIVERSE_DOMAIN, target.universe_domain).format(email)
+    wanted = {"audience": audience, "delegates": target._delegates, "includeEmail": True}
+    headers = {
+        "Content-Type": "application/json",
+        metrics.API_CLIENT_HEADER: metrics.token_request_id_token_impersonate(),  # type: ignore[no-untyped-call]
+    }
+    sent = source.token
+    source.apply(headers)
+    answer = transport(url, "POST", json.dumps(wanted).encode(), headers)
+    if answer.status == http.HTTPStatus.OK:
+        return str(json.loads(answer.data)["token"])
+    if answer.status == http.HTTPStatus.UNAUTHORIZED:
+        _forget(source, sent)
+    if answer.status not in (http.HTTPStatus.FORBIDDEN, http.HTTPStatus.NOT_FOUND):
+        raise Transient(f"Google gave no ID token for the service account {email} (HTTP {answer.status}).")
+    raise PermissionDenied(
+        f"No ID token can be made for the service account {email}, or it is not there.",
+        permission="iam.serviceAccounts.getOpenIdToken",
     )
 
 
+def _text(error: exceptions.GoogleAuthError) -> str:
+    return " ".join(str(part) for part in error.args)
+
+
 def _refused(error: exceptions.GoogleAuthError, credentials: Any) -> CloudError:
-    text = " ".join(str(part) for part in error.args)
+    text = _text(error)
     if not any(word in text for word in DENIED):
         return Transient("The operator's credentials could not be refreshed.")
     if isinstance(credentials, impersonated_credentials.Credentials) or "impersonated credentials" in text:

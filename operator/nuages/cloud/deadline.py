@@ -1,0 +1,77 @@
+"""What keeps the HTTP requests of a thread within the deadline of its call: a thread cannot be ended from without."""
+
+from __future__ import annotations
+
+import contextvars
+import math
+import time
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPSConnectionPool, Timeout
+from urllib3 import exceptions as urllib3
+from urllib3.connection import HTTPSConnection
+
+PIECE = 64 * 1024  # bytes that one read of a body takes at most
+
+# By time.monotonic(): when the call ends on whose behalf this thread works.
+ends: contextvars.ContextVar[float] = contextvars.ContextVar("ends", default=math.inf)
+
+
+def left() -> float:
+    """Seconds until the call's deadline, infinity outside of any call. Raises TimeoutError where it has passed."""
+    found = ends.get() - time.monotonic()
+    if found <= 0:
+        raise TimeoutError
+    return found
+
+
+class _Connection(HTTPSConnection):
+    """Connecting may take longer than allowed (a host's name, each of its addresses): nothing is sent after it."""
+
+    def request(self, *args: Any, **fields: Any) -> None:
+        left()
+        super().request(*args, **fields)
+
+
+class BoundedAdapter(HTTPAdapter):
+    """Ends by the deadline, whatever timeout the client asks for: of requests' own, each step has the whole of it.
+
+    A name that is not resolved, and headers that come byte by byte, may hold the thread for longer.
+    """
+
+    def get_connection_with_tls_context(self, *args: Any, **fields: Any) -> Any:
+        pool = super().get_connection_with_tls_context(*args, **fields)
+        if isinstance(pool, HTTPSConnectionPool):
+            pool.ConnectionCls = _Connection
+        return pool
+
+    def send(self, request: Any, stream: bool = False, timeout: Any = None, *args: Any, **fields: Any) -> Any:
+        """Raises requests.RequestException, TimeoutError."""
+        limit = left()
+        bound: Any = timeout if math.isinf(limit) else Timeout(total=limit)
+        response = super().send(request, True, bound, *args, **fields)
+        if not stream:
+            try:
+                response._content = _body(response.raw)  # what the session would read without an end
+            except urllib3.ReadTimeoutError as error:
+                raise requests.ReadTimeout(error, request=request) from error
+            except urllib3.HTTPError as error:
+                raise requests.ConnectionError(error, request=request) from error
+            finally:
+                if response._content is False:
+                    response.close()
+        return response
+
+
+def _body(raw: Any) -> bytes:
+    pieces: list[bytes] = []
+    while True:
+        limit, connection = left(), raw.connection
+        if connection is not None and connection.sock is not None and not math.isinf(limit):
+            connection.sock.settimeout(limit)
+        if not (piece := raw.read1(PIECE, decode_content=True)):
+            raw.release_conn()
+            return b"".join(pieces)
+        pieces.append(piece)
