@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LOCALCLOUD_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/nuages
-WORKERS ?= 2
+WORKERS ?= 3
 # Tests by area, for their helpers are modules of their own; in some, fixtures and arguments need not be typed.
 STRICT := fidelity e2e
 LAX := engine
