@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 
 import pytest
@@ -10,6 +11,8 @@ from e2e_browser import Page
 from e2e_release import asking, eventually
 
 FIRST_SECOND = 50
+
+pytestmark = pytest.mark.skipif("NUAGES_TEST_PROJECT" in os.environ, reason="asks no cloud: a project adds nothing")
 
 
 async def page() -> Page:
