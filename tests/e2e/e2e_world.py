@@ -146,9 +146,13 @@ class World:
 
     async def events(self, name: str) -> list[tuple[str, str]]:
         """Reason and text of the app's events, oldest first."""
-        listed = await self._call("GET", f"/apis/events.k8s.io/v1/namespaces/{self.namespace}/events")
-        mine = [item for item in listed["items"] if item["regarding"]["name"] == name]
-        return [(item["reason"], item["note"]) for item in sorted(mine, key=lambda item: str(item["eventTime"]))]
+        return [(item["reason"], item["message"]) for item in await self.event_objects(name)]
+
+    async def event_objects(self, name: str) -> list[dict[str, Any]]:
+        """The app's events as kubectl reads them, oldest first."""
+        listed = await self._call("GET", f"/api/v1/namespaces/{self.namespace}/events")
+        mine = [item for item in listed["items"] if item["involvedObject"]["name"] == name]
+        return sorted(mine, key=lambda item: str(item["eventTime"]))
 
     async def told(self, name: str, reason: str, part: str = "", after: int = 0) -> str:
         """The first event with that reason and text, beyond `after` of its reason; events follow the status."""

@@ -218,6 +218,12 @@ async def test_status_says_what_people_look_for(shop: Shop) -> None:
     assert [reason for reason in reasons if reason in STEPS] == steps
 
 
+async def test_events_bear_the_times_that_kubectl_sorts_by(shop: Shop) -> None:
+    """`kubectl describe` and `get events --sort-by=.lastTimestamp` tell the story in its order."""
+    found = await shop.world.event_objects(shop.name)
+    assert [item["lastTimestamp"] for item in found] == [f"{item['eventTime'][:19]}Z" for item in found] != []
+
+
 async def test_google_knows_one_caller(shop: Shop, local: Any) -> None:
     """Whatever is done for the app is done as the account that its tenant names, else as the operator's own."""
     callers = {request.caller for request in local.requests(shop.world.namespace, shop.name)}

@@ -30,7 +30,7 @@ for name in (
     "google.cloud.logging_v2.services.logging_service_v2",
     "google.oauth2.reauth",
     "kubernetes.aio.client.api.coordination_v1_api",
-    "kubernetes.aio.client.api.events_v1_api",
+    "kubernetes.aio.client.api.core_v1_api",
 ):
     importlib.import_module(name)
 

@@ -19,7 +19,7 @@ GROUP, VERSION = "nuages.dev", "v1alpha1"
 APPS, TENANTS = "djangoapps", "djangotenants"
 COMPONENT = "nuages"
 TIMEOUT = 15  # seconds: a connection that hangs must not hold a worker
-EVENT_BYTES = 1024  # of an event's message, as events.k8s.io limits it
+EVENT_BYTES = 1024  # of an event's message, as events.k8s.io limits it, by which others read it
 
 log = structlog.get_logger()
 
@@ -30,7 +30,7 @@ class KubernetesCluster:
     def __init__(self, api: client.ApiClient, instance: str) -> None:
         """`instance` is the pod's name, as events show who reported."""
         self._api, self._instance = api, instance
-        self._events = client.EventsV1Api(api)
+        self._core = client.CoreV1Api(api)
 
     async def app(self, namespace: str, name: str) -> Body | None:
         return await self._read(f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{APPS}/{name}")
@@ -65,22 +65,29 @@ class KubernetesCluster:
         return await self._write("PATCH", _path(body), {"metadata": metadata}, "application/merge-patch+json")
 
     async def event(self, app: Body, kind: str, reason: str, message: str) -> None:
-        """One event an occurrence: the series of events.k8s.io would hide when it happened."""
+        """One event an occurrence: a series would hide when it happened.
+
+        Of the core group, which alone takes the times that `kubectl describe` and `get events` sort by.
+        """
         now, metadata = dt.datetime.now(dt.UTC), app["metadata"]
         text = (
             message if len(message.encode()) <= EVENT_BYTES else message.encode()[-EVENT_BYTES:].decode(errors="ignore")
         )
         digest = hashlib.sha256(f"{metadata['uid']}{reason}{text}{now.isoformat()}".encode()).hexdigest()[:16]
-        body = client.EventsV1Event(
+        body = client.CoreV1Event(
             metadata=client.V1ObjectMeta(name=f"{metadata['name'][:40]}.{digest}", namespace=metadata["namespace"]),
             event_time=now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-            reporting_controller=f"{GROUP}/{COMPONENT}",
+            first_timestamp=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            last_timestamp=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            count=1,
+            source=client.V1EventSource(component=COMPONENT),
+            reporting_component=f"{GROUP}/{COMPONENT}",
             reporting_instance=self._instance[:128],
             action=reason,
             reason=reason[:128],
             type=kind,
-            note=text,
-            regarding=client.V1ObjectReference(
+            message=text,
+            involved_object=client.V1ObjectReference(
                 api_version=app["apiVersion"],
                 kind=app["kind"],
                 namespace=metadata["namespace"],
@@ -90,7 +97,7 @@ class KubernetesCluster:
         )
         log.info("event", app=f"{metadata['namespace']}/{metadata['name']}", kind=kind, reason=reason, text=text)
         try:
-            await self._events.create_namespaced_event(metadata["namespace"], body)
+            await self._core.create_namespaced_event(metadata["namespace"], body)
         except (ApiException, aiohttp.ClientError) as error:  # a namespace that is ending takes none
             log.debug("event was not taken", reason=reason, error=str(error))
 
