@@ -157,4 +157,6 @@ def whose(found: Observed[Any]) -> str:
         return "it bears no marker of ours"
     if owner.instance:
         return f"all apps on instance {owner.instance} share it"
+    if owner.app and owner.retained:
+        return f"it was kept when {owner.namespace}/{owner.app} was deleted"
     return f"it belongs to {owner.namespace}/{owner.app}" if owner.app else f"the apps of {owner.namespace} share it"

@@ -117,6 +117,8 @@ def _way(action: Action) -> str:
     resource, found = action.resource, action.observed
     if resource.owner is not None and found is not None and resource.owner.may_adopt(found.owner):
         return f'Read "nuages plan", then annotate {ADOPT}: "true", or rename.'
+    if found is not None and found.owner is not None and found.owner.retained:
+        return "Rename this app, or delete at Google what was kept."
     return "Rename this app, or delete the other one."
 
 
