@@ -252,11 +252,12 @@ class Pool:
         instance.log(
             f"{kind} failed {times} consecutively {where}. The instance was not started. {failure.why}", "ERROR"
         )
-        instance.log(
-            f"localcloud: instances share one loopback, so PORT is {instance.port} here instead of "
-            f"{self._workload.port}. A container must listen on all addresses, at the port that PORT names.",
-            "NOTICE",
-        )
+        if not failure.is_answer:
+            instance.log(
+                f"localcloud: instances share one loopback, so PORT is {instance.port} here instead of "
+                f"{self._workload.port}. A container must listen on all addresses, at the port that PORT names.",
+                "NOTICE",
+            )
         raise StartAborted(f"{kind} failed. {failure.why}")
 
     async def _watch(self, member: Member) -> None:

@@ -57,6 +57,7 @@ class ProbeFailure:
     """Why the last attempt failed, in the words of Google's log."""
 
     why: str
+    is_answer: bool = False  # by a server that listens
 
 
 async def attempt(probe: Any, target: ProbeTarget, timeout_s: float) -> ProbeFailure | None:
@@ -138,8 +139,9 @@ async def _http(probe: Any, target: ProbeTarget, timeout_s: float) -> ProbeFailu
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout_s), auto_decompress=False) as session,
             session.get(f"http://{host}:{port}{probe.http_get.path}", headers=headers, allow_redirects=False) as answer,
         ):
-            # 2xx and 3xx are healthy, as in Kubernetes.
-            return None if answer.status < 400 else ProbeFailure(f"HTTP probe failed with status {answer.status}.")
+            if answer.status < 400:  # 2xx and 3xx are healthy, as in Kubernetes
+                return None
+            return ProbeFailure(f"HTTP probe failed with status {answer.status}.", is_answer=True)
     except TimeoutError:
         return ProbeFailure("Connection failed with status DEADLINE_EXCEEDED.")
     except aiohttp.ClientError:

@@ -53,8 +53,10 @@ class Failure:
 FAILURES = (
     Failure("v3", "Migrate", "MigrationFailed", "spec.image: migrate exited with 1", "product_price_from_100"),
     Failure("v4", "Candidate", "RevisionFailed", "did not start", "PAYMENT_ENDPOINT"),
-    Failure("v5", "Candidate", "RevisionFailed", "did not start", "STARTUP HTTP probe failed"),
-    Failure("v6", "Candidate", "RevisionFailed", "did not start", "STARTUP HTTP probe failed"),
+    Failure(
+        "v5", "Candidate", "RevisionFailed", 'Its log says: "HTTP probe failed with status 503".', "STARTUP HTTP probe"
+    ),
+    Failure("v6", "Candidate", "RevisionFailed", "DEADLINE_EXCEEDED", "STARTUP HTTP probe failed"),
     Failure(
         "broken",
         "Verify",

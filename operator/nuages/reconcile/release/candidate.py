@@ -19,6 +19,8 @@ from nuages.reconcile.trouble import shortened
 RECONCILE_AT = "nuages.dev/reconcile-at"
 DENIED = re.compile(r"Permission denied on secret|does not have \S+ access")
 PREAMBLE = re.compile(r"^Revision '[^']*' is not ready and cannot serve traffic\. ")
+LOGS_URL = re.compile(r"\s*Logs URL:.*", re.DOTALL)  # the message has a link of its own
+PROBE = re.compile(r"HTTP probe failed with status \d+|Connection failed with status [A-Z_]+")
 NAME_TAKEN = "with different configuration already exists"  # behaviour.md, section 1
 
 
@@ -101,15 +103,16 @@ async def _under_free_name(release: Release, cloud: CloudAccess) -> Release:
 
 async def _failure(release: Release, live: Observed[RunService], cloud: CloudAccess) -> Failed:
     kept = f"{release.serving} keeps all traffic" if release.serving else "the service stays closed to the public"
-    cause = _cause(live)
+    cause, lines = _cause(live), await last_lines(release, cloud)
+    probe = next((f' Its log says: "{found[0]}".' for line in reversed(lines) if (found := PROBE.search(line))), "")
     remedy = f"Grant it, then annotate {RECONCILE_AT}." if DENIED.search(cause) else "Release a fixed image."
     return Failed(
         reasons.REVISION_FAILED,
-        f'spec.image: revision {release.revision} did not start; {kept}. {remedy} Google says: "{cause}".',
+        f'spec.image: revision {release.revision} did not start; {kept}. {remedy} Google says: "{cause}".{probe}',
         log_link=log_link(release),
-        lines=await last_lines(release, cloud),
+        lines=lines,
     )
 
 
 def _cause(live: Observed[RunService]) -> str:
-    return shortened(PREAMBLE.sub("", live.message) or "it is not ready")
+    return shortened(LOGS_URL.sub("", PREAMBLE.sub("", live.message)) or "it is not ready")
