@@ -223,6 +223,15 @@ async def test_settings_that_nobody_names_are_asked_for(shop: Shop) -> None:
     }
 
 
+async def test_a_manage_py_that_is_not_there_is_looked_for_by_name(shop: Shop) -> None:
+    """As in an image of something else than this project: nobody is asked for settings that a file would name."""
+    ended = await shop.migrate("v1", NUAGES_MANAGE="src/manage.py")
+    assert (ended.code, ended.verdict["reason"]) == (14, "SettingsModuleMissing")
+    told = ended.verdict["message"]
+    assert told.startswith("spec.django.manage: migrate found no src/manage.py in /")
+    assert told.endswith("Correct the path, or set spec.django.settingsModule.")
+
+
 async def test_a_database_out_of_reach_is_a_failure(shop: Shop, tmp_path: Path) -> None:
     """With the driver's words, and no password among them."""
     ended = await shop.migrate("v1", DB_HOST=str(tmp_path))

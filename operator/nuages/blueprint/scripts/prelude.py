@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import sys
 
 
@@ -22,6 +23,10 @@ def settings_module():
         if os.path.exists(manage):
             with open(manage) as file:
                 source = file.read()
+        elif shutil.which(manage) is None:  # not a command like django-admin either
+            cause = f"{NAME} found no {manage} in {os.getcwd()}"
+            remedy = "Correct the path, or set spec.django.settingsModule."
+            tell("SettingsModuleMissing", f"spec.django.manage: {cause}. {remedy}", 14)
         found = re.search(r"DJANGO_SETTINGS_MODULE[\"']\s*,\s*[\"']([\w.]+)", source)
         if not found:
             cause = f"{NAME} found no settings named in {manage}"
