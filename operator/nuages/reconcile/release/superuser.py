@@ -36,7 +36,7 @@ def wanted_run(release: Release) -> Run | None:
         what=f"createsuperuser {spec.username}",
         reason_running=reasons.CREATING_SUPERUSER,
         reason_failed=reasons.SUPERUSER_FAILED,
-        remedy=f"{release.revision} serves. Correct its command or username, or release a fixed image",
+        remedy=f"{release.revision} serves. Correct its username, email or command, or release a fixed image",
         field="spec.superuser",
         longer=f"{release.revision} serves. Raise it, or correct the command",
         again=fingerprint([spec.command, spec.email, release.digest, job.template.timeout])[:5],
