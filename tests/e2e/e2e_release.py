@@ -137,15 +137,15 @@ class Answers:
 
 
 @asynccontextmanager
-async def polling(deployed: Deployment, path: str = "/") -> AsyncIterator[Answers]:
-    """Fifty requests a second through the front door, for as long as the block lasts."""
+async def polling(deployed: Deployment, path: str = "/", a_second: float = REQUESTS_A_SECOND) -> AsyncIterator[Answers]:
+    """Requests through the front door, for as long as the block lasts."""
     browser = await deployed.browser()
-    async with asking(lambda: browser.get(path, follow=False)) as answers:
+    async with asking(lambda: browser.get(path, follow=False), a_second) as answers:
         yield answers
 
 
 @asynccontextmanager
-async def asking(get: Callable[[], Awaitable[Page]]) -> AsyncIterator[Answers]:
+async def asking(get: Callable[[], Awaitable[Page]], a_second: float = REQUESTS_A_SECOND) -> AsyncIterator[Answers]:
     """The same of any page. What a busy machine was late with is sent at once: no slot of the schedule is dropped."""
     answers = Answers()
 
@@ -165,10 +165,10 @@ async def asking(get: Callable[[], Awaitable[Page]]) -> AsyncIterator[Answers]:
         async with asyncio.TaskGroup() as group:
             while not done.is_set():
                 now = loop.time()
-                while (slot := began + answers.sent / REQUESTS_A_SECOND) <= now:
+                while (slot := began + answers.sent / a_second) <= now:
                     group.create_task(one())
                     answers.late.append(now - slot)
-                await asyncio.sleep(max(0.0, began + answers.sent / REQUESTS_A_SECOND - loop.time()))
+                await asyncio.sleep(max(0.0, began + answers.sent / a_second - loop.time()))
 
     done = asyncio.Event()
     client = asyncio.create_task(ask())

@@ -270,6 +270,7 @@ async def test_changed_value_makes_one_revision(shop: Shop) -> None:
     assert [item.name async for item in await executions.list_executions(parent=jobs)] == runs
 
 
+@pytest.mark.parametrize("shop", ["alone"], indirect=True)
 async def test_a_command_of_ones_own_makes_the_superuser(shop: Shop, local: Any) -> None:
     """With the arguments that the spec gives it, in place of createsuperuser; who it made logs in."""
     image = await local.shop("admins", {"catalogue/management/commands/make_admin.py": MAKES_ADMIN})

@@ -222,7 +222,7 @@ async def test_an_administrator_that_somebody_deleted_is_made_again(teams: Teams
 
 async def test_one_team_leaves_and_the_other_goes_on(teams: Teams) -> None:
     """Blue's identity and grants go with its last app; Red serves meanwhile, and is released again."""
-    async with polling(teams.red) as answers:
+    async with polling(teams.red, a_second=10) as answers:
         await teams.blue.world.delete("DjangoApp", "shop")
     assert answers.count > 0
     assert answers.bad == []
