@@ -33,8 +33,6 @@ from localcloud.localcloud import LocalCloud, Options
 from localcloud.runtime.builder import build
 from localcloud.runtime.processes import Child, Processes
 
-Measure = Callable[[Path], Coroutine[Any, Any, dict[str, Any]]]
-
 GROUP, VERSION, APPS = "nuages.dev", "v1alpha1", "djangoapps"
 USER = f"system:serviceaccount:{operator.NAMESPACE}:{operator.SERVICE_ACCOUNT}"
 PROJECT, NAMESPACE, APP = "nuages-bench", "bench", "shop"

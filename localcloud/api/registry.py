@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from localcloud.core.cloud import Cloud
-from localcloud.core.errors import ApiError, Code, Family, permission_denied
+from localcloud.core.errors import ApiError, Code, Family, permission_denied, plain
 from localcloud.core.identity import ANONYMOUS, Caller, current_caller
 from localcloud.core.invoke import caller_of
 from localcloud.core.rest import RestRequest, RestResponse, RestService, route
@@ -140,7 +140,7 @@ class Registry(RestService):
         try:
             digest, _ = await asyncio.to_thread(self._manifest, full, place["tag"])
         except Refused:
-            raise ApiError(Code.NOT_FOUND, "Requested entity was not found.") from None
+            raise plain(Code.NOT_FOUND) from None
         escaped = package.replace(place["package"], place["package"].replace("/", "%2F"))
         return RestResponse.of({"name": f"{escaped}/tags/{place['tag']}", "version": f"{escaped}/versions/{digest}"})
 

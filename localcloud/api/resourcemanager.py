@@ -13,7 +13,7 @@ from google.longrunning import operations_pb2
 from localcloud.api import listing
 from localcloud.api.messages import resourcemanager as pb
 from localcloud.core.cloud import Cloud
-from localcloud.core.errors import ApiError, Code, Family
+from localcloud.core.errors import ApiError, Code, Family, plain
 from localcloud.core.identity import current_caller
 from localcloud.core.projects import Project
 from localcloud.core.rest import RestRequest, RestResponse, RestService, route
@@ -75,7 +75,7 @@ class Directory:
 
     def require(self, permission: str, project: Project) -> None:
         if not self.allows(permission, project):
-            raise ApiError(Code.PERMISSION_DENIED, "The caller does not have permission")
+            raise plain(Code.PERMISSION_DENIED)
 
 
 class Projects(Service):
@@ -121,7 +121,7 @@ class Projects(Service):
             _check_parent(project.parent)
         known = self.cloud.projects.find(project.project_id) is not None
         if known or self.cloud.operations.pending(project.project_id):
-            raise ApiError(Code.ALREADY_EXISTS, "Requested entity already exists")
+            raise plain(Code.ALREADY_EXISTS)
         about = {
             "displayName": project.display_name or project.project_id,
             "labels": dict(project.labels),

@@ -18,7 +18,6 @@ from localcloud.core.state import Store
 PbAccount: Any = iam_admin_v1.ServiceAccount.pb()
 
 DEFAULT_QUOTA = 100  # accounts per project (DESIGN.md, Google's own limits)
-USER_MANAGED = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?@[^.@]+(\.[^.@]+)?\.iam\.gserviceaccount\.com")
 # Google's agents: service-NUM@gcp-sa-x..., pNUM-hash@gcp-sa-cloud-sql..., NUM@cloudservices..., *-robot-prod...
 AGENT = re.compile(
     r"(service-\d+|p\d+-\w+|\d+)@((gcp-sa-[-a-z]+|[-a-z]+-robot(-prod)?|cloud-redis|compute-system|"

@@ -113,9 +113,9 @@ PLAIN_MESSAGES: dict[Code, str] = {
 }
 
 
-def plain(code: Code) -> ApiError:
+def plain(code: Code, *details: Message) -> ApiError:
     """An error with the message that a code comes with."""
-    return ApiError(code, PLAIN_MESSAGES[code])
+    return ApiError(code, PLAIN_MESSAGES[code], details=details)
 
 
 def error_info(reason: str, domain: str, metadata: Mapping[str, str]) -> error_details_pb2.ErrorInfo:

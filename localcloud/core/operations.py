@@ -100,11 +100,6 @@ class Operations:
         operation = self._items.find(name)
         return operation is not None and not operation.done
 
-    def update_metadata(self, name: str, metadata: Message) -> None:
-        operation = self._items.get(name)
-        operation.metadata.Pack(metadata)
-        self._items.put(name, operation)
-
     def under(self, parent: str) -> list[operations_pb2.Operation]:
         return self._items.under(parent)
 

@@ -6,7 +6,7 @@ import re
 import zlib
 from dataclasses import dataclass
 
-from localcloud.core.errors import ApiError, Code, error_info
+from localcloud.core.errors import ApiError, Code, error_info, plain
 from localcloud.core.past import reading_the_present
 from localcloud.core.state import Store
 
@@ -61,7 +61,7 @@ class Projects:
         """Raises 403: Google does not say whether a project exists (behaviour.md, section 0)."""
         project = self.find(id_or_number)
         if project is None:
-            raise ApiError(Code.PERMISSION_DENIED, "The caller does not have permission")
+            raise plain(Code.PERMISSION_DENIED)
         return project
 
     def canonical(self, resource: str) -> str:

@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import status_pb2
 
 from localcloud.core.cloud import Cloud
-from localcloud.core.errors import ApiError, Code, internal_error
+from localcloud.core.errors import ApiError, Code, internal_error, plain
 from localcloud.core.invoke import invoke
 from localcloud.core.service import Method, Service
 
@@ -78,7 +78,7 @@ def _parsed(kind: type[Message], raw: bytes) -> Message:
     try:
         return kind.FromString(raw)
     except DecodeError:
-        raise ApiError(Code.INVALID_ARGUMENT, "Request contains an invalid argument.") from None
+        raise plain(Code.INVALID_ARGUMENT) from None
 
 
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: ApiError) -> None:

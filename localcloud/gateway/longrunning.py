@@ -9,7 +9,7 @@ from google.longrunning import operations_pb2
 from google.protobuf.empty_pb2 import Empty
 
 from localcloud.core.cloud import Cloud
-from localcloud.core.errors import ApiError, Code, Family, not_modelled, permission_denied
+from localcloud.core.errors import ApiError, Code, Family, not_modelled, permission_denied, plain
 from localcloud.core.identity import current_caller
 from localcloud.core.service import Method, Rule, Service
 
@@ -95,7 +95,7 @@ class LongRunning(Service):
 
     async def cancel(self, request: operations_pb2.CancelOperationRequest) -> Empty:
         self.cloud.operations.get(request.name)
-        raise ApiError(Code.UNIMPLEMENTED, "Operation is not implemented, or supported, or enabled.")
+        raise plain(Code.UNIMPLEMENTED)
 
     def _may(self, verb: str, name: str) -> None:
         """Operations below a project need a permission; `operations/X` is known to who started it only."""

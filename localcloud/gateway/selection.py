@@ -7,7 +7,7 @@ from typing import Any
 
 from google.rpc import error_details_pb2
 
-from localcloud.core.errors import ApiError, Code
+from localcloud.core.errors import ApiError, Code, plain
 from localcloud.gateway.json_parse import Descriptor, field_named, is_map
 
 Selection = dict[str, "Selection"]  # empty: everything below
@@ -86,5 +86,4 @@ def _unknown(path: str) -> ApiError:
     """Google's words, as clients quote them."""
     description = f"Error expanding 'fields' parameter. Cannot find matching fields for path '{path}'."
     violation = error_details_pb2.BadRequest.FieldViolation(field=path, description=description)
-    details = (error_details_pb2.BadRequest(field_violations=[violation]),)
-    return ApiError(Code.INVALID_ARGUMENT, "Request contains an invalid argument.", details=details)
+    return plain(Code.INVALID_ARGUMENT, error_details_pb2.BadRequest(field_violations=[violation]))

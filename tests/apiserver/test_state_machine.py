@@ -17,15 +17,15 @@ from machine_claims import false_claims, refused_field
 from machine_specs import Change, changes
 from machine_world import FIRST, PROJECT, REGISTRY, Life, Operator, Refused, Resting, Site, is_current, said
 
-from localcloud.core.errors import ApiError, Code
+from localcloud.core.errors import ApiError, Code, plain
 from localcloud.core.faults import Fault, Kind
 from nuages.reconcile import reasons
 
 STEPS, EXAMPLES_A_LIFE = 10, 16  # a life takes seconds, not milliseconds as other examples do
 FAULTS = {
     "429": (Kind.FAIL, ApiError(Code.RESOURCE_EXHAUSTED, "Quota exceeded for quota metric 'Write requests'.")),
-    "500": (Kind.FAIL, ApiError(Code.INTERNAL, "Internal error encountered.")),
-    "503": (Kind.FAIL, ApiError(Code.UNAVAILABLE, "The service is currently unavailable.")),
+    "500": (Kind.FAIL, plain(Code.INTERNAL)),
+    "503": (Kind.FAIL, plain(Code.UNAVAILABLE)),
     "409": (Kind.FAIL, ApiError(Code.ABORTED, "There were concurrent changes.")),
     "403": (Kind.FAIL, ApiError(Code.PERMISSION_DENIED, "Permission denied on resource.")),
     "lost": (Kind.LOSE, ApiError(Code.UNAVAILABLE, "")),

@@ -11,7 +11,7 @@ import pytest
 from google.auth import credentials as auth
 from google.oauth2.credentials import Credentials
 
-from localcloud.core.errors import ApiError, Code
+from localcloud.core.errors import Code, plain
 from localcloud.core.faults import Fault, Kind
 from nuages.cloud.access import Clouds
 from nuages.cloud.errors import PermissionDenied, Transient
@@ -81,7 +81,7 @@ async def test_id_tokens_are_for_their_audience(clouds):
     assert claims(await identity.id_token("https://other.run.app"))["aud"] == "https://other.run.app"
 
 
-REFUSED = ApiError(Code.UNAUTHENTICATED, "Request had invalid authentication credentials.")
+REFUSED = plain(Code.UNAUTHENTICATED)
 
 
 @pytest.mark.parametrize(
