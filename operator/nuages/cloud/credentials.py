@@ -112,8 +112,13 @@ def _forget(credentials: Any, token: str) -> None:
 
 
 def _refresh(credentials: Any, timeout: float) -> None:
+    _renew(credentials, _Transport(timeout))
+
+
+def _renew(credentials: Any, transport: _Transport) -> None:
+    """A new token for them. Raises CloudError."""
     try:
-        credentials.refresh(_Transport(timeout))
+        credentials.refresh(transport)
     except REFUSALS as error:
         if isinstance(credentials, impersonated_credentials.Credentials) and UNAUTHENTICATED in _text(error):
             _forget(_source(credentials), _source(credentials).token)
@@ -126,10 +131,7 @@ def _id_token(credentials: Any, audience: str, timeout: float) -> str:
     if target is not None:
         return _impersonated_id(target, audience, transport)
     made = _id_token_credentials(credentials, audience, transport)
-    try:
-        made.refresh(transport)
-    except REFUSALS as error:
-        raise _refused(error, credentials) from error
+    _renew(made, transport)
     # A user's own token is for gcloud's client id, which Cloud Run accepts too (behaviour-runtime.md, section 2).
     return str(made.id_token if made is credentials else made.token)
 
@@ -170,11 +172,9 @@ def _source(target: Any) -> Any:
 def _impersonated_id(target: Any, audience: str, transport: _Transport) -> str:
     """As google-auth's IDTokenCredentials asks for it, whose own session would go on after our deadline."""
     source, email = _source(target), target.service_account_email
-    try:
-        if not source.valid:
-            source.refresh(transport)
-    except REFUSALS as error:
-        raise _refused(error, source) from error
+    if not source.valid:
+        _renew(source, transport)
+    # By google-auth's own name, which is of another host where client certificates are in use.
     url = iam._IAM_IDTOKEN_ENDPOINT.replace(auth.DEFAULT_UNIVERSE_DOMAIN, target.universe_domain).format(email)
     wanted = {"audience": audience, "delegates": target._delegates, "includeEmail": True}
     headers = {

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextvars
+import io
 import math
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import requests
@@ -51,27 +53,26 @@ class BoundedAdapter(HTTPAdapter):
         """Raises requests.RequestException, TimeoutError."""
         limit = left()
         bound: Any = timeout if math.isinf(limit) else Timeout(total=limit)
-        response = super().send(request, True, bound, *args, **fields)
-        if not stream:
+        response = super().send(request, stream, bound, *args, **fields)
+        if not stream:  # the session would read the body at once, without an end
             try:
-                response._content = _body(response.raw)  # what the session would read without an end
+                response.raw = io.BytesIO(b"".join(_pieces(response.raw)))
             except urllib3.ReadTimeoutError as error:
                 raise requests.ReadTimeout(error, request=request) from error
             except urllib3.HTTPError as error:
                 raise requests.ConnectionError(error, request=request) from error
-            finally:
-                if response._content is False:
-                    response.close()
         return response
 
 
-def _body(raw: Any) -> bytes:
-    pieces: list[bytes] = []
-    while True:
-        limit, connection = left(), raw.connection
-        if connection is not None and connection.sock is not None and not math.isinf(limit):
-            connection.sock.settimeout(limit)
-        if not (piece := raw.read1(PIECE, decode_content=True)):
-            raw.release_conn()
-            return b"".join(pieces)
-        pieces.append(piece)
+def _pieces(raw: Any) -> Iterator[bytes]:
+    """A body, decoded. Its connection goes back to the pool at its end, and is closed by whatever comes before."""
+    try:
+        while True:
+            limit, connection = left(), raw.connection
+            if connection is not None and connection.sock is not None and not math.isinf(limit):
+                connection.sock.settimeout(limit)
+            if not (piece := raw.read1(PIECE, decode_content=True)):
+                return
+            yield piece
+    finally:
+        raw.close()
