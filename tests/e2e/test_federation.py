@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
 import google.auth.jwt
 import pytest
+from e2e_release import eventually
 from e2e_world import World
 
 from nuages.cloud.access import Clouds
@@ -41,28 +41,15 @@ async def test_a_service_account_of_the_cluster_acts_as_one_of_google(
     await access.drivers.of(IamMember).create(IamMember.of(project, "roles/viewer", f"serviceAccount:{email}"))
     number = await access.projects.number(local.project)
     pool = f"//iam.googleapis.com/projects/{number}/locations/global/workloadIdentityPools/localcloud"
-    audience, token = f"{pool}/providers/kubernetes", tmp_path / "token"
-    world.kubectl("create", "serviceaccount", "operator")
-    token.write_text(world.kubectl("create", "token", "operator", f"--audience={audience}").strip())
-    external = {
-        "type": "external_account",
-        "audience": audience,
-        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
-        "token_url": "https://sts.googleapis.com/v1/token",
-        "credential_source": {"file": str(token)},
-        "service_account_impersonation_url": f"{IAM_CREDENTIALS}/{email}:generateAccessToken",
-    }
-    (tmp_path / "external.json").write_text(json.dumps(external))
-    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "external.json"))
+    file = _external_account(world, f"{pool}/providers/kubernetes", email, tmp_path)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
     clouds = Clouds(no_copies)
     federated = await clouds.for_tenant("")
     with pytest.raises(PermissionDenied):
         await federated.projects.number(local.project)
     subject = f"principal:{pool}/subject/system:serviceaccount:{world.namespace}:operator"
     await access.drivers.of(IamMember).create(IamMember.of(account.name, "roles/iam.workloadIdentityUser", subject))
-    async with asyncio.timeout(30.0):
-        while not await _sees(federated, local.project):  # noqa: ASYNC110 - what is asked is not in this process
-            await asyncio.sleep(0.1)
+    await eventually(lambda: _sees(federated, local.project), "the grant")
     identity = await federated.identity.id_token(RUN_URL)
     claims = google.auth.jwt.decode(identity, verify=False)  # type: ignore[no-untyped-call]
     assert (claims["aud"], claims["email"]) == (RUN_URL, email)
@@ -74,6 +61,24 @@ async def test_a_service_account_of_the_cluster_acts_as_one_of_google(
         assert told.value.permission == "iam.serviceAccounts.getOpenIdToken"
     await clouds.close()
     await owner.close()
+
+
+def _external_account(world: World, audience: str, email: str, folder: Path) -> Path:
+    """The file of a pool's provider that trusts a ServiceAccount of this cluster, whose token is beside it."""
+    world.kubectl("create", "serviceaccount", "operator")
+    token = folder / "token"
+    token.write_text(world.kubectl("create", "token", "operator", f"--audience={audience}").strip())
+    told = {
+        "type": "external_account",
+        "audience": audience,
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+        "token_url": "https://sts.googleapis.com/v1/token",
+        "credential_source": {"file": str(token)},
+        "service_account_impersonation_url": f"{IAM_CREDENTIALS}/{email}:generateAccessToken",
+    }
+    file = folder / "external.json"
+    file.write_text(json.dumps(told))
+    return file
 
 
 def _deny_id_token(local: Any) -> None:

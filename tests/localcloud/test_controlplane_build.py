@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from localcloud.controlplane import build, envtest
 from localcloud.controlplane.binaries import Binaries
@@ -159,13 +160,9 @@ class Releases:
 async def releases() -> AsyncIterator[Releases]:
     releases, application = Releases(), web.Application()
     application.add_routes([web.get("/index", releases.index), web.get("/{version}/{name}", releases.download)])
-    runner = web.AppRunner(application)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    releases.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield releases
-    await runner.cleanup()
+    async with TestServer(application) as server:
+        releases.url = f"http://127.0.0.1:{server.port}"
+        yield releases
 
 
 async def test_nearest_release_is_fetched_checked_and_kept(tmp_path: Path, releases: Releases) -> None:

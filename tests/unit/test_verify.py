@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 from reports import a_release
 
 from nuages.cloud.access import CloudAccess
@@ -36,13 +37,9 @@ async def candidate(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Candidate]
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     made, app = Candidate(), web.Application()
     app.router.add_get("/{path:.*}", made.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield made
-    await runner.cleanup()
+    async with TestServer(app) as server:
+        made.url = f"http://127.0.0.1:{server.port}"
+        yield made
 
 
 async def _outcome(candidate: Candidate, verify: dict[str, Any], *answers: int) -> object:
