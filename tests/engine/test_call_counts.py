@@ -119,7 +119,7 @@ async def test_operations_are_waited_for_by_themselves(scene) -> None:
     await scene.access.drivers.of(ServiceAccount).create(ACCOUNT)
     operation = await scene.access.drivers.of(RunJob).create(JOB)
     body = {"metadata": {"resourceVersion": "7"}}
-    waiting = Waiting("Migrating", "", operation, "short-name")
+    waiting = Waiting("Migrating", "", operation, f"{JOB.name}/executions/{JOB.id}-abc123")
     wait = Wait.of(Report(1, outcome=waiting), body, scene.access)
     assert wait is not None
     scene.cloud.core.requests.clear()

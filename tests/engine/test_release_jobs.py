@@ -73,6 +73,15 @@ async def test_what_was_done_is_not_done_again(scene: Scene) -> None:
     assert scene.asked("Jobs.CreateJob") + scene.asked("Jobs.UpdateJob") == asked == 1
 
 
+async def test_an_execution_has_one_name(scene: Scene) -> None:
+    """To the pass that begins it, and to the one that sees its end: the status does not change in between."""
+    began = await run_once(MIGRATE, scene.access)
+    assert isinstance(began, Waiting)
+    done = await ended(scene, MIGRATE)
+    assert isinstance(done, Done)
+    assert began.execution == done.execution == f"{JOB.name}/executions/shop-migrate-1a2b3c4d"
+
+
 async def test_only_versions_that_nothing_needs_are_disabled(scene: Scene) -> None:
     """Neither the current one, nor a later one, nor one that a kept revision refers to; and only once."""
     driver, name = scene.access.drivers.secrets(), "projects/demo/secrets/key"

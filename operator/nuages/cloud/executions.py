@@ -55,8 +55,7 @@ class JobRuns:
 
     async def find(self, job: RunJob, token: str) -> Execution | None:
         """The execution that the token started, or None."""
-        name = f"{job.name}/executions/{job.id}-{token}"
-        found = await self._call.or_none(self._executions.get_execution, {"name": name})
+        found = await self._call.or_none(self._executions.get_execution, {"name": execution_name(job, token)})
         return None if found is None else await self._seen(found)
 
     async def running(self, job: RunJob) -> Execution | None:
@@ -116,6 +115,11 @@ class JobRuns:
             overtime=overtime(found, task),
             began=seconds(found.create_time),
         )
+
+
+def execution_name(job: RunJob, token: str) -> str:
+    """The full name of the execution that the token starts."""
+    return f"{job.name}/executions/{job.id}-{token}"
 
 
 def exit_code(task: run.Task) -> int | None:

@@ -247,8 +247,8 @@ class Reconciler:
         if report.operations:
             return Next(after=self._poll_after(after), under_way=True)
         if isinstance(report.outcome, Waiting):
-            runs = report.outcome.execution or report.outcome.behind
-            return Next(after=self._poll_after(after) if runs else report.outcome.after, under_way=True)
+            pause = self._poll_after(after) if report.outcome.awaited else report.outcome.after
+            return Next(after=pause, under_way=True)
         if report.failure is not None:
             return Next(failed=True, at_least=30.0)
         if not report.is_provisioned and not report.paused:

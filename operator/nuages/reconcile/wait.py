@@ -34,8 +34,8 @@ class Wait:
         if report.operations:
             return cls(cloud, version, report.operations, "")
         outcome = report.outcome
-        execution = (outcome.execution or outcome.behind) if isinstance(outcome, Waiting) else ""
-        return cls(cloud, version, (), execution) if execution.startswith("projects/") else None
+        execution = outcome.awaited if isinstance(outcome, Waiting) else ""
+        return cls(cloud, version, (), execution) if execution else None
 
     async def goes_on(self, metadata: Mapping[str, Any]) -> bool:
         """Whether the app is untouched and all of it still under way. An operation more that ended is news."""

@@ -10,7 +10,7 @@ from itertools import takewhile
 from nuages.blueprint import names
 from nuages.cloud.access import CloudAccess
 from nuages.cloud.errors import CloudError
-from nuages.cloud.executions import Execution
+from nuages.cloud.executions import Execution, execution_name
 from nuages.cloud.logs import LogLine
 from nuages.dbinit.verdict import Reason
 from nuages.desired.iam import IamMember
@@ -147,7 +147,7 @@ async def _start(run: Run, token: str, cloud: CloudAccess) -> Waiting:
     operation = await cloud.runs.start(run.job, token)
     if operation is not None and operation.error is not None:
         raise operation.error
-    return Waiting(run.reason_running, f"{run.what} has begun.", operation, f"{run.job.id}-{token}")
+    return Waiting(run.reason_running, f"{run.what} has begun.", operation, execution_name(run.job, token))
 
 
 async def _failure(run: Run, execution: Execution, cloud: CloudAccess) -> Failed:

@@ -23,7 +23,7 @@ class Done:
 class Waiting:
     """Come back: an execution, an operation, a person or time is needed. `after` seconds; a step never sleeps.
 
-    `execution` is the step's own; `behind` (full name) is another one, which has to end first. `anew`: the step's clock
+    `execution` is the step's own, `behind` another one, which has to end first (full names). `anew`: the step's clock
     begins here, not when a pass first came to it.
     """
 
@@ -35,6 +35,11 @@ class Waiting:
     behind: str = ""
     after: float = 1.0
     anew: bool = False
+
+    @property
+    def awaited(self) -> str:
+        """The execution whose end it waits for, whosever it is; "" where it waits for something else."""
+        return self.execution or self.behind
 
 
 @dataclass(frozen=True)
