@@ -105,15 +105,21 @@ def kind(probe: Any) -> str:
     return "HTTP" if probe.WhichOneof("probe_type") == "http_get" else "TCP"
 
 
-async def is_open_to_others(port: int) -> bool:
-    """Whether an instance's server answers at an address of this machine that others on its network can reach."""
+def outside_address() -> str | None:
+    """An address of this machine that others on its network can reach; None where it is on no network."""
     with socket.socket(type=socket.SOCK_DGRAM) as route:
         try:
             route.connect(ELSEWHERE)  # nothing is sent
         except OSError:
-            return False  # on no network
-        outside = str(route.getsockname()[0])
-    return not ipaddress.ip_address(outside).is_loopback and await _tcp((outside, port), OUTSIDE_S) is None
+            return None
+        address = str(route.getsockname()[0])
+    return None if ipaddress.ip_address(address).is_loopback else address
+
+
+async def is_open_to_others(port: int) -> bool:
+    """Whether an instance's server answers at such an address."""
+    outside = outside_address()
+    return outside is not None and await _tcp((outside, port), OUTSIDE_S) is None
 
 
 async def _tcp(address: tuple[str, int], timeout_s: float) -> ProbeFailure | None:

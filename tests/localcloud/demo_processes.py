@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import socket
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -131,14 +130,3 @@ def _sockets_of_lsof(pids: Iterable[int]) -> Iterable[tuple[ipaddress.IPv4Addres
             host, _, port = line[1:].rpartition(":")
             wildcard = "::" if is_6 else "0.0.0.0"  # noqa: S104 - what it stands for
             yield ipaddress.ip_address(wildcard if host == "*" else host.strip("[]")), int(port)
-
-
-def outside_address() -> str | None:
-    """An address of this machine that others could reach, where it has one. Nothing is sent."""
-    with socket.socket(type=socket.SOCK_DGRAM) as asking:
-        try:
-            asking.connect(("192.0.2.1", 9))
-        except OSError:
-            return None
-        address = str(asking.getsockname()[0])
-    return None if ipaddress.ip_address(address).is_loopback else address

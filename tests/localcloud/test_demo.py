@@ -22,6 +22,7 @@ from aiohttp import web
 from localcloud.demo import PRODUCTS
 from localcloud.demo_check import CheckFailed, check
 from localcloud.folder import Folder
+from localcloud.runtime.probes import outside_address
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(sys.executable).parent
@@ -177,7 +178,7 @@ def check_listeners(running: set[demo_processes.Process]) -> None:
     found = demo_processes.listening(running)
     assert len(found) >= len(TEXTS)
     assert {host for host, _ in found} <= {"127.0.0.1", "127.0.0.2", "::1"}
-    outside = demo_processes.outside_address()
+    outside = outside_address()
     for _, port in found if outside else ():
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((outside, port), timeout=5)

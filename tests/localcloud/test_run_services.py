@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import demo_processes
 import pytest
 from google.api_core import exceptions
 from google.cloud import iam_admin_v1, run_v2, secretmanager_v1
@@ -18,7 +17,7 @@ from run_support import PARENT, REPOSITORY, Door, Services, build_app, finished,
 from localcloud.localcloud import LocalCloud
 from localcloud.runtime import loopback
 from localcloud.runtime.pool import PoolTimes
-from localcloud.runtime.probes import ProbeTimes
+from localcloud.runtime.probes import ProbeTimes, outside_address
 
 LATEST = run_v2.TrafficTargetAllocationType.TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST
 REVISION = run_v2.TrafficTargetAllocationType.TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION
@@ -73,7 +72,7 @@ async def test_a_crash_at_start_fails_the_revision_and_keeps_the_service(cloud: 
 
 async def test_a_server_that_others_could_reach_is_said(cloud: LocalCloud, services: Services, door: Door) -> None:
     """One that is not Python's listens where it is told to; it serves, and the log warns."""
-    if demo_processes.outside_address() is None:
+    if outside_address() is None:
         pytest.skip("this machine is on no network")
     await services.deploy(MODE="foreign", ANSWER="x")
     assert await door.get("/") == (200, "x")
