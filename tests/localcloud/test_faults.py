@@ -375,39 +375,3 @@ async def test_a_rate_is_a_minutes(simulated: LocalCloud, secrets: Secrets) -> N
     assert not await is_free()
     await _until(is_free)
     assert time.monotonic() - began > 0.3
-
-
-# from the command line's side
-
-
-async def _admin(simulated: LocalCloud, verb: str, what: str, body: Any = None) -> tuple[int, Any]:
-    headers = {"X-Localcloud-Token": simulated.token}
-    async with aiohttp.request(verb, f"{simulated.rest}/_localcloud/{what}", json=body, headers=headers) as response:
-        return response.status, await response.json()
-
-
-async def test_limits_are_set_from_outside(simulated: LocalCloud) -> None:
-    """What is not named stays; nonsense is refused and changes nothing."""
-    asked = {"accounts": 500, "grant_delay_s": 7, "writes_per_minute": {"run.googleapis.com": 60}}
-    status, shown = await _admin(simulated, "POST", "limits", asked)
-    wanted = {
-        "accounts": 500,
-        "account_delay_s": 0,
-        "grant_delay_s": 7,
-        "writes_per_minute": {"run.googleapis.com": 60},
-    }
-    assert (status, shown) == (200, wanted)
-    assert (await _admin(simulated, "POST", "limits", {"accounts": "many"}))[0] == 400
-    await _admin(simulated, "POST", "limits", {"writes_per_minute": {"run.googleapis.com": None}})
-    assert (await _admin(simulated, "GET", "limits"))[1] == {**wanted, "writes_per_minute": {}}
-
-
-async def test_a_process_can_be_killed_from_outside(simulated: LocalCloud, secrets: Secrets) -> None:
-    """By its id, which must be given."""
-    caller = await asyncio.create_subprocess_exec(sys.executable, "-c", "input()", stdin=asyncio.subprocess.PIPE)
-    asked = {"method": "*CreateSecret", "kind": "kill"}
-    assert (await _admin(simulated, "POST", "faults", asked))[0] == 400
-    assert (await _admin(simulated, "POST", "faults", {**asked, "pid": caller.pid}))[0] == 200
-    with pytest.raises(exceptions.Cancelled):
-        await _make(secrets)
-    assert await asyncio.wait_for(caller.wait(), DEADLINE_S) == -9

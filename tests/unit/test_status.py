@@ -21,9 +21,9 @@ from nuages.cloud.driver import Observed, Operation
 from nuages.desired.storage import Bucket
 from nuages.reconcile.execute import Result, State
 from nuages.reconcile.plan import Action, Verb
-from nuages.reconcile.release.outcome import Done, Failed, Waiting
+from nuages.reconcile.release.outcome import Failed, Waiting
 from nuages.reconcile.report import Report
-from nuages.reconcile.status import HISTORY, status
+from nuages.reconcile.status import status
 from nuages.reconcile.trouble import Trouble
 
 Status = dict[str, Any]
@@ -346,124 +346,6 @@ def test_a_database_that_was_left_is_forgotten() -> None:
     report = Report(4, blueprint=a_release().blueprint, deleting=True)
     assert status(report, before, NOW)["database"] == before["database"]
     assert "database" not in status(replace(report, database_left=True), before, NOW)
-
-
-# releases
-
-
-def _through(number: int, before: Status, now: str) -> Status:
-    release = replace(a_release(), id=f"{number:010x}")
-    return status(serving(release=release, live=a_service(release, release.revision, release.revision)), before, now)
-
-
-def test_a_release_keeps_its_start_and_each_step_its_own() -> None:
-    """The clock of a step begins with the step."""
-    first = status(serving(stage="Migrate", outcome=Waiting("x", "y", execution="e-1")), {}, NOW)
-    second = status(serving(stage="Migrate", outcome=Waiting("x", "z", execution="e-1")), first, LATER)
-    third = status(serving(stage="Candidate", outcome=Waiting("x", "y")), second, LATER)
-    assert [item["release"]["startedAt"] for item in (first, second, third)] == [NOW] * 3
-    assert [item["release"]["stageStartedAt"] for item in (first, second, third)] == [NOW, NOW, LATER]
-
-
-def test_releases_that_served_are_remembered() -> None:
-    """The newest first, ten of them; a pass at rest adds none."""
-    made: Status = {}
-    for number in range(HISTORY + 2):
-        made = _through(number, made, f"2026-11-21T10:{number:02}:00Z")
-    again = _through(HISTORY + 1, made, LATER)
-    assert again["release"]["history"] == made["release"]["history"]
-    numbers = [int(item["id"], 16) for item in made["release"]["history"]]
-    assert numbers == list(range(HISTORY + 1, 1, -1))
-
-
-def test_a_failed_release_is_no_history() -> None:
-    """It never served."""
-    failed = serving(stage="Migrate", outcome=Failed("x", "y", "https://log", "e-1"))
-    made = status(failed, {}, NOW)
-    assert made["release"]["history"] == []
-    assert made["release"]["migration"] == {
-        "execution": "e-1",
-        "state": "Failed",
-        "imageDigest": DIGEST,
-        "database": a_release().database,
-        "logUri": "https://log",
-    }
-
-
-def test_a_migration_that_ran_is_told_with_its_execution() -> None:
-    """Also after later steps."""
-    told = {"execution": "e-1", "imageDigest": DIGEST, "database": a_release().database}
-    running = status(serving(stage="Migrate", outcome=Waiting("x", "y", execution="e-1")), {}, NOW)
-    assert running["release"]["migration"] == {**told, "state": "Running"}
-    after = status(serving(stage="Candidate", outcome=Waiting("x", "y")), running, LATER)
-    assert after["release"]["migration"] == {**told, "state": "Succeeded"}
-
-
-def test_a_migration_that_had_ended_is_told_with_its_log() -> None:
-    """Its end is all that was seen of it, by a pass that may have gone on or not; nothing of another run is left."""
-    told = {"execution": "e-2", "logUri": "https://log", "imageDigest": DIGEST, "database": a_release().database}
-    ended = {"Migrate": Done(execution="e-2", log_link="https://log")}
-    for stage in ("Migrate", "Candidate"):
-        report = serving(stage=stage, outcome=Waiting("Superseded", "A newer spec."), done=ended)
-        before = status(serving(stage="Migrate", outcome=Failed("x", "y", "https://other", "e-1")), {}, NOW)
-        now = status(report, {}, NOW)
-        assert now["release"]["migration"] == {**told, "state": "Succeeded"}
-        assert now["phase"] == "Releasing"
-        assert [item["status"] for item in now["conditions"] if item["type"] == "MigrationsApplied"] == ["True"]
-        assert status(report, before, LATER)["release"]["migration"] == {**told, "state": "Succeeded"}
-
-
-def test_what_runs_not_is_not_told_to_run() -> None:
-    """While it waits for people or for another execution; what is known of an ended one of the same image stays."""
-    running = status(serving(stage="Migrate", outcome=Waiting("x", "y", execution="e-1")), {}, NOW)
-    failed = status(serving(stage="Migrate", outcome=Failed("x", "y", "https://log", "e-1")), {}, NOW)
-    for outcome in (Waiting("MigrationPending", "y"), Waiting("Migrating", "y", behind="e-0")):
-        waits = serving(stage="Migrate", outcome=outcome)
-        assert "migration" not in status(waits, {}, NOW)["release"]
-        assert "migration" not in status(waits, running, LATER)["release"]
-        assert status(waits, failed, LATER)["release"]["migration"] == failed["release"]["migration"]
-        other = replace(waits, release=replace(a_release(), digest="sha256:another"))
-        assert "migration" not in status(other, failed, LATER)["release"]
-
-
-@pytest.mark.parametrize(
-    ("told", "knows"),
-    [
-        ({}, True),
-        ({"database": None}, True),  # by an operator that did not tell
-        ({"database": "another"}, False),
-        ({"imageDigest": "sha256:another"}, False),
-        ({"state": "Running"}, False),
-    ],
-    ids=["same", "older", "database", "image", "running"],
-)
-def test_the_status_knows_a_migration_that_ran(told: dict[str, Any], knows: bool) -> None:
-    """Of this image, on this database, to its end."""
-    release = a_release()
-    migration = {"imageDigest": DIGEST, "database": release.database, "state": "Succeeded", **told}
-    assert replace(release, migration=migration).is_migrated is knows
-
-
-def test_an_instance_that_was_made_again_is_another_database() -> None:
-    """Under the same name: nothing that was done to the old one counts, and the app is not at rest."""
-    before = a_release()
-    again = replace(before, instance_created="2026-11-21T10:00:00+00:00")
-    assert again.database != before.database
-    assert again.inputs != before.inputs
-    assert (again.id, again.revision) == (before.id, before.revision)
-    migration = {"imageDigest": DIGEST, "database": before.database, "state": "Succeeded"}
-    assert not replace(again, migration=migration).is_migrated
-
-
-def test_who_may_migrate_now_is_not_at_rest() -> None:
-    """The steps are gone through again, though the same service is wanted."""
-    assert a_release({"migrations": {"policy": "Never"}}).inputs != a_release({}).inputs
-
-
-@pytest.mark.parametrize("spec", [{"migrations": {"policy": "Never"}}, {"database": {"engine": "None"}}])
-def test_what_does_not_migrate_tells_of_no_migration(spec: dict[str, Any]) -> None:
-    """Neither by policy nor without a database."""
-    assert "migration" not in status(serving(spec), {}, NOW)["release"]
 
 
 def test_what_heals_keeps_its_clock_until_it_is_gone() -> None:
