@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 from nuages.cloud.access import CloudAccess
 from nuages.cloud.driver import Observed
-from nuages.cloud.executions import Execution
 from nuages.desired.run import RunJob
 from nuages.reconcile.release.db_init import run_of, token_of
-from nuages.reconcile.release.jobs import execution_filter, run_once
+from nuages.reconcile.release.jobs import execution_filter, run_once, verdict_of
 from nuages.reconcile.release.outcome import DONE, Failed, Outcome
 from nuages.reconcile.release.release import Release, fingerprint
 
@@ -90,9 +89,7 @@ def _check_of(latest: _Latest, release: Release, job: RunJob) -> str:
 
 
 async def _verdict(job: RunJob, latest: _Latest, cloud: CloudAccess, known: str, now: float) -> Check:
-    execution = Execution(f"{job.name}/executions/{latest.name}", "Succeeded")
-    lines = await cloud.logs.tail(job.project, execution_filter(job, execution), LINES)
-    said = next((line.payload for line in reversed(lines) if line.payload and "nuages" in line.payload), None)
-    if said is None and now - latest.ended < LOG_LATE:
+    said = verdict_of(await cloud.logs.tail(job.project, execution_filter(job, latest.name), LINES))
+    if not said and now - latest.ended < LOG_LATE:
         return Check(execution=known, again=POLL)
-    return Check(execution=latest.name, changed=tuple(map(str, (said or {}).get("changed") or ())))
+    return Check(execution=latest.name, changed=tuple(map(str, said.get("changed") or ())))

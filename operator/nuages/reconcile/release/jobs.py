@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
+from typing import Any
 
 from nuages.blueprint import names
 from nuages.cloud.access import CloudAccess
@@ -151,7 +152,7 @@ async def _start(run: Run, token: str, cloud: CloudAccess) -> Waiting:
 
 
 async def _failure(run: Run, execution: Execution, cloud: CloudAccess) -> Failed:
-    lines = await cloud.logs.tail(run.job.project, execution_filter(run.job, execution), LINES)
+    lines = await cloud.logs.tail(run.job.project, execution_filter(run.job, execution.name), LINES)
     return failure(run, execution, lines)
 
 
@@ -162,13 +163,13 @@ def running(run: Run, execution: Execution) -> Waiting:
 
 def failure(run: Run, execution: Execution, lines: Sequence[LogLine]) -> Failed:
     """What is said of a failed execution whose log ends in these lines."""
-    verdict = next((line.payload for line in reversed(lines) if line.payload and "nuages" in line.payload), None)
+    verdict = verdict_of(lines)
     exited = f"exited with {execution.exit_code}" if execution.exit_code is not None else execution.message
     blamed = f"{run.field}: {run.what}" if run.field else run.what
     if execution.refused:
         said = shortened(execution.message)
         reason, message = run.reason_failed, f'{run.what} was not started; {run.remedy}. Google says: "{said}".'
-    elif verdict and verdict.get("message"):
+    elif verdict.get("message"):
         reason, message = str(verdict.get("reason") or run.reason_failed), str(verdict["message"])
     elif execution.overtime:
         limited = f"spec.jobs.timeoutSeconds: {run.what}" if run.longer else blamed
@@ -180,10 +181,14 @@ def failure(run: Run, execution: Execution, lines: Sequence[LogLine]) -> Failed:
     return Failed(reason, message, execution.log_uri, execution.name, texts)
 
 
-def execution_filter(job: RunJob, execution: Execution) -> str:
-    """The log filter that Google's console uses for one execution (behaviour-runtime.md, section 4)."""
-    name = execution.name.rsplit("/", 1)[-1]
+def verdict_of(lines: Sequence[LogLine]) -> Mapping[str, Any]:
+    """What a job of Nuages's own says last of itself; empty where its log has not come."""
+    return next((line.payload for line in reversed(lines) if line.payload and "nuages" in line.payload), {})
+
+
+def execution_filter(job: RunJob, execution: str) -> str:
+    """The log filter that Google's console uses for one execution, by its name (behaviour-runtime.md, section 4)."""
     return (
         f'resource.type = "cloud_run_job" resource.labels.job_name = "{job.id}" '
-        f'labels."run.googleapis.com/execution_name" = "{name}"'
+        f'labels."run.googleapis.com/execution_name" = "{execution.rpartition("/")[2]}"'
     )
