@@ -42,15 +42,20 @@ class Scene:
         counts = self.cloud.core.requests.counts
         return sum(count for name, count in counts.items() if name.endswith(method))
 
-    async def done(self, operation: Operation | None) -> Operation | None:
-        """Poll until it is done; fails on an error of the operation."""
+    async def ended(self, operation: Operation) -> Operation:
+        """Poll until it is done, well or not."""
         deadline = time.monotonic() + 20
-        while operation is not None and not operation.done:
+        while not operation.done:
             assert time.monotonic() < deadline, operation
             await asyncio.sleep(0.01)
             operation = await self.access.operations.poll(operation)
-        assert operation is None or not operation.error, operation
         return operation
+
+    async def done(self, operation: Operation | None) -> Operation | None:
+        """Poll until it is done; fails on an error of the operation."""
+        ended = None if operation is None else await self.ended(operation)
+        assert ended is None or not ended.error, ended
+        return ended
 
     async def as_nobody(self) -> CloudAccess:
         """The access of an identity without any grant."""

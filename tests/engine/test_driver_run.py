@@ -335,11 +335,6 @@ async def test_an_operation_that_failed_says_why(real_scene):
     account = ServiceAccount(name=f"projects/demo/serviceAccounts/{email}", display_name="")
     await drivers.of(ServiceAccount).create(account)
     service = with_template(SERVICE, SERVICE.revision, service_account=email, environment=(), buckets=(), network=None)
-    operation = await drivers.of(RunService).create(service)
-    deadline = time.monotonic() + 20
-    while not operation.done and time.monotonic() < deadline:
-        await asyncio.sleep(0.05)
-        operation = await real_scene.access.operations.poll(operation)
-    assert operation.done
+    operation = await real_scene.ended(await drivers.of(RunService).create(service))
     assert isinstance(operation.error, CloudError)
     assert operation.error.cause == f"Image '{IMAGE}' not found."

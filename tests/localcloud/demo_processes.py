@@ -15,6 +15,7 @@ from pathlib import Path
 PROC = Path("/proc")
 HAS_PROC = (PROC / "self" / "stat").exists()
 LISTEN = "0A"  # as /proc/net/tcp writes the state
+Place = tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]  # an address and a port
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def _bears(process: Process, marker: str) -> bool:
     return False
 
 
-def _sockets_of_proc(pids: Iterable[int]) -> Iterable[tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]]:
+def _sockets_of_proc(pids: Iterable[int]) -> Iterable[Place]:
     held = set()
     for pid in pids:
         try:
@@ -119,7 +120,7 @@ def _sockets_of_proc(pids: Iterable[int]) -> Iterable[tuple[ipaddress.IPv4Addres
                 yield ipaddress.ip_address(b"".join(words)), int(port, 16)
 
 
-def _sockets_of_lsof(pids: Iterable[int]) -> Iterable[tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]]:
+def _sockets_of_lsof(pids: Iterable[int]) -> Iterable[Place]:
     chosen = ["-a", "-p", ",".join(map(str, pids)), "-iTCP", "-sTCP:LISTEN"]
     done = subprocess.run(["lsof", "-nP", "-Ftn", *chosen], capture_output=True, check=False)  # 1: some pid is gone
     is_6 = False

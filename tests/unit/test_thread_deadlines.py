@@ -16,7 +16,7 @@ from nuages.cloud.call import Call
 from nuages.cloud.deadline import BoundedAdapter
 from nuages.cloud.errors import Transient
 
-DEADLINE_S = 1.0
+DEADLINE_S = 2.0
 LONG_S = 20.0  # of an answer that drips
 
 
