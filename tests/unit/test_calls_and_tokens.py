@@ -11,6 +11,7 @@ from google.auth import credentials as auth
 
 from nuages.cloud.call import Call
 from nuages.cloud.credentials import Identity
+from nuages.cloud.deadline import left
 from nuages.cloud.errors import Transient
 
 PARALLEL = 4
@@ -49,7 +50,7 @@ async def test_what_a_thread_writes_has_ended_before_the_clouds_are_closed() -> 
     call, begun, may_end = Call(PARALLEL, deadline=30.0), threading.Event(), threading.Event()
     written: list[str] = []
 
-    def write(timeout: float) -> None:
+    def write() -> None:
         begun.set()
         may_end.wait()
         written.append("an object")
@@ -70,8 +71,8 @@ async def test_a_thread_that_comes_too_late_does_nothing() -> None:
     """A call that waited for one past its deadline was told as failed, and is not made any more."""
     call, may_end, seconds = Call(1, deadline=0.5), threading.Event(), []
 
-    def write(timeout: float) -> None:
-        seconds.append(timeout)
+    def write() -> None:
+        seconds.append(left())
         may_end.wait()
 
     calls = [call.in_thread("Objects.insert", write) for _ in range(2)]

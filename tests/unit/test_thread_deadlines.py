@@ -81,15 +81,15 @@ async def ended(call: Call) -> None:
     """Within as much again as a call may take. An unrelated call then finds the thread free."""
     await call.all_ended()
     assert not call._threads
-    assert await call.in_thread("Other.get", lambda timeout: "an answer") == "an answer"
+    assert await call.in_thread("Other.get", lambda: "an answer") == "an answer"
 
 
 async def test_an_answer_that_drips_ends_with_its_call(server: Server, session: requests.Session) -> None:
     """Each of its bytes is in time, and all of them together are not."""
     call, began = Call(1, deadline=DEADLINE_S), time.monotonic()
 
-    def get(timeout: float) -> bytes:
-        return session.get(f"http://127.0.0.1:{server.server_port}/drip", timeout=timeout).content
+    def get() -> bytes:
+        return session.get(f"http://127.0.0.1:{server.server_port}/drip", timeout=LONG_S).content
 
     with pytest.raises(Transient):
         await call.in_thread("Objects.get", get)
@@ -101,9 +101,9 @@ async def test_no_page_is_asked_for_after_the_deadline(server: Server, session: 
     """Of a list that goes on: each request has what the call has left, and there is none once that is over."""
     call = Call(1, deadline=DEADLINE_S)
 
-    def pages(timeout: float) -> None:
+    def pages() -> None:
         while True:
-            assert session.get(f"http://127.0.0.1:{server.server_port}/page", timeout=timeout).content == b"a"
+            assert session.get(f"http://127.0.0.1:{server.server_port}/page", timeout=LONG_S).content == b"a"
 
     task = asyncio.create_task(call.in_thread("Objects.list", pages))
     with pytest.raises(Transient):

@@ -81,7 +81,7 @@ class Call:
     async def in_thread(self, name: str, function: Callable[..., T], *arguments: Any, **fields: Any) -> T:
         """Call a synchronous client (Cloud Storage) without blocking the loop. Raises CloudError.
 
-        `function` also takes `timeout`: the seconds that are left of the call when it begins.
+        Its requests have what is left of the call, by BoundedAdapter or by asking `deadline.left`.
         """
         sent = await self._sent()  # before the call: the client would refresh it within, and write late
         return await self._in_thread(name, sent, function, *arguments, **fields)
@@ -92,8 +92,9 @@ class Call:
 
     async def _in_thread(self, name: str, sent: Metadata, function: Callable[..., T], *args: Any, **fields: Any) -> T:
         async def work() -> T:
-            def bounded() -> T:  # it may have waited for a thread, and nobody waits for it any more: left() raises
-                return function(*args, **fields, timeout=bounds.left())
+            def bounded() -> T:
+                bounds.left()  # raises where it has waited for a thread until nobody waits for it any more
+                return function(*args, **fields)
 
             context = contextvars.copy_context()
             context.run(bounds.ends.set, time.monotonic() + self._deadline)

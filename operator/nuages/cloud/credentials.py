@@ -16,6 +16,7 @@ from google.oauth2 import id_token
 from urllib3 import Timeout
 
 from nuages.cloud.call import Call, Metadata
+from nuages.cloud.deadline import left
 from nuages.cloud.errors import CloudError, PermissionDenied, Transient
 
 SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
@@ -45,19 +46,17 @@ def impersonated(source: auth.Credentials, email: str) -> auth.Credentials:
 
 
 class _Transport(Request):
-    """Google's own; all requests and retries of one refresh together end after `seconds`."""
+    """Google's own; all requests and retries of one refresh end with the call that they are made for.
 
-    def __init__(self, seconds: float) -> None:
-        super().__init__()
-        self._ends = time.monotonic() + seconds
+    Not by BoundedAdapter: for a host that asks for client certificates google-auth mounts an adapter, unless we do.
+    """
 
     def __call__(  # type: ignore[no-untyped-def]
         self, url: str, method: str = "GET", body: Any = None, headers: Any = None, timeout: Any = None, **others: Any
     ):
         """Raises TimeoutError once nothing is left: google-auth's own error would be tried again."""
-        if (left := self._ends - time.monotonic()) <= 0:
-            raise TimeoutError
-        total = Timeout(total=min(left, timeout or left))  # of connecting and of reading together
+        limit = left()
+        total = Timeout(total=min(limit, timeout or limit))  # of connecting and of reading together
         return super().__call__(url, method, body, headers, total, **others)  # type: ignore[no-untyped-call]
 
 
@@ -79,7 +78,7 @@ class Identity:
         """One that is good for some minutes at least. Raises CloudError."""
         if not self.credentials.valid:
             if self._refreshing is None or self._refreshing.done():
-                refresh = self._call.in_thread_without_token("Identity.accessToken", _refresh, self.credentials)
+                refresh = self._call.in_thread_without_token("Identity.accessToken", _renew, self.credentials)
                 self._refreshing = asyncio.ensure_future(refresh)
             await asyncio.shield(self._refreshing)  # one for all who wait: in a queue, each would wait its own deadline
         return str(self.credentials.token)
@@ -111,27 +110,22 @@ def _forget(credentials: Any, token: str) -> None:
         credentials.token = None
 
 
-def _refresh(credentials: Any, timeout: float) -> None:
-    _renew(credentials, _Transport(timeout))
-
-
-def _renew(credentials: Any, transport: _Transport) -> None:
+def _renew(credentials: Any) -> None:
     """A new token for them. Raises CloudError."""
     try:
-        credentials.refresh(transport)
+        credentials.refresh(_Transport())
     except REFUSALS as error:
         if isinstance(credentials, impersonated_credentials.Credentials) and UNAUTHENTICATED in _text(error):
             _forget(_source(credentials), _source(credentials).token)
         raise _refused(error, credentials) from error
 
 
-def _id_token(credentials: Any, audience: str, timeout: float) -> str:
-    transport = _Transport(timeout)
+def _id_token(credentials: Any, audience: str) -> str:
     target = _target(credentials)
     if target is not None:
-        return _impersonated_id(target, audience, transport)
-    made = _id_token_credentials(credentials, audience, transport)
-    _renew(made, transport)
+        return _impersonated_id(target, audience)
+    made = _id_token_credentials(credentials, audience)
+    _renew(made)
     # A user's own token is for gcloud's client id, which Cloud Run accepts too (behaviour-runtime.md, section 2).
     return str(made.id_token if made is credentials else made.token)
 
@@ -146,11 +140,11 @@ def _target(credentials: Any) -> Any:
     return None
 
 
-def _id_token_credentials(credentials: Any, audience: str, transport: Request) -> Any:
+def _id_token_credentials(credentials: Any, audience: str) -> Any:
     if getattr(credentials, "refresh_token", None):
         return credentials
     try:
-        return id_token.fetch_id_token_credentials(audience, transport)  # type: ignore[no-untyped-call]
+        return id_token.fetch_id_token_credentials(audience, _Transport())  # type: ignore[no-untyped-call]
     except exceptions.DefaultCredentialsError as error:
         raise PermissionDenied(
             "The operator's credentials give no ID token, which calls of a private service need. Run it as a service "
@@ -169,11 +163,11 @@ def _source(target: Any) -> Any:
     return target._source_credentials
 
 
-def _impersonated_id(target: Any, audience: str, transport: _Transport) -> str:
+def _impersonated_id(target: Any, audience: str) -> str:
     """As google-auth's IDTokenCredentials asks for it, whose own session would go on after our deadline."""
     source, email = _source(target), target.service_account_email
     if not source.valid:
-        _renew(source, transport)
+        _renew(source)
     # By google-auth's own name, which is of another host where client certificates are in use.
     url = iam._IAM_IDTOKEN_ENDPOINT.replace(auth.DEFAULT_UNIVERSE_DOMAIN, target.universe_domain).format(email)
     wanted = {"audience": audience, "delegates": target._delegates, "includeEmail": True}
@@ -183,7 +177,7 @@ def _impersonated_id(target: Any, audience: str, transport: _Transport) -> str:
     }
     sent = source.token
     source.apply(headers)
-    answer = transport(url, "POST", json.dumps(wanted).encode(), headers)
+    answer = _Transport()(url, "POST", json.dumps(wanted).encode(), headers)
     if answer.status == http.HTTPStatus.OK:
         return str(json.loads(answer.data)["token"])
     if answer.status == http.HTTPStatus.UNAUTHORIZED:

@@ -94,13 +94,12 @@ class BucketDriver:
         if failures or len(found) == AT_ONCE:
             raise Unfinished(f"{bucket.name} may still have objects: {gone} of them were deleted, the rest is next")
 
-    def _objects(self, bucket: str, timeout: float) -> list[Any]:
-        found = self._api.list_blobs(bucket, versions=True, max_results=AT_ONCE, retry=None, timeout=timeout)
-        return list(found)
+    def _objects(self, bucket: str) -> list[Any]:
+        return list(self._api.list_blobs(bucket, versions=True, max_results=AT_ONCE, retry=None))
 
-    def _delete_object(self, blob: Any, timeout: float) -> None:
+    def _delete_object(self, blob: Any) -> None:
         with contextlib.suppress(google.NotFound):  # an earlier try's answer was lost
-            blob.bucket.delete_blob(blob.name, generation=blob.generation, retry=None, timeout=timeout)
+            blob.bucket.delete_blob(blob.name, generation=blob.generation, retry=None)
 
     async def _get(self, name: str) -> Any:
         try:
@@ -108,8 +107,8 @@ class BucketDriver:
         except NotFound:
             return None
 
-    def _list(self, project: str, timeout: float) -> list[Any]:
-        return list(self._api.list_buckets(project=project, retry=None, timeout=timeout))
+    def _list(self, project: str) -> list[Any]:
+        return list(self._api.list_buckets(project=project, retry=None))
 
 
 def _assign(bucket: Any, desired: Bucket, paths: Sequence[str]) -> None:
