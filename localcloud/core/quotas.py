@@ -49,17 +49,20 @@ class Quotas:
 
     def _project(self, resource: str) -> str:
         """Its number; "" where there is none: objects by the XML API, and what is not there at all."""
-        top, name, *below = [*resource.split("/"), "", ""]
-        if name == "_" and below[0] == "buckets":  # whose names tell no project
-            name = (self._buckets.find(below[1]) or {}).get("_project", "")
-        found = self._projects.find(name) if top == "projects" else None
+        match resource.split("/"):
+            case ["projects", "_", "buckets", bucket, *_]:  # whose names tell no project
+                name = str((self._buckets.find(bucket) or {}).get("_project", ""))
+            case ["projects", name, *_]:
+                pass
+            case _:
+                return ""
+        found = self._projects.find(name)
         return "" if found is None else str(found.number)
 
     def _exceeded(self, host: str, project: str, limit: int, wait_s: float) -> ApiError:
         metric, name = f"{host}/write_requests", "WriteRequestsPerMinutePerProject"
-        consumer = f"project_number:{project}"
         told = {
-            "consumer": consumer.replace("project_number:", "projects/"),
+            "consumer": f"projects/{project}",
             "quota_limit": name,
             "quota_limit_value": str(limit),
             "quota_metric": metric,
@@ -68,7 +71,7 @@ class Quotas:
         error = ApiError(
             Code.RESOURCE_EXHAUSTED,
             f"Quota exceeded for quota metric '{metric}' and limit '{name}' of service '{host}' for consumer "
-            f"'{consumer}'.",
+            f"'project_number:{project}'.",
             reason="rateLimitExceeded",
             details=(error_info("RATE_LIMIT_EXCEEDED", "googleapis.com", told),),
         )
