@@ -112,7 +112,7 @@ async def test_what_is_not_there_is_named(
     ("owner", "whose"),
     [
         (Owner("acme", "blog", "u-2"), "it belongs to acme/blog"),
-        (Owner("acme", "blog", "u-2", retained=True), "it belongs to acme/blog"),
+        (Owner("acme", "blog", "u-2", retained=True), "it was kept when acme/blog was deleted"),
         (Owner("other", "shop", "u-1"), "it belongs to other/shop"),
         (Owner("acme"), "the apps of acme share it"),
         (Owner(instance="acme-pg"), "all apps on instance acme-pg share it"),

@@ -172,7 +172,7 @@ def test_what_failed_and_differs_is_updated() -> None:
         (Owner("acme", "shop", "u-0"), "it belongs to acme/shop"),
         (Owner("acme"), "the apps of acme share it"),
         (Owner(instance="acme-pg"), "all apps on instance acme-pg share it"),
-        (Owner("other", "shop", "u-1", retained=True), "it belongs to other/shop"),
+        (Owner("other", "shop", "u-1", retained=True), "it was kept when other/shop was deleted"),
     ],
 )
 def test_what_is_not_ours_is_a_conflict_that_says_whose(owner: Owner | None, whose: str) -> None:
