@@ -21,7 +21,7 @@ from nuages.cli import reference
 from nuages.cli.fieldtables import Fields, anchor, shown_default, takes
 from nuages.cli.main import app as command_line
 from nuages.cloud import errors
-from nuages.dbinit.plan import extension_missing
+from nuages.dbinit.plan import extension_refused, extensions_missing
 from nuages.dbinit.verdict import Reason as Verdict
 from nuages.desired.storage import Bucket
 from nuages.reconcile import reasons
@@ -227,7 +227,8 @@ def _messages() -> Iterator[tuple[str, str]]:
         yield problem.reason, problem.message
     bucket = Bucket(name="projects/p/buckets/acme-prod-acme-shop-media", location="EUROPE-WEST1", versioning=True)
     yield reasons.IMMUTABLE_FIELD, of_refusal(Action(Verb.IMMUTABLE, bucket, paths=("location",))).message
-    yield "ExtensionNotAvailable", extension_missing("pg_trigram", ("pg_trgm", "unaccent")).message
+    yield "ExtensionNotAvailable", extensions_missing(("pg_trigram", "postgis"), ("pg_trgm", "unaccent")).message
+    yield "ExtensionNotAvailable", extension_refused("citext", 'type "citext" already exists').message
 
 
 def _errors() -> Iterator[tuple[str, str]]:
