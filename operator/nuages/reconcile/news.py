@@ -20,7 +20,7 @@ VERBS = {
 }
 
 
-EVENT_BYTES = 1024  # of an event's message, as events.k8s.io limits it
+EVENT_BYTES = 1024  # of an event's message, as events.k8s.io limits it, by which others read it
 LONGEST = 900  # characters of a list in it
 TRACEBACK, FRAME, CODE = "Traceback (most recent call last):", "  ", "    "  # how Python begins these lines
 STRANGERS = "Granted by somebody else, who may have meant it, so not taken away; remove it where nobody does"
