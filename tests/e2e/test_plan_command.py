@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from e2e_plan import plan
 from e2e_release import Deployment, eventually, shared_instance
 from e2e_world import World
@@ -69,3 +70,21 @@ async def test_plan_of_bad_input_is_one_sentence(world: World, local: LocalSite)
     code, output = await plan(local, world, missing)
     assert (code, output.count("\n")) == (1, 1), output
     assert "spec.image" in output
+
+
+@pytest.mark.xdist_group("plan")
+async def test_plan_refuses_what_an_apply_would(world: World, local: LocalSite) -> None:
+    """What the tenant does not allow, whether the file brings the tenant, the cluster has one, or nobody."""
+    image = await world.site.image("shop", "v1")
+    shop = Deployment(world, "shop", {"image": image, "database": {"instance": {"existing": "acme-pg"}}})
+    place = {"project": world.site.project, "region": world.site.region}
+    of = {"apiVersion": "nuages.dev/v1alpha1", "kind": "DjangoTenant", "metadata": {"name": "default"}}
+    tenant = {**of, "spec": place}
+    field, rest = "shop: spec.database.instance.existing", "does not allow instance acme-pg. Name another, or"
+    granted = f"create a DjangoTenant in namespace {world.namespace} with spec.allow.instances: [acme-pg]."
+    nobodys = (1, f"{field}: The operator's default tenant {rest} {granted}\n")
+    tenants = (1, f"{field}: The tenant {rest} add it to DjangoTenant spec.allow.instances.\n")
+    assert await plan(local, world, shop.manifest) == nobodys
+    assert await plan(local, world, yaml.safe_dump_all([tenant, shop.manifest])) == tenants
+    await world.apply(tenant)
+    assert await plan(local, world, shop.manifest) == tenants

@@ -215,6 +215,18 @@ async def test_a_missing_extension_leaves_nothing_half_made(server):
     assert await admin(server, "SELECT rolname FROM pg_roles WHERE rolname LIKE 'typo%'") == []
 
 
+async def test_an_extension_that_is_refused_is_not_called_missing(server):
+    """It is there, and PostgreSQL says what is in its way."""
+    assert (await run(server, spec_of("taken", extensions=()))).code == 0
+    await sql(server, "taken-a", SECRETS["PASSWORD_A"], "taken", "CREATE TYPE public.citext AS (mine int)")
+    answer = await run(server, spec_of("taken", extensions=("citext",)))
+    assert (answer.code, answer.reason, answer.changed) == (11, "ExtensionNotAvailable", [])
+    assert answer.message == (
+        "spec.database.extensions: citext cannot be created. Remove it, or see what it needs: "
+        'https://cloud.google.com/sql/docs/postgres/extensions. PostgreSQL says: "type "citext" already exists".'
+    )
+
+
 async def test_an_apps_own_functions_never_run_as_the_administrator(server):
     """An owner may set its database's search_path, and put a function of PostgreSQL's name first."""
     spec = spec_of("sly")

@@ -7,21 +7,27 @@ from typing import Any
 
 import pytest
 
-from nuages.api import check_allowed, default_tenant, parse_app
+from nuages.api import DjangoTenant, check_allowed, default_tenant, parse_app, parse_tenant
 from nuages.api.permission import matches_any
 
 IMAGE = "europe-west1-docker.pkg.dev/acme-prod/apps/shop:v4"
 
 
-def _violations(spec: dict[str, Any], tenant: dict[str, Any]) -> list[str]:
+PLACE = {"project": "acme-prod", "region": "europe-west1"}
+
+
+def _violations(spec: dict[str, Any], tenant: dict[str, Any] | DjangoTenant) -> list[str]:
     app = {
         "apiVersion": "nuages.dev/v1alpha1",
         "kind": "DjangoApp",
         "metadata": {"name": "shop", "namespace": "acme"},
         "spec": {"image": IMAGE, **spec},
     }
-    fields = {"project": "acme-prod", "region": "europe-west1", **tenant}
-    return [str(violation) for violation in check_allowed(parse_app(app), default_tenant("acme", fields))]
+    if isinstance(tenant, dict):
+        metadata = {"name": "default", "namespace": "acme", "uid": "t-1"}
+        body = {"apiVersion": "nuages.dev/v1alpha1", "kind": "DjangoTenant", "metadata": metadata}
+        tenant = parse_tenant({**body, "spec": {**PLACE, **tenant}})
+    return [str(violation) for violation in check_allowed(parse_app(app), tenant)]
 
 
 SECRET = {"env": [{"name": "A", "value": "x"}, {"name": "B", "secret": {"name": "stripe-key", "version": "1"}}]}
@@ -48,6 +54,20 @@ def test_what_is_not_allowed_names_the_tenants_field(
     """Refused by a tenant that says nothing, with its field as the remedy; accepted once that field allows it."""
     assert _violations(spec, {}) == [message]
     assert _violations(spec, allowing) == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (SECRET, "spec.env[1].secret.name: The operator's default tenant does not allow secret stripe-key. Name another, or create a DjangoTenant in namespace acme with spec.allow.secrets: [stripe-key]."),
+        (EXISTING, "spec.database.instance.existing: The operator's default tenant does not allow instance acme-pg. Name another, or create a DjangoTenant in namespace acme with spec.allow.instances: [acme-pg]."),
+        (PRIVATE, "spec.database.instance.create.ip: The operator's default tenant has no private services access. Use Auto or Public, or create a DjangoTenant in namespace acme with spec.network.privateServicesAccess: Existing."),
+        ({"network": {"egress": "AllTraffic"}}, "spec.network.egress: AllTraffic is wider than the operator's default tenant's PrivateRangesOnly. Remove it, or create a DjangoTenant in namespace acme with spec.network.egress: AllTraffic."),
+    ],
+)  # fmt: skip
+def test_where_no_tenant_is_one_is_to_be_made(spec: dict[str, Any], message: str) -> None:
+    """The operator's default grants nothing, and cannot be edited in the namespace."""
+    assert _violations(spec, default_tenant("acme", PLACE)) == [message]
 
 
 @pytest.mark.parametrize(

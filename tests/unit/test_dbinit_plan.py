@@ -219,14 +219,37 @@ def test_the_message_of_a_conflict():
     )
 
 
-def test_a_missing_extension_names_what_comes_close():
-    """A typing error is seen at once."""
+SUPPORTED = "https://cloud.google.com/sql/docs/postgres/extensions"
+
+
+@pytest.mark.parametrize(
+    ("asked", "advice"),
+    [
+        (("hstroe", "citext"), "hstroe is not available on this instance. Use hstore for hstroe."),
+        (
+            ("pg_trgrm", "unacent"),
+            "pg_trgrm, unacent are not available on this instance. Use pg_trgm for pg_trgrm, unaccent for unacent.",
+        ),
+        (
+            ("postgis",),
+            "postgis is not available on this instance. "
+            f"Remove postgis, or choose a version of PostgreSQL that has it: {SUPPORTED}.",
+        ),
+        (
+            ("unacent", "postgis", "timescaledb"),
+            "unacent, postgis, timescaledb are not available on this instance. Use unaccent for unacent. "
+            f"Remove postgis, timescaledb, or choose a version of PostgreSQL that has them: {SUPPORTED}.",
+        ),
+    ],
+)
+def test_missing_extensions_are_named_all_at_once(asked, advice):
+    """With the name that was meant where it is a slip of the keyboard, and none that only sounds alike."""
+    available = ("citext", "hstore", "pg_prewarm", "pg_trgm", "postgres_fdw", "unaccent")
+    there = dataclasses.replace(instance(), available=available)
     with pytest.raises(StoppedError) as stopped:
-        plan.check(dataclasses.replace(SPEC, extensions=("hstroe",)), instance())
+        plan.check(dataclasses.replace(SPEC, extensions=asked), there)
     assert stopped.value.reason is Reason.EXTENSION_NOT_AVAILABLE
-    assert stopped.value.message.startswith(
-        "spec.database.extensions: hstroe is not available on this instance. Use hstore,"
-    )
+    assert stopped.value.message == f"spec.database.extensions: {advice}"
 
 
 def test_dropping_leaves_what_is_anothers():

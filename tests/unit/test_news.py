@@ -101,20 +101,88 @@ def test_a_failed_step_brings_the_end_of_its_log() -> None:
     assert _news(report, status(report, BEFORE, LATER)) == []
 
 
+def _log_event(lines: tuple[str, ...]) -> str:
+    release = a_release()
+    failed = Failed("MigrationFailed", "spec.image: it failed.", lines=lines)
+    report = serving(stage="Migrate", outcome=failed, live=a_service(release, release.revision, "acme-shop-old"))
+    return _news(report)[1].message
+
+
 @pytest.mark.parametrize(
     ("lines", "shown"),
     [
         (("short", "lines"), "short\nlines"),
-        (("x" * 899, "y"), "y"),
-        (("first", "y" * 900), "y" * 900),
-        (("first", "x" * 2000), f"…{'x' * 900}"),
+        (("x" * 1023, "y"), "y"),
+        (("first", "y" * 1024), "y" * 1024),
+        (("first", "é" * 512), "é" * 512),
+        (("first", "x" * 2000), f"…{'x' * 1021}"),
+        (("first", f"x{'é' * 1000}"), f"…{'é' * 510}"),
     ],
+    ids=["short", "one fits", "as long as may be", "two bytes each", "too long", "too long, two bytes each"],
 )
 def test_a_log_line_is_not_cut_while_a_whole_one_is_left(lines: tuple[str, ...], shown: str) -> None:
-    release = a_release()
-    failed = Failed("MigrationFailed", "spec.image: it failed.", lines=lines)
-    report = serving(stage="Migrate", outcome=failed, live=a_service(release, release.revision, "acme-shop-old"))
-    assert _news(report)[1].message == shown
+    """An event holds 1,024 bytes, and what is longer would lose its beginning."""
+    assert _log_event(lines) == shown
+
+
+# Of a migration that Django 5.2 could not apply, as Cloud Logging has it: without empty lines.
+SITE = "/venv/lib/python3.12/site-packages/django/db"
+LAST_FRAMES = (
+    f'  File "{SITE}/backends/utils.py", line 79, in execute',
+    "    return self._execute_with_wrappers(",
+    "           ^^^^^^^^^^^^^^^^^^^^^^^^^^^^",
+    f'  File "{SITE}/backends/utils.py", line 92, in _execute_with_wrappers',
+    "    return executor(sql, params, many, context)",
+    "           ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^",
+    f'  File "{SITE}/backends/utils.py", line 100, in _execute',
+    "    with self.db.wrap_database_errors:",
+    f'  File "{SITE}/utils.py", line 91, in __exit__',
+    "    raise dj_exc_value.with_traceback(traceback) from exc_value",
+    f'  File "{SITE}/backends/utils.py", line 103, in _execute',
+    "    return self.cursor.execute(sql)",
+    "           ^^^^^^^^^^^^^^^^^^^^^^^^",
+    f'  File "{SITE}/backends/sqlite3/base.py", line 356, in execute',
+    "    return super().execute(query)",
+    "           ^^^^^^^^^^^^^^^^^^^^^^",
+    "django.db.utils.OperationalError: no such table: orders",
+)
+FIRST_FRAMES = (
+    "The above exception was the direct cause of the following exception:",
+    "Traceback (most recent call last):",
+    '  File "/app/manage.py", line 14, in <module>',
+    "    main()",
+)
+
+
+def test_a_traceback_too_long_begins_with_its_first_line_and_keeps_whole_frames() -> None:
+    """Its end is the exception; what was left out shows."""
+    shown = _log_event((*FIRST_FRAMES, *LAST_FRAMES))
+    assert shown == "\n".join(("Traceback (most recent call last):", "  …", *LAST_FRAMES[3:]))
+    assert len(shown.encode()) <= 1024
+    glued = ("  Applying orders.0001_initial...Traceback (most recent call last):", *LAST_FRAMES)
+    assert _log_event(glued) == shown
+
+
+def test_a_traceback_whose_beginning_was_not_fetched_begins_as_it_was_fetched() -> None:
+    """With whole lines, and no first line that nobody read."""
+    shown = _log_event(LAST_FRAMES)
+    assert shown == "\n".join(LAST_FRAMES[-len(shown.splitlines()) :])
+    assert "Traceback" not in shown
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        FIRST_FRAMES,
+        ("Traceback (most recent call last):", *(f"  {'x' * 500}" for _ in range(3)), "y" * 1000),
+        (*FIRST_FRAMES, "KeyError: 'A'", *(f"worker {number} exits {'x' * 60}" for number in range(20))),
+    ],
+    ids=["it fits", "its exception alone fits", "it ended before"],
+)
+def test_no_traceback_is_opened_where_none_was_cut(lines: tuple[str, ...]) -> None:
+    """The last whole lines, as of any log."""
+    shown = _log_event(lines)
+    assert shown == "\n".join(lines[-len(shown.splitlines()) :])
 
 
 def test_a_new_release_is_followed_step_by_step() -> None:

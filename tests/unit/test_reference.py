@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
-from unit_support import API, REGISTRY, a_tenant, an_app, some_facts
+from unit_support import API, REGISTRY, TENANT, a_tenant, an_app, some_facts
 
 from nuages.api import InvalidSpec, check_allowed, parse_app, parse_tenant
 from nuages.api.app import DjangoAppSpec
@@ -21,7 +21,7 @@ from nuages.cli import reference
 from nuages.cli.fieldtables import Fields, anchor, shown_default, takes
 from nuages.cli.main import app as command_line
 from nuages.cloud import errors
-from nuages.dbinit.plan import extension_missing
+from nuages.dbinit.plan import extension_refused, extensions_missing
 from nuages.dbinit.verdict import Reason as Verdict
 from nuages.desired.storage import Bucket
 from nuages.reconcile import reasons
@@ -215,19 +215,22 @@ def _messages() -> Iterator[tuple[str, str]]:
     with pytest.raises(InvalidSpec) as invalid:
         parse_app({**manifest, "spec": {"image": f"{REGISTRY}/shop"}})
     yield "InvalidSpec", str(invalid.value)
-    tenant = {"apiVersion": API, "kind": "DjangoTenant", "metadata": {"name": "default", "namespace": "acme"}}
+    metadata = {"name": "default", "namespace": "acme", "uid": "t-1"}
+    tenant = {"apiVersion": API, "kind": "DjangoTenant", "metadata": metadata}
     with pytest.raises(InvalidSpec) as invalid:
         parse_tenant({**tenant, "spec": {"project": "acme-prod", "region": "europe-west1-b"}})
     yield "TenantInvalid", f"DjangoTenant {invalid.value}"
     reaching = an_app({"database": {"instance": {"existing": "acme-pg"}}})
-    yield "NotAllowed", str(check_allowed(reaching, a_tenant())[0])
+    for of in (parse_tenant({**tenant, "spec": TENANT}), a_tenant()):
+        yield "NotAllowed", str(check_allowed(reaching, of)[0])
     facts = some_facts(existing_instance=ExistingInstance("europe-west1", "POSTGRES_15", 100))
     for spec in ({"web": {"maxInstances": 15}}, {"storage": {"media": {"mountPath": "/app"}}}):
         (problem,) = compose(an_app(spec), a_tenant({"database": {"existing": "acme-pg"}}), facts).problems
         yield problem.reason, problem.message
     bucket = Bucket(name="projects/p/buckets/acme-prod-acme-shop-media", location="EUROPE-WEST1", versioning=True)
     yield reasons.IMMUTABLE_FIELD, of_refusal(Action(Verb.IMMUTABLE, bucket, paths=("location",))).message
-    yield "ExtensionNotAvailable", extension_missing("pg_trigram", ("pg_trgm", "unaccent")).message
+    yield "ExtensionNotAvailable", extensions_missing(("pg_trigram", "postgis"), ("pg_trgm", "unaccent")).message
+    yield "ExtensionNotAvailable", extension_refused("citext", 'type "citext" already exists').message
 
 
 def _errors() -> Iterator[tuple[str, str]]:

@@ -43,10 +43,23 @@ def _expression(glob: str) -> str:
     return "".join({"**": ".*", "*": "[^/]*"}.get(part) or re.escape(part) for part in parts)
 
 
-def _refused(field: str, name: str, kind: str, allow: str) -> Violation:
-    return Violation(
-        field, f"The tenant does not allow {kind} {name}. Name another, or add it to DjangoTenant spec.allow.{allow}."
-    )
+def _refused(tenant: DjangoTenant, field: str, name: str, kind: str, allow: str) -> Violation:
+    listed = f"spec.allow.{allow}"
+    grant = f"add it to DjangoTenant {listed}"
+    if tenant.is_default:
+        grant = _granting(tenant, f"{listed}: [{name}]")
+    return Violation(field, f"The {_who(tenant)} does not allow {kind} {name}. Name another, or {grant}.")
+
+
+def _who(tenant: DjangoTenant) -> str:
+    return "operator's default tenant" if tenant.is_default else "tenant"
+
+
+def _granting(tenant: DjangoTenant, setting: str) -> str:
+    """What whoever may allow it does: nobody can edit the operator's default for one namespace."""
+    if tenant.is_default:
+        return f"create a DjangoTenant in namespace {tenant.metadata.namespace} with {setting}"
+    return f"set DjangoTenant {setting}"
 
 
 def _image(app: DjangoApp, tenant: DjangoTenant) -> Iterator[Violation]:
@@ -54,7 +67,7 @@ def _image(app: DjangoApp, tenant: DjangoTenant) -> Iterator[Violation]:
     image = app.spec.image
     untagged = re.sub(r"(:[^/:@]+)?(@[^/]+)?$", "", image)
     if allowed is not None and not matches_any(image, allowed) and not matches_any(untagged, allowed):
-        yield _refused("spec.image", image, "image", "images")
+        yield _refused(tenant, "spec.image", image, "image", "images")
 
 
 def _secrets(app: DjangoApp, tenant: DjangoTenant) -> Iterator[Violation]:
@@ -63,7 +76,7 @@ def _secrets(app: DjangoApp, tenant: DjangoTenant) -> Iterator[Violation]:
             continue
         field, name = f"spec.env[{index}].secret.name", variable.secret.name
         if not matches_any(name, tenant.spec.allow.secrets):
-            yield _refused(field, name, "secret", "secrets")
+            yield _refused(tenant, field, name, "secret", "secrets")
         elif name.startswith(values.ADMINISTRATOR_SECRET):  # whatever a glob of one tenant says: it is everybody's
             yield Violation(
                 field, f"Secret {name} opens every database of an instance: for db-init only. Name another."
@@ -77,14 +90,12 @@ def _instance(app: DjangoApp, tenant: DjangoTenant) -> Iterator[Violation]:
     existing = chosen.existing if chosen is not None else None
     shared = tenant.spec.database.existing if tenant.spec.database is not None else None
     if existing is not None and existing != shared and not matches_any(existing, tenant.spec.allow.instances):
-        yield _refused("spec.database.instance.existing", existing, "instance", "instances")
+        yield _refused(tenant, "spec.database.instance.existing", existing, "instance", "instances")
     created = chosen.create if chosen is not None else None
     if created is not None and created.ip == "Private" and tenant.spec.network.private_services_access == "None":
-        yield Violation(
-            "spec.database.instance.create.ip",
-            "The tenant has no private services access. Use Auto or Public, or set DjangoTenant "
-            "spec.network.privateServicesAccess: Existing.",
-        )
+        grant = _granting(tenant, "spec.network.privateServicesAccess: Existing")
+        message = f"The {_who(tenant)} has no private services access. Use Auto or Public, or {grant}."
+        yield Violation("spec.database.instance.create.ip", message)
 
 
 def _service_account(app: DjangoApp, tenant: DjangoTenant) -> Iterator[Violation]:
@@ -92,15 +103,13 @@ def _service_account(app: DjangoApp, tenant: DjangoTenant) -> Iterator[Violation
     if existing is None:
         return
     if not matches_any(existing, tenant.spec.allow.service_accounts):
-        yield _refused(field, existing, "service account", "serviceAccounts")
+        yield _refused(tenant, field, existing, "service account", "serviceAccounts")
     elif existing.partition("@")[0].endswith(values.DB_INIT_ACCOUNT):
         yield Violation(field, f"{existing} reads the password of an instance's administrator. Name another.")
 
 
 def _network(app: DjangoApp, tenant: DjangoTenant) -> Iterator[Violation]:
     if app.spec.network.egress == "AllTraffic" and tenant.spec.network.egress != "AllTraffic":
-        yield Violation(
-            "spec.network.egress",
-            "AllTraffic is wider than the tenant's PrivateRangesOnly. Remove it, or set DjangoTenant "
-            "spec.network.egress: AllTraffic.",
-        )
+        grant = _granting(tenant, "spec.network.egress: AllTraffic")
+        message = f"AllTraffic is wider than the {_who(tenant)}'s PrivateRangesOnly. Remove it, or {grant}."
+        yield Violation("spec.network.egress", message)

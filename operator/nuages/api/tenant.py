@@ -158,6 +158,11 @@ class DjangoTenant(Part):
     spec: DjangoTenantSpec
 
     @property
+    def is_default(self) -> bool:
+        """Whether it is the operator-wide default, no object of the cluster."""
+        return not self.metadata.uid
+
+    @property
     def deployment_id(self) -> str:
         """What Google's names begin with."""
         return self.spec.deployment_id or self.metadata.namespace

@@ -30,6 +30,7 @@ from nuages.reconcile.plan import Plan, Verb
 from nuages.reconcile.reconciler import Pass
 from nuages.reconcile.report import Report
 from nuages.reconcile.settings import Settings
+from nuages.reconcile.tenancy import check_reach
 from nuages.reconcile.trouble import Trouble, of_refusal
 
 # Exit statuses, as `terraform plan -detailed-exitcode` and `kubectl diff` have them.
@@ -82,7 +83,10 @@ class Given:
         return getattr(self._cluster, name)
 
     async def tenant(self, namespace: str) -> Body | None:
-        return self._tenants.get(namespace) or await self._cluster.tenant(namespace)
+        given = self._tenants.get(namespace)
+        if given is None:
+            return await self._cluster.tenant(namespace)
+        return {**given, "metadata": {"uid": "new", **given["metadata"]}}  # an object once it is applied
 
 
 async def _plan_one(
@@ -101,6 +105,7 @@ async def _plan_one(
         )
     tenant = parse_tenant(tenant_body) if tenant_body is not None else settings.default_tenant(namespace)  # type: ignore[misc]
     check_tenant(app, tenant, body["status"].get("resources") or ())
+    check_reach(app, tenant)
     cloud = await clouds.for_tenant(tenant.spec.impersonate_service_account or "")
     if not settings.operator_image:
         settings = replace(settings, operator_image=await _operator_image(app, tenant, cloud))

@@ -103,11 +103,11 @@ class Run:
         self._apply(outside, plan.roles_to_be(self._spec, there, hashes))
         self._apply(outside, plan.database_to_be(self._spec, there))
         with self._administrator(self._spec.database) as inside:
-            self._apply(inside, plan.inside_to_be(self._spec, observe.inside(inside, self._spec)), there.available)
+            self._apply(inside, plan.inside_to_be(self._spec, observe.inside(inside, self._spec)))
             self._set_passwords(outside, hashes)
             self._verify(outside, inside, hashes)
 
-    def _apply(self, connection: Connection, changes: Iterable[plan.Change], available: tuple[str, ...] = ()) -> None:
+    def _apply(self, connection: Connection, changes: Iterable[plan.Change]) -> None:
         for change in changes:
             with ExitStack() as scope:
                 if change.atomic:
@@ -118,8 +118,7 @@ class Run:
                 except psycopg.Error as error:
                     if change.extension is None or isinstance(error, psycopg.errors.LockNotAvailable):
                         raise
-                    missing = plan.extension_missing(change.extension, available)
-                    raise StoppedError(missing.reason, f"{missing.message} {_words(error)}") from error
+                    raise plan.extension_refused(change.extension, _words(error)) from error
             self._changed.append(change.what)
 
     def _set_passwords(self, outside: Connection, hashes: dict[str, str]) -> None:

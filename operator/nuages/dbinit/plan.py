@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from psycopg import sql
@@ -13,6 +13,8 @@ from nuages.dbinit.spec import DbInitSpec, Login, Marker
 from nuages.dbinit.verdict import Reason, StoppedError
 
 Statement = sql.SQL | sql.Composed
+SUPPORTED_EXTENSIONS = "https://cloud.google.com/sql/docs/postgres/extensions"
+SLIP = 0.8  # of difflib's likeness: pg_trigram is a slip of pg_trgm (0.82), postgis none of postgis_raster (0.67)
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,8 @@ def check(spec: DbInitSpec, there: Instance) -> None:
         and not _may_adopt(spec, there.database.comment)
     ):
         raise _conflict(spec, f"database {spec.database}", there.database.comment)
-    for extension in spec.extensions:
-        if extension not in there.available:
-            raise extension_missing(extension, there.available)
+    if missing := [extension for extension in spec.extensions if extension not in there.available]:
+        raise extensions_missing(missing, there.available)
 
 
 def _may_adopt(spec: DbInitSpec, comment: str | None) -> bool:
@@ -223,13 +224,25 @@ def _our_roles(spec: DbInitSpec, there: Instance) -> list[str]:
     return [name for name in names if is_ours(there.marker(name), spec.marker)]
 
 
-def extension_missing(name: str, available: tuple[str, ...]) -> StoppedError:
-    """Names what comes close."""
-    close = difflib.get_close_matches(name, available, n=3, cutoff=0.5)
-    advice = f"Use {' or '.join(close)}" if close else "Remove it"
-    message = (
-        f"spec.database.extensions: {name} is not available on this instance. {advice}, or choose another version."
-    )
+def extensions_missing(names: Sequence[str], available: Sequence[str]) -> StoppedError:
+    """All of them at once, each with the name that was meant where one is near enough to be a slip."""
+    near = {name: difflib.get_close_matches(name, available, n=1, cutoff=SLIP) for name in names}
+    advice = []
+    if slips := [f"{meant} for {name}" for name, close in near.items() for meant in close]:
+        advice.append(f"Use {', '.join(slips)}.")
+    if unknown := [name for name, close in near.items() if not close]:
+        them = "it" if len(unknown) == 1 else "them"
+        version = f"choose a version of PostgreSQL that has {them}: {SUPPORTED_EXTENSIONS}"
+        advice.append(f"Remove {', '.join(unknown)}, or {version}.")
+    cause = f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} not available on this instance"
+    message = f"spec.database.extensions: {cause}. {' '.join(advice)}"
+    return StoppedError(Reason.EXTENSION_NOT_AVAILABLE, message)
+
+
+def extension_refused(name: str, said: str) -> StoppedError:
+    """The instance has it; `said` is PostgreSQL's reason not to create it here."""
+    remedy = f"Remove it, or see what it needs: {SUPPORTED_EXTENSIONS}."
+    message = f'spec.database.extensions: {name} cannot be created. {remedy} PostgreSQL says: "{said}".'
     return StoppedError(Reason.EXTENSION_NOT_AVAILABLE, message)
 
 

@@ -14,12 +14,12 @@ from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException
 
 from nuages.reconcile.cluster import Body, Gone, Stale
+from nuages.reconcile.news import EVENT_BYTES
 
 GROUP, VERSION = "nuages.dev", "v1alpha1"
 APPS, TENANTS = "djangoapps", "djangotenants"
 COMPONENT = "nuages"
 TIMEOUT = 15  # seconds: a connection that hangs must not hold a worker
-EVENT_BYTES = 1024  # of an event's message, as events.k8s.io limits it, by which others read it
 
 log = structlog.get_logger()
 

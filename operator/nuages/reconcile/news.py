@@ -20,7 +20,9 @@ VERBS = {
 }
 
 
-LONGEST = 900  # characters: an event's message holds 1,024 bytes
+EVENT_BYTES = 1024  # of an event's message, as events.k8s.io limits it, by which others read it
+LONGEST = 900  # characters of a list in it
+TRACEBACK, FRAME, CODE = "Traceback (most recent call last):", "  ", "    "  # how Python begins these lines
 STRANGERS = "Granted by somebody else, who may have meant it, so not taken away; remove it where nobody does"
 
 
@@ -109,12 +111,43 @@ def _verdict(report: Report, before: Mapping[str, Any], after: Mapping[str, Any]
 
 
 def _end_of(lines: Sequence[str]) -> str:
-    """As many of the last lines as an event holds, whole ones; of a last line that is longer, its end."""
-    text = "\n".join(lines)
-    if len(text) <= LONGEST:
-        return text
-    _, _, whole = text[-LONGEST - 1 :].partition("\n")
-    return whole or f"…{text[-LONGEST:]}"
+    """As many of the last lines as an event holds, whole ones; of a last line that is longer, its end.
+
+    Of a traceback that is longer its first line, where it was fetched, and its last frames.
+    """
+    start = _fitting(lines, EVENT_BYTES)
+    if start == len(lines):
+        room = EVENT_BYTES - len("…".encode())
+        return "…" + lines[-1].encode()[-room:].decode(errors="ignore")
+    opening = f"{TRACEBACK}\n  …\n"
+    frame = _fitting(lines, EVENT_BYTES - len(opening.encode()))
+    while frame < len(lines) and lines[frame].startswith(CODE):  # of a frame that does not fit
+        frame += 1
+    if _is_inside_traceback(lines, start) and frame < len(lines):
+        return opening + "\n".join(lines[frame:])
+    return "\n".join(lines[start:])
+
+
+def _fitting(lines: Sequence[str], room: int) -> int:
+    """The first of the last lines that go together into so many bytes."""
+    for start in range(len(lines) - 1, -1, -1):
+        room -= len(lines[start].encode())
+        if room < 0:
+            return start + 1
+        room -= 1  # the line break before it
+    return 0
+
+
+def _is_inside_traceback(lines: Sequence[str], index: int) -> bool:
+    """Whether this line is of a frame, and the lines before it lead to where that traceback begins."""
+    if _opens(lines[index]):
+        return False
+    return next((line for line in reversed(lines[:index]) if _opens(line)), "").endswith(TRACEBACK)
+
+
+def _opens(line: str) -> bool:
+    """Whether it is no line of a frame, which are all indented; Django's own words may stand before a first line."""
+    return not line.startswith(FRAME) or line.endswith(TRACEBACK)
 
 
 def _of(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

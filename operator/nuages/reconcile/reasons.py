@@ -310,7 +310,7 @@ _VERDICTS = (
     Reason(
         "ExtensionNotAvailable",
         Kind.STALLED,
-        "The instance does not have this extension.",
+        "The instance does not have an extension, or refuses to create it.",
         "Correct `spec.database.extensions`.",
     ),
     Reason("Unreachable", Kind.STALLED, "db-init did not reach the database.", "See that the instance runs."),

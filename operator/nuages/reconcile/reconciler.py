@@ -13,7 +13,6 @@ from weakref import WeakValueDictionary
 import structlog
 
 from nuages.api.app import DjangoApp
-from nuages.api.permission import check_allowed
 from nuages.api.tenant import DjangoTenant
 from nuages.api.validate import InvalidSpec, parse_app
 from nuages.cloud import errors
@@ -39,6 +38,7 @@ from nuages.reconcile.tenancy import (
     FINALIZER,
     Held,
     access,
+    check_reach,
     finalizers,
     hold,
     let_go,
@@ -200,9 +200,8 @@ class Reconciler:
             raise Trouble(reasons.INVALID_SPEC, str(error)) from error
         known = (body.get("status") or {}).get("resources") or ()
         held = await tenant_of(app, known, self._cluster, self._settings)
-        violations = check_allowed(app, held.tenant)
-        if violations and not app.is_deleting:
-            raise Trouble(reasons.NOT_ALLOWED, str(violations[0]))
+        if not app.is_deleting:
+            check_reach(app, held.tenant)
         return app, held, await access(held.tenant, self._clouds)
 
     async def _operations(

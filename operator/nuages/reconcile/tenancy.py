@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nuages.api.app import DjangoApp
+from nuages.api.permission import check_allowed
 from nuages.api.tenant import DjangoTenant
 from nuages.api.validate import InvalidSpec, parse_app, parse_tenant
 from nuages.cloud import errors
@@ -60,6 +61,13 @@ async def tenant_of(app: DjangoApp, known: Iterable[Mapping[str, Any]], cluster:
     tenant = settings.default_tenant(namespace)
     check_tenant(app, tenant, known)
     return Held(tenant, None)
+
+
+def check_reach(app: DjangoApp, tenant: DjangoTenant) -> None:
+    """What the app names besides its own, the tenant allows. Raises Trouble."""
+    violations = check_allowed(app, tenant)
+    if violations:
+        raise Trouble(reasons.NOT_ALLOWED, str(violations[0]))
 
 
 async def access(tenant: DjangoTenant, clouds: Clouds) -> CloudAccess:

@@ -22,7 +22,7 @@ from nuages.reconcile.patience import PATIENCE, Patience
 from nuages.reconcile.release.outcome import Done, Failed, Outcome, Waiting
 from nuages.reconcile.trouble import shortened
 
-LINES = 20  # of the log, in an event
+LINES = 100  # of the log: an event has the last ones, and a traceback of Django's may have as many
 ATTEMPTS = 5  # of executions that asked for another one
 
 

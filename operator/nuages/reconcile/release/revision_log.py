@@ -5,7 +5,7 @@ from __future__ import annotations
 from nuages.cloud.access import CloudAccess
 from nuages.reconcile.release.release import Release
 
-LINES = 20
+LINES = 100  # an event has the last ones, and a traceback of Django's may have as many
 
 
 def log_link(release: Release) -> str:
