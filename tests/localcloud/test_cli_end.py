@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
+import time
 
 import demo_processes
 import pytest
 from cli_support import DEADLINE_S, UP, Shell
+
+ROUNDED_S = 0.06  # to tenths of a second, from hundredths
 
 
 async def test_down_returns_once_all_of_it_has_ended(shell: Shell) -> None:
@@ -35,3 +39,15 @@ async def test_down_does_not_wait_for_a_parent_that_buries_nobody(shell: Shell) 
             assert process.returncode is None
         finally:
             process.kill()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="this system does not say when a process began")
+async def test_up_counts_from_the_start_of_the_command(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What who typed it waits for: both interpreters' own starts too, each a second and a half here."""
+    (shell.folder / "sitecustomize.py").write_text("import time\ntime.sleep(1.5)\n")
+    monkeypatch.setenv("PYTHONPATH", str(shell.folder))
+    began = time.monotonic()
+    said = re.search(r"localcloud is ready after ([\d.]+) s", await shell(*UP))
+    took = time.monotonic() - began
+    assert said is not None
+    assert 3.0 <= float(said[1]) <= took + ROUNDED_S
