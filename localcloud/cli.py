@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from localcloud import cli_build, cli_faults, cli_logs, lightimports
+from localcloud.began import process_began
 from localcloud.cli_client import end, fail, request, running
 from localcloud.folder import Folder, InUse
 
@@ -41,6 +42,7 @@ def up(
     project: Annotated[str, typer.Option(help="The project that is there from the start.")] = "demo",
     region: Annotated[str, typer.Option(help="The region that commands and metadata name.")] = "europe-west1",
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once it is ready.")] = False,
+    began: Annotated[float | None, typer.Option(hidden=True, help="When the command began that detached it.")] = None,
 ) -> None:
     """Start; Ctrl-C (or `localcloud down`) ends it and all that it runs. The state stays in the folder."""
     lightimports.install()
@@ -62,7 +64,8 @@ def up(
         region=region,
     )
     with_operator = not (no_operator or no_control_plane)
-    raise typer.Exit(cli_up.detached(options, with_operator) if detach else cli_up.foreground(options, with_operator))
+    start = cli_up.detached if detach else cli_up.foreground
+    raise typer.Exit(start(options, with_operator, process_began() if began is None else began))
 
 
 @app.command()

@@ -60,14 +60,28 @@ def lines(address: Address, method: str, path: str, body: Any = None) -> Iterato
 
 
 def end(folder: Folder) -> None:
-    """Ask the local cloud of the folder to end, and wait until all of it has. Ends the command where none runs."""
+    """Ask the local cloud of the folder to end, and wait until its process has, which ends all that it runs before.
+
+    Ends the command where none runs.
+    """
     try:
         pid = folder.address().pid
     except NotRunning as error:
         fail(str(error))
     os.kill(pid, signal.SIGTERM)  # the lock is held, so the process is the one that wrote its number
     deadline = time.monotonic() + END_S
-    while folder.is_used():
+    while not _has_ended(pid):
         if time.monotonic() > deadline:
             fail(f"Process {pid} did not end within {END_S:.0f} s: see {folder.log}, or kill it.")
         time.sleep(POLL_S)
+
+
+def _has_ended(pid: int) -> bool:
+    """Also where its parent never buries it, as process 1 of many containers."""
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("Z", "X")
+    except (ProcessLookupError, PermissionError):  # nobody has its number, or a stranger by now
+        return True
+    except FileNotFoundError:  # a system without /proc, or it is gone since
+        return False

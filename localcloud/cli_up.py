@@ -24,11 +24,11 @@ START_S = 900.0  # the first start may build the control plane
 POLL_S = 0.05
 
 
-def foreground(options: Options, with_operator: bool) -> int:
-    """Serve until a signal; returns the exit status."""
+def foreground(options: Options, with_operator: bool, began: float) -> int:
+    """Serve until a signal; returns the exit status. `began`: of the command, by time.monotonic()."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:
-        asyncio.run(_serve(options, with_operator))
+        asyncio.run(_serve(options, with_operator, began))
     except (InUse, MissingError, StartError) as error:
         fail(str(error))
     except OSError as error:
@@ -36,8 +36,7 @@ def foreground(options: Options, with_operator: bool) -> int:
     return 0
 
 
-async def _serve(options: Options, with_operator: bool) -> None:
-    began = time.monotonic()
+async def _serve(options: Options, with_operator: bool, began: float) -> None:
     async with (
         until_signalled(typer.echo),
         LocalCloud(options, progress=typer.echo) as cloud,
@@ -73,7 +72,7 @@ def _announce(cloud: LocalCloud, seconds: float) -> None:
     sys.stdout.flush()
 
 
-def detached(options: Options, with_operator: bool) -> int:
+def detached(options: Options, with_operator: bool, began: float) -> int:
     """Start in the background; returns once it is ready, or with what it said when it failed."""
     folder = Folder(options.dir)
     if folder.is_used():
@@ -81,7 +80,7 @@ def detached(options: Options, with_operator: bool) -> int:
     argv = [sys.executable, "-m", "localcloud", "up", "--dir", str(folder.path), "--speed", str(options.speed)]
     argv += ["--project", options.project, "--region", options.region]
     argv += ["--simulate"] * options.simulate + ["--no-control-plane"] * (not options.control_plane)
-    argv += ["--no-operator"] * (not with_operator)
+    argv += ["--no-operator"] * (not with_operator) + ["--began", str(began)]
     try:
         folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         with folder.used():  # so that it is known for a localcloud's before the log is in it

@@ -39,10 +39,11 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds of each part; `deployed` is when the app was applied and when it was Ready."""
+    """Seconds of each part, one after the other; `deployed` is when the app was applied and when it was Ready."""
 
     start: float = 0.0
     image: float = 0.0
+    install: float = 0.0
     deployed: Interval = (0.0, 0.0)
 
 
@@ -54,7 +55,7 @@ def demo(folder: Path, unattended: bool) -> int:
         if unattended:
             with tempfile.TemporaryDirectory(prefix="nuages-") as elsewhere:
                 asyncio.run(_run(Path(elsewhere) / "cloud", say, unattended))
-            say("Checked: the page lists the products, and the admin login works.")
+            say("Ended: nothing of it is left.")
         else:
             asyncio.run(_run(folder.absolute(), say, unattended))
     except (InUse, ControlPlaneError, BuildError, CheckFailed, Stalled, ConfigException) as error:
@@ -74,15 +75,20 @@ async def _run(folder: Path, say: Lines, unattended: bool) -> None:
     async with until_signalled(say), LocalCloud(options, progress=say) as cloud:
         times = Times(start=time.monotonic() - say.began)
         began = time.monotonic()
-        say(f"building samples/{APP}, installing the operator")
+        say(f"building samples/{APP}")
         await build(SAMPLE, _image(cloud), cloud.runtime.images)
-        times = replace(times, image=time.monotonic() - began)
+        built = time.monotonic()
+        say("installing the operator")
         async with operator.running(cloud, say):
+            times = replace(times, image=built - began, install=time.monotonic() - built)
             times = replace(times, deployed=await _deploy(cloud, say))
+            _tell_times(cloud, times)
             password = await _password(cloud)
-            _tell_times(cloud, times, time.monotonic() - say.began)
             if unattended:
+                say("checking the page and the admin login")
                 await check(_url(cloud), PRODUCTS, USER, password)
+                say("Checked: the page lists the products, and the admin login works.")
+                say("ending all of it")
                 return
             _tell(cloud, password, folder)
             await cloud.exited()
@@ -126,21 +132,28 @@ def _url(cloud: LocalCloud) -> str:
     return f"http://{_host(cloud)}/"
 
 
-def _tell_times(cloud: LocalCloud, times: Times, total: float) -> None:
-    """What was the cloud's wait, what it is at Google, and where the rest went."""
+def _tell_times(cloud: LocalCloud, times: Times) -> None:
+    """Where the time went, in parts that add up as they are printed; what was the cloud's wait, and is at Google."""
     began, ended = times.deployed
     waits = list(cloud.core.clock.waited)
     cloud_s = _covered(waits, began, ended)
-    busy_s = _covered([*waits, *_django(cloud)], began, ended) - cloud_s
-    other_s = ended - began - cloud_s - busy_s
-    operator_s = total - times.start - times.image - (ended - began) + other_s
+    django_s = _covered([*waits, *_django(cloud)], began, ended) - cloud_s
+    start, image, install, django = (round(part, 1) for part in (times.start, times.image, times.install, django_s))
+    waited, total = round(cloud_s, 1), round(times.start + times.image + times.install + ended - began, 1)
+    deployment = total - start - image - install
     speed = cloud.options.speed
     sys.stdout.write(
-        f"\n{total:.1f} s in all. {cloud_s:.1f} s of them were the cloud's own operations, which end {speed:g} times "
-        f"faster here: at Google {cloud_s * speed / 60:.0f} minutes.\n"
-        f"The rest, {total - cloud_s:.1f} s: start-up {times.start:.1f} s, image {times.image:.1f} s, "
-        f"Django {busy_s:.1f} s, operator {operator_s:.1f} s.\n"
+        f"\n{total:.1f} s until the app was Ready:\n"
+        f"{start:8.1f} s  start of Google Cloud and Kubernetes\n"
+        f"{image:8.1f} s  image of samples/{APP}\n"
+        f"{install:8.1f} s  installation and start of the operator\n"
+        f"{deployment:8.1f} s  deployment, of which\n"
+        f"{waited:12.1f} s  the cloud's own operations, {speed:g} times faster here: at Google "
+        f"{cloud_s * speed / 60:.0f} minutes\n"
+        f"{django:12.1f} s  Django: the app's jobs, and the start of its revision\n"
+        f"{deployment - waited - django:12.1f} s  the rest: the operator's work, and its pauses between two looks\n\n"
     )
+    sys.stdout.flush()
 
 
 def _django(cloud: LocalCloud) -> Iterable[Interval]:
@@ -172,7 +185,7 @@ def _covered(intervals: Iterable[Interval], began: float, ended: float) -> float
 def _tell(cloud: LocalCloud, password: str, folder: Path) -> None:
     region = cloud.options.region
     sys.stdout.write(
-        f"\n  The shop:   {_url(cloud)}\n"
+        f"  The shop:   {_url(cloud)}\n"
         f"  or:         curl -H 'Host: {_host(cloud)}' http://127.0.0.1:{cloud.front_port}/\n"
         f"  Its admin:  {_url(cloud)}admin/   {USER} / {password}\n"
         f"\n  In another shell:\n"

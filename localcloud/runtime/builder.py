@@ -7,7 +7,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from localcloud.runtime import dockerfile as df
@@ -15,10 +15,18 @@ from localcloud.runtime import instructions as ins
 from localcloud.runtime import shellwords
 from localcloud.runtime.buildcontext import CopyError, Ignore, Source, copy, place_in
 from localcloud.runtime.buildstage import LineRunner, StageState, base_variables, builder_platform
-from localcloud.runtime.environments import CommandFailed, Environment, Environments, cache_folder, run
+from localcloud.runtime.environments import (
+    CommandFailed,
+    Environment,
+    Environments,
+    Interpreter,
+    NoSuchPython,
+    cache_folder,
+    run,
+)
 from localcloud.runtime.imagepaths import SYSTEM_ENVIRONMENT, environment_on_path, own_paths
 from localcloud.runtime.imagereference import BadReference, Reference
-from localcloud.runtime.images import Image, ImageConfig, ImageIncomplete, ImageStore
+from localcloud.runtime.images import Image, ImageConfig, ImageIncomplete, ImageStore, StandIn
 from localcloud.runtime.runlines import RunLineError
 from localcloud.runtime.sandbox import Sandbox
 
@@ -62,6 +70,8 @@ async def build(
     work = _Build(context, dockerfile, parsed, store, Environments(cache or cache_folder()), sandbox, progress)
     digest = await work.run(text, assume_system_packages)
     await asyncio.to_thread(store.tag, name.repository, name.tag, digest)
+    for line, stand_in in work.stand_ins:  # last, where it is read
+        progress(_warning(f"{dockerfile}:{line}", stand_in))
     return await asyncio.to_thread(store.open, name.repository, digest)
 
 
@@ -81,21 +91,25 @@ class _Build:
         self._context = Source(context, Ignore.parse(_ignore_text(context, name)))
         self._work = store.directory / "work" / uuid.uuid4().hex
         self._stages: dict[str, StageState] = {}
+        self.stand_ins: tuple[tuple[int, StandIn], ...] = ()  # with the line of each FROM
 
     async def run(self, text: str, assume_system_packages: bool) -> str:
         """The digest: of a build of the same content, or of a new one."""
-        wanted = sorted({stage.python for stage in self._parsed.stages.values() if not stage.base})
-        found = {version: await self._environments.interpreter(version, self._progress) for version in wanted}
+        found = await self._interpreters()
         versions = [interpreter.version for interpreter in found.values()]
+        for stage in self._parsed.stages.values():
+            if not stage.base and (stand_in := _stand_in(stage.python, found[stage.python])):
+                self.stand_ins += ((stage.line, stand_in),)
         content = await asyncio.to_thread(self._context.digest)
-        settings = json.dumps([BUILDER_VERSION, dict(self._parsed.arguments), assume_system_packages, versions])
+        own = [BUILDER_VERSION, dict(self._parsed.arguments), assume_system_packages, versions]
+        settings = json.dumps([*own, *(asdict(stand_in) for _, stand_in in self.stand_ins)])
         key = hashlib.sha256(f"{settings}{builder_platform()}{text}{content}".encode()).hexdigest()
         memo = self._store.directory / "builds" / key
         digest = await asyncio.to_thread(self._remembered, memo)
         if digest is not None:
             self._progress("unchanged since its last build")
             return digest
-        bases = {version: await self._environments.empty(found[version]) for version in wanted}
+        bases = {version: await self._environments.empty(interpreter) for version, interpreter in found.items()}
         try:
             digest = await self._build(bases)
         finally:
@@ -103,6 +117,18 @@ class _Build:
         memo.parent.mkdir(parents=True, exist_ok=True)
         memo.write_text(digest)
         return digest
+
+    async def _interpreters(self) -> dict[str, Interpreter]:
+        """By the version that the stages ask for."""
+        found: dict[str, Interpreter] = {}
+        for stage in sorted(self._parsed.stages.values(), key=lambda stage: stage.python):
+            if not stage.base and stage.python not in found:
+                try:
+                    found[stage.python] = await self._environments.interpreter(stage.python, self._progress)
+                except NoSuchPython as error:
+                    remedy = "name a version that there is, or install this one here"
+                    raise ins.DockerfileError(stage.line, stage.text, str(error), remedy) from None
+        return found
 
     def _remembered(self, memo: Path) -> str | None:
         if not memo.is_file():
@@ -141,7 +167,9 @@ class _Build:
         for folder in ("root", "tmp"):
             (rootfs / folder).mkdir(parents=True, exist_ok=True)
         environment = bases[stage.python]
-        config = ImageConfig(cmd=("python3",), env=base_variables(environment.interpreter.version))
+        stand_in = _stand_in(stage.python, environment.interpreter)
+        variables = base_variables(environment.interpreter.version)
+        config = ImageConfig(cmd=("python3",), env=variables, stand_in=stand_in)
         return StageState(rootfs, {SYSTEM_ENVIRONMENT: environment}, config)
 
     async def _instruction(self, state: StageState, instruction: ins.Instruction) -> None:
@@ -235,6 +263,17 @@ class _Build:
             arguments = ["-m", "compileall", "-q", "-q", "--invalidation-mode", "unchecked-hash", *roots]
             with suppress(CommandFailed):
                 await run([python, *arguments], cwd=state.rootfs, env={"PATH": "/usr/bin:/bin"})
+
+
+def _stand_in(asked: str, found: Interpreter) -> StandIn | None:
+    return None if found.fits(asked) else StandIn(asked, found.version)
+
+
+def _warning(where: str, found: StandIn) -> str:
+    return (
+        f"warning: {where} asks for Python {found.asked}; built with {found.used}, "
+        f"for {found.asked} is not installed and could not be downloaded. Install it here, and build again."
+    )
 
 
 def _own_folders(rootfs: Path) -> list[str]:

@@ -36,7 +36,7 @@ _PYTHON_IMAGE = re.compile(
     r"python(:(?P<tag>[\w.-]+))?(@sha256:[0-9a-f]{64})?"
 )
 _FLAG = re.compile(r"--(?P<name>[a-z-]+)(=(?P<value>\S*))?\s*")
-_HEREDOC = re.compile(r"<<-?\s*[\"']?[A-Za-z_]")
+_HEREDOC = re.compile(r"'[^']*'|\"[^\"]*\"|(?P<found><<-?\s*[\"']?[A-Za-z_])")  # not within quotes
 _ARCHIVE = re.compile(r"\.(tar|tar\.\w+|tgz|tbz2|txz)$")
 _REFUSED = {
     "ONBUILD": "put what it would run into the Dockerfile that uses it",
@@ -123,8 +123,10 @@ def _line(number: int, text: str) -> _Line:
         flags.append((flag["name"], flag["value"] or ""))
         rest = rest[flag.end() :]
     line = _Line(number, keyword.upper(), rest, tuple(flags), text)
-    if line.keyword in ("RUN", "COPY", "ADD") and _HEREDOC.search(re.sub(r"'[^']*'|\"[^\"]*\"", "", rest)):
-        raise line.error("here-documents cannot be run", "write the commands as RUN lines joined by &&")
+    if line.keyword in ("RUN", "COPY", "ADD") and any(piece["found"] for piece in _HEREDOC.finditer(rest)):
+        if line.keyword == "RUN":
+            raise line.error("here-documents cannot be run", "write the commands as RUN lines joined by &&")
+        raise line.error("here-documents cannot be read here", "keep the file in the project and COPY it")
     return line
 
 

@@ -39,10 +39,18 @@ class CommandFailed(RuntimeError):
         self.exit_code, self.output = exit_code, output
 
 
+class NoSuchPython(LookupError):
+    """A version that is neither on this machine nor in uv's list of all that can be downloaded."""
+
+
 @dataclass(frozen=True)
 class Interpreter:
     path: Path
     version: str  # "3.11.7"
+
+    def fits(self, wanted: str) -> bool:
+        """Whether it is of this version ("3.12"; "" is any)."""
+        return not wanted or f"{self.version}.".startswith(f"{wanted}.")
 
 
 @dataclass(frozen=True)
@@ -103,19 +111,27 @@ class Environments:
     async def interpreter(self, wanted: str, progress: Progress) -> Interpreter:
         """The Python of a version ("3.12", "" for any): the running one, one installed, one that uv can get.
 
-        Where none can be had, the running one stands in, and a note says so.
+        Where none can be had, the running one stands in: it does not fit. Raises NoSuchPython.
         """
         running = Interpreter(Path(getattr(sys, "_base_executable", "") or sys.executable), platform.python_version())
-        if f"{running.version}.".startswith(f"{wanted}." if wanted else ""):
+        if running.fits(wanted):
             return running
         found = await self._find(wanted)
+        if found is None and not await self._is_listed(wanted):
+            raise NoSuchPython(f"there is no Python {wanted} on this machine, and uv knows of none")
         if found is None and not await asyncio.to_thread(self._is_known_missing, wanted):
             progress(f"getting Python {wanted}")
             found = await self._download(wanted)
-        if found is not None:
-            return found
-        progress(f"Python {wanted} is not installed and could not be downloaded: using {running.version}")
-        return running
+        return found or running
+
+    async def _is_listed(self, wanted: str) -> bool:
+        """Whether uv's own list has it for any platform. Of a patch only the minor: a newer one is not in the list."""
+        minor = ".".join(wanted.split(".")[:2])
+        arguments = ["python", "list", "--only-downloads", "--all-platforms", "--output-format", "json", minor]
+        try:
+            return bool(json.loads(await run([self._uv, *arguments], cwd=Path("/"), env=_host_environment())))
+        except (CommandFailed, ValueError):  # the list is somewhere else by this machine's settings, and out of reach
+            return True
 
     async def _find(self, wanted: str) -> Interpreter | None:
         # Shims of pyenv answer for versions that are not selected, and make uv fail: look behind them.

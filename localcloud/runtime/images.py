@@ -13,7 +13,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,6 +30,14 @@ class ImageIncomplete(RuntimeError):
 
 
 @dataclass(frozen=True)
+class StandIn:
+    """Another Python than the Dockerfile asks for, for want of that one."""
+
+    asked: str  # "3.12"
+    used: str  # "3.11.7"
+
+
+@dataclass(frozen=True)
 class ImageConfig:
     """What an image says about its process."""
 
@@ -42,9 +50,11 @@ class ImageConfig:
     home: str = "/root"
     exposed_ports: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    stand_in: StandIn | None = None
 
     def to_oci(self, tree_digest: str) -> dict[str, object]:
         """The OCI image config. It says linux/amd64, the platform that Cloud Run runs, whatever this machine is."""
+        stand_in = self.stand_in
         return {
             "architecture": "amd64",
             "os": "linux",
@@ -58,7 +68,7 @@ class ImageConfig:
                 "Labels": dict(self.labels),
             },
             "rootfs": {"type": "layers", "diff_ids": [tree_digest]},
-            "localcloud": {"uid": self.uid, "home": self.home},
+            "localcloud": {"uid": self.uid, "home": self.home} | ({"python": asdict(stand_in)} if stand_in else {}),
         }
 
     @classmethod
@@ -76,7 +86,15 @@ class ImageConfig:
             home=str(own["home"]),
             exposed_ports=_strings(inner["ExposedPorts"]),
             labels={str(key): str(value) for key, value in _mapping(inner["Labels"]).items()},
+            stand_in=_stand_in(own.get("python")),
         )
+
+
+def _stand_in(value: object) -> StandIn | None:
+    if value is None:
+        return None
+    found = _mapping(value)
+    return StandIn(str(found["asked"]), str(found["used"]))
 
 
 def _strings(value: object) -> tuple[str, ...]:

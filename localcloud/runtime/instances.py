@@ -112,6 +112,12 @@ class Instances:
         self, workload: Workload, instance_id: str, stack: contextlib.AsyncExitStack, log: Callable[[str, str], None]
     ) -> _Prepared:
         image = self._image(workload)
+        if (python := image.config.stand_in) is not None:
+            log(
+                f"localcloud: this instance runs on Python {python.used}, but its image asks for {python.asked}, which "
+                "this machine did not have when it was built. Install that version here, and build the image again.",
+                "NOTICE",
+            )
         own = await self._environment(workload)
         port = self._take_port(stack) if workload.port else 0
         folder = self._folder / instance_id[:16]

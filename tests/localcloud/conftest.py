@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from cli_support import Shell
 from google.cloud import iam_admin_v1, storage
 from google.oauth2.credentials import Credentials
 from storage_support import EMAIL, blocking, client
@@ -91,3 +92,11 @@ def _outside_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("LOCALCLOUD_REST", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "HTTP_PROXY", "http_proxy"):
         monkeypatch.delenv(name, raising=False)
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+
+@pytest.fixture
+async def shell(tmp_path: Path) -> AsyncIterator[Shell]:
+    """A shell in a fresh folder; what it started is ended."""
+    made = Shell(tmp_path)
+    yield made
+    await made.run("down")

@@ -18,16 +18,16 @@ from localcloud.runtime.builder import build
 PARENT = "projects/demo/locations/europe-west1"
 REPOSITORY = "europe-west1-docker.pkg.dev/demo/apps/app"
 NUMBER = "187635794409"
-DOCKERFILE = 'FROM python:3.11-slim\nWORKDIR /srv/app\nCOPY app.py .\nUSER 2000\nCMD ["python", "app.py"]\n'
+DOCKERFILE = 'FROM python:{python}-slim\nWORKDIR /srv/app\nCOPY app.py .\nUSER 2000\nCMD ["python", "app.py"]\n'
 DEADLINE_S = 60.0
 
 
-async def build_app(cloud: LocalCloud, folder: Path, tag: str = "v1") -> str:
+async def build_app(cloud: LocalCloud, folder: Path, tag: str = "v1", *, python: str = "3.11") -> str:
     """The test image (run_app.py) in the cloud's registry; its reference."""
     context = folder / "context"
     await asyncio.to_thread(context.mkdir, exist_ok=True)
     shutil.copy(Path(__file__).with_name("run_app.py"), context / "app.py")
-    (context / "Dockerfile").write_text(DOCKERFILE)
+    (context / "Dockerfile").write_text(DOCKERFILE.format(python=python))
     reference = f"{REPOSITORY}:{tag}"
     await build(context, reference, cloud.runtime.images, progress=lambda _: None)
     return reference

@@ -16,7 +16,7 @@ import pytest
 from localcloud.runtime import loopback
 from localcloud.runtime.builder import BuildError, build
 from localcloud.runtime.environments import run
-from localcloud.runtime.images import Image, ImageStore
+from localcloud.runtime.images import Image, ImageStore, StandIn
 from localcloud.runtime.instructions import DockerfileError
 from localcloud.runtime.sandbox import Sandbox
 
@@ -162,7 +162,7 @@ async def test_unchanged_project_builds_at_once(store: ImageStore, tmp_path: Pat
     began = time.monotonic()
     assert (await build(folder, f"{APPS}/shop:v2", store, progress=lines.append)).digest == first.digest
     assert time.monotonic() - began < 1
-    lines = [line for line in lines if not line.endswith(f"using {platform.python_version()}")]  # where 3.12 is missing
+    lines = [line for line in lines if not line.startswith("warning: Dockerfile:")]  # where 3.12 is missing
     assert lines == ["unchanged since its last build"]
     assert store.tags(f"{APPS}/shop") == ["v1", "v2"]
     lines.clear()
@@ -345,10 +345,27 @@ async def test_folder_without_dockerfile_is_said(store: ImageStore, tmp_path: Pa
         await build(tmp_path, f"{APPS}/x:v1", store)
 
 
-async def test_another_python_stands_in_with_a_note(store: ImageStore, project: Project) -> None:
-    """A version that cannot be had is replaced by the running one, and the build says so."""
+async def test_another_python_stands_in_and_the_last_line_says_so(store: ImageStore, project: Project) -> None:
+    """Line, cause and remedy at the end, also where nothing had to be built; the image keeps what was asked for."""
+    folder = project("FROM python:3 AS build\nFROM python:3.12.99-slim\n")
+    for _ in range(2):
+        lines: list[str] = []
+        image = await build(folder, f"{APPS}/x:v1", store, progress=lines.append)
+        assert lines[-1] == (
+            f"warning: Dockerfile:2 asks for Python 3.12.99; built with {platform.python_version()}, for 3.12.99 is "
+            "not installed and could not be downloaded. Install it here, and build again."
+        )
+        assert image.config.stand_in == StandIn("3.12.99", platform.python_version())
+    assert lines[:-1] == ["unchanged since its last build"]
+
+
+async def test_a_python_that_there_is_not_is_refused(store: ImageStore, project: Project) -> None:
+    """No download was tried, and no other is taken."""
     lines: list[str] = []
-    await build(project("FROM python:3.99-slim\n"), f"{APPS}/x:v1", store, progress=lines.append)
-    assert [
-        line for line in lines if line.startswith("Python 3.99 is not installed and could not be downloaded: using")
-    ]
+    with pytest.raises(DockerfileError) as refused:
+        await build(project("FROM python:3.99-slim\n"), f"{APPS}/x:v1", store, progress=lines.append)
+    assert str(refused.value) == (
+        "Dockerfile line 1: 'FROM python:3.99-slim': there is no Python 3.99 on this machine, and uv knows of none; "
+        "name a version that there is, or install this one here."
+    )
+    assert lines == []

@@ -3,58 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import re
 import shlex
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
 import pytest
-
-DEADLINE_S = 60.0  # a start with Kubernetes takes ten seconds on a machine that does nothing else
-
-
-@dataclass
-class Shell:
-    """Runs the command with one folder, as a user would."""
-
-    folder: Path
-
-    async def __call__(self, *arguments: str, status: int = 0) -> str:
-        code, output = await self.run(*arguments)
-        assert code == status, output
-        return output
-
-    async def run(self, *arguments: str) -> tuple[int, str]:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "localcloud", *arguments),
-            cwd=self.folder,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        output, _ = await asyncio.wait_for(process.communicate(), DEADLINE_S)
-        return process.returncode or 0, output.decode()
-
-    def address(self) -> dict[str, str]:
-        found: dict[str, str] = json.loads((self.folder / ".localcloud" / "address.json").read_text())
-        return found
-
-
-@pytest.fixture
-async def shell(tmp_path: Path) -> AsyncIterator[Shell]:
-    """A shell in a fresh folder; what it started is ended."""
-    made = Shell(tmp_path)
-    yield made
-    await made.run("down")
-
-
-UP = ("up", "--detach", "--no-control-plane", "--speed", "1000")
+from cli_support import DEADLINE_S, UP, Shell
 
 
 async def _secrets(address: dict[str, str], method: str = "GET", query: str = "") -> str:

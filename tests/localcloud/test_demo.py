@@ -21,6 +21,7 @@ from aiohttp import web
 
 from localcloud.demo import PRODUCTS
 from localcloud.demo_check import CheckFailed, check
+from localcloud.demo_progress import LATE_S
 from localcloud.folder import Folder
 from localcloud.runtime.probes import outside_address
 
@@ -30,9 +31,11 @@ DEADLINE_S = 240.0  # a demo takes half a minute on a machine that does nothing 
 STOP_S = 60.0
 TEXTS = ("etcd", "postgres", "gunicorn", "nuages")  # in the commands of what a demo that is up runs
 TOTAL = re.compile(
-    r"\n([\d.]+) s in all\. ([\d.]+) s of them were the cloud's own operations, "
-    r"which end 60 times faster here: at Google (\d+) minutes\.\n"
-    r"The rest, ([\d.]+) s: start-up ([\d.]+) s, image ([\d.]+) s, Django ([\d.]+) s, operator ([\d.]+) s\.\n"
+    r"\n([\d.]+) s until the app was Ready:\n"
+    r" +([\d.]+) s  start of .*\n +([\d.]+) s  image of .*\n"
+    r" +([\d.]+) s  installation .*\n +([\d.]+) s  deployment, .*\n"
+    r" +([\d.]+) s  the cloud's own operations, 60 times faster here: at Google (\d+) minutes\n"
+    r" +([\d.]+) s  Django: .*\n +([\d.]+) s  the rest: .*\n"
 )
 HAS_GCLOUD = shutil.which("gcloud") is not None
 SHOWN = {  # the lines that it ends with, and what each shows
@@ -50,6 +53,12 @@ PROGRESS = (  # each behind the seconds since the start
     r"Ready: User nuages-admin",
     *(rf"Release: {stage}" for stage in ("DbInit", "Migrate", "Candidate", "Traffic", "Superuser", "Done")),
     r"Available: ",
+)
+ORDER = (  # what comes before what
+    ("Created: Instance ", "Operation under way: demo-shop-", "Operation done: demo-shop-", "Ready: Instance "),
+    ("Ready: Instance ", "Created: User nuages-admin", "Ready: User nuages-admin", "Release: DbInit"),
+    ("Release: Migrate", "Operation under way: demo-shop-migrate", "Migrating: ", "Operation done: demo-shop-migrate"),
+    ("Operation done: demo-shop, ", "Release: Superuser", "Operation under way: demo-shop-superuser", "Available: "),
 )
 INSTANCE_S = 6.0  # what Cloud SQL takes at Google, sixty times faster
 ROUNDED_S = 0.05
@@ -132,19 +141,34 @@ async def test_smoke_checks_the_shop_and_leaves_nothing(tmp_path: Path) -> None:
         assert demo_processes.still(up) | smoke.processes() == set()
     assert os.listdir(tmp_path) == []
     check_split(smoke.output, took)
+    check_order(smoke.output)
 
 
 def check_split(output: str, took: float) -> None:
-    """The parts are there, none is negative, and together they are what the whole was measured to take."""
+    """None of the parts is negative, and who adds up what is printed comes to the total, and to what a line says."""
     found = TOTAL.search(output)
     assert found is not None, output
-    total, cloud, minutes, rest, *parts = (float(part) for part in found.groups())
+    total, start, image, install, deployment, cloud, minutes, django, rest = (float(part) for part in found.groups())
     assert total < took
-    assert abs(total - cloud - rest) <= 3 * ROUNDED_S
-    assert abs(rest - sum(parts)) <= 5 * ROUNDED_S, found[0]
+    assert round(start + image + install + deployment, 1) == total, found[0]
+    assert round(cloud + django + rest, 1) == deployment, found[0]
     assert abs(minutes - cloud) <= 0.5 + ROUNDED_S  # 60 times faster: seconds here are minutes there
     assert cloud >= INSTANCE_S
-    assert all(part > 0 for part in parts), found[0]
+    assert all(part > 0 for part in (start, image, install, django, rest)), found[0]
+    ready = re.search(r"^ *([\d.]+) s  Available: ", output, re.MULTILINE)
+    assert ready is not None
+    assert abs(float(ready[1]) - total) < LATE_S + ROUNDED_S
+
+
+def check_order(output: str) -> None:
+    """Later lines have later times, and nothing ends, is ready or is used before it began."""
+    lines = re.findall(r"^(?=.{6} s  ) *(\d+\.\d) s  (.*)", output, re.MULTILINE)
+    assert lines[0][1].startswith("starting ")
+    times = [float(seconds) for seconds, _ in lines]
+    assert times == sorted(times)
+    texts = "\n".join(text for _, text in lines)
+    for order in ORDER:
+        assert re.search("^" + r"(?:\n|.)*^".join(order), texts, re.MULTILINE), f"{order} is not in:\n{output}"
 
 
 @pytest.mark.parametrize("moment", ["Ctrl-C ends all of it", "Operation under way: demo-shop-migrate"])

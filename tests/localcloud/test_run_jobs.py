@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,18 @@ async def test_an_execution_succeeds_and_is_counted(cloud: LocalCloud, jobs: Job
     assert {e["severity"] for e in lines} == {"NOTICE"}
     assert {e["labels"]["run.googleapis.com/task_index"] for e in lines} == {"0", "1", "2"}
     assert "Container called exit(0)." in log_texts(cloud)
+
+
+async def test_each_instance_says_that_it_runs_on_another_python(cloud: LocalCloud, jobs: Jobs, tmp_path: Path) -> None:
+    """Once, at its start, where the image's own was not to be had; else nothing."""
+    for number, (python, count) in enumerate((("3", 0), ("3.12.99", 2))):
+        jobs.image = await build_app(cloud, tmp_path, f"python-{number}", python=python)
+        await finished(await jobs.client.create_job(parent=PARENT, job=jobs.job(tasks=2), job_id=f"work-{number}"))
+        await finished(await jobs.client.run_job(name=f"{JOB}-{number}"))
+        said = [e for e in cloud.runtime.logs.entries() if "asks for 3.12.99" in e.get("textPayload", "")]
+        assert len({e["labels"]["instanceId"] for e in said}) == len(said) == count
+    assert {e["severity"] for e in said} == {"NOTICE"}
+    assert said[0]["textPayload"].startswith(f"localcloud: this instance runs on Python {platform.python_version()}, ")
 
 
 async def test_a_failing_task_shows_its_exit_code(jobs: Jobs) -> None:

@@ -1,0 +1,53 @@
+"""`localcloud up --detach` and `down`: what they say is so when they return."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+import time
+
+import demo_processes
+import pytest
+from cli_support import DEADLINE_S, UP, Shell
+
+ROUNDED_S = 0.06  # to tenths of a second, from hundredths
+
+
+async def test_down_returns_once_all_of_it_has_ended(shell: Shell) -> None:
+    """The process that held the folder, and the control plane that it ran: who looks then finds none of them."""
+    await shell("up", "-d", "--simulate", "--no-operator", "--speed", "1000")
+    pid = int(shell.address()["pid"])
+    up = {found for found in demo_processes.of(pid, str(shell.folder)) if found.session != os.getsid(0)}
+    assert [text for text in ("localcloud up", "etcd") if text not in str(up)] == []
+    assert await shell("down") == "Stopped.\n"
+    assert demo_processes.still(up) == set()
+
+
+@pytest.mark.skipif(not demo_processes.HAS_PROC, reason="this system does not show who has ended and is not buried")
+async def test_down_does_not_wait_for_a_parent_that_buries_nobody(shell: Shell) -> None:
+    """As process 1 of many containers: what is left then is an entry in the system's list."""
+    argv = [sys.executable, "-m", "localcloud", *UP[:1], *UP[2:]]
+    with subprocess.Popen(argv, cwd=shell.folder, stdout=subprocess.PIPE) as process:  # noqa: ASYNC220
+        try:  # not asyncio's, which would bury it
+            assert process.stdout is not None
+            line = await asyncio.wait_for(asyncio.to_thread(process.stdout.readline), DEADLINE_S)
+            assert b"is ready" in line
+            assert await shell("down") == "Stopped.\n"
+            assert process.returncode is None
+        finally:
+            process.kill()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="this system does not say when a process began")
+async def test_up_counts_from_the_start_of_the_command(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What who typed it waits for: both interpreters' own starts too, each a second and a half here."""
+    (shell.folder / "sitecustomize.py").write_text("import time\ntime.sleep(1.5)\n")
+    monkeypatch.setenv("PYTHONPATH", str(shell.folder))
+    began = time.monotonic()
+    said = re.search(r"localcloud is ready after ([\d.]+) s", await shell(*UP))
+    took = time.monotonic() - began
+    assert said is not None
+    assert 3.0 <= float(said[1]) <= took + ROUNDED_S
