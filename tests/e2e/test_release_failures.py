@@ -150,7 +150,7 @@ async def _stays_closed(place: World, local: Any, failure: Failure) -> None:
 
 
 async def test_a_migration_over_its_time_names_the_limit(place: World, local: Any) -> None:
-    """Not the image: its field and its seconds; raised, and tried again, the same image is released."""
+    """Not the image: its field and its seconds; raised, the same image is migrated again and released."""
     shop = Deployment(place, "late")
     before = (await shop.release(image=await shop.image("v1"), web=QUICK))["status"]["revision"]
     async with shop.database(local) as database:
@@ -159,16 +159,27 @@ async def test_a_migration_over_its_time_names_the_limit(place: World, local: An
         found = await shop.stalled("MigrationFailed", image=await shop.image("v2"), jobs={"timeoutSeconds": 2})
         await database.execute("ROLLBACK")
     assert found["message"].startswith(
-        f"spec.jobs.timeoutSeconds: migrate ran longer than 2 s; {before} keeps all traffic. Raise it, then annotate "
-        "nuages.dev/retry-migration, or release a faster image. Log: https://"
+        f"spec.jobs.timeoutSeconds: migrate ran longer than 2 s; {before} keeps all traffic. Raise it, or "
+        "release a faster image. Log: https://"
     )
     status = await shop.status()
     assert (served(status), status["release"]["stage"]) == ({before: 100}, "Migrate")
     assert "maximum timeout of 2 seconds" in await place.told("late", "MigrationFailedLog")
-    await shop.apply(jobs=None)
-    await place.annotate("late", "nuages.dev/retry-migration", "1")
-    app = await place.wait("late")
+    app = await shop.release(jobs=None)
     assert served(app["status"]) == {app["status"]["revision"]: 100} != {before: 100}
+
+
+async def test_a_corrected_spec_is_migrated_with_too(place: World) -> None:
+    """What failed under one settings module is tried once under another; what failed is not tried as it was."""
+    shop = Deployment(place, "settings")
+    module = {"settingsModule": "nowhere.settings"}
+    await shop.stalled("MigrationFailed", image=await shop.image("v1"), web=QUICK, django=module)
+    assert "No module named 'nowhere'" in await place.told("settings", "MigrationFailedLog")
+    await place.annotate("settings", "nuages.dev/reconcile-at", "now")
+    await place.until(lambda app: app["status"]["release"].get("reconcileAt") == "now", "settings")
+    assert len(await shop.executions()) == 1
+    await shop.release(django={"settingsModule": "config.settings"})
+    assert [run.succeeded_count for run in await shop.executions()] == [0, 1]
 
 
 async def test_a_failed_first_migration_deploys_nothing(place: World, local: Any) -> None:

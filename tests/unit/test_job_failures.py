@@ -31,26 +31,26 @@ def failed(wanted_run: Callable[[Release], Run | None], **fields: object) -> Exe
         (
             migrate.wanted_run,
             EXITED,
-            f"spec.image: migrate exited with 1; {NOTHING}. Release a fixed image, or annotate "
-            "nuages.dev/retry-migration to try this one again.",
+            f"spec.image: migrate exited with 1; {NOTHING}. Release a fixed image, correct "
+            "spec.env or spec.django, or annotate nuages.dev/retry-migration to try this one again.",
         ),
         (
             migrate.wanted_run,
             LATE,
-            f"spec.image: migrate exited with 124; {NOTHING}. Release a fixed image, or annotate "
-            "nuages.dev/retry-migration to try this one again.",
+            f"spec.image: migrate exited with 124; {NOTHING}. Release a fixed image, correct "
+            "spec.env or spec.django, or annotate nuages.dev/retry-migration to try this one again.",
         ),
         (
             migrate.wanted_run,
             OVERTIME,
-            f"spec.jobs.timeoutSeconds: migrate ran longer than 1800 s; {NOTHING}. Raise it, then annotate "
-            "nuages.dev/retry-migration, or release a faster image.",
+            f"spec.jobs.timeoutSeconds: migrate ran longer than 1800 s; {NOTHING}. Raise it, or "
+            "release a faster image.",
         ),
         (
             migrate.wanted_run,
             REFUSED,
-            f"migrate was not started; {NOTHING}. Release a fixed image, or annotate nuages.dev/retry-migration to try "
-            'this one again. Google says: "Permission denied on secret: s".',
+            f"migrate was not started; {NOTHING}. Release a fixed image, correct spec.env or spec.django, or annotate "
+            'nuages.dev/retry-migration to try this one again. Google says: "Permission denied on secret: s".',
         ),
         (
             superuser.wanted_run,

@@ -13,9 +13,9 @@ from nuages.cloud.driver import Operation
 from nuages.cloud.errors import Conflict, Invalid
 from nuages.cloud.run import RunJobDriver
 from nuages.cloud.runmapping import reason_of, seconds
-from nuages.cloud.runtemplate import duration
+from nuages.cloud.runtemplate import duration, from_pb
 from nuages.desired.resource import Owner
-from nuages.desired.run import RunJob
+from nuages.desired.run import RunJob, Template
 
 State = Literal["Running", "Succeeded", "Failed"]
 GOOD, BAD = run.Condition.State.CONDITION_SUCCEEDED, run.Condition.State.CONDITION_FAILED
@@ -31,7 +31,8 @@ class Execution:
     """One run of a job. `exit_code` is that of the last attempt, None where the container was never started.
 
     `refused`: for want of a secret or a mount, or of a grant on it. `overtime`: the seconds that it was given, where
-    Google ended it for having run longer; else 0. `began` is Google's time, in seconds.
+    Google ended it for having run longer; else 0. `began` is Google's time, in seconds. `template`: what a failed one
+    was made from, without labels.
     """
 
     name: str  # full
@@ -43,6 +44,7 @@ class Execution:
     refused: bool = False
     overtime: int = 0
     began: float = 0.0
+    template: Template | None = None
 
 
 class JobRuns:
@@ -114,6 +116,7 @@ class JobRuns:
             refused=code is None and REFUSED.search(said) is not None,
             overtime=overtime(found, task),
             began=seconds(found.create_time),
+            template=from_pb(found.template, found.name.split("/")[1], {}),
         )
 
 

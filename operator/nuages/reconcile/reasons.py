@@ -270,7 +270,7 @@ _FAILED_STEPS = (
         MIGRATION_FAILED,
         Kind.STALLED,
         "A migration failed, or ran longer than `spec.jobs.timeoutSeconds`. The old revision keeps all traffic.",
-        "Release a fixed image, or annotate `nuages.dev/retry-migration`.",
+        "Release a fixed image, correct `spec.env` or `spec.django`, or annotate `nuages.dev/retry-migration`.",
     ),
     Reason(
         REVISION_FAILED,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import takewhile
 from typing import Any
 
@@ -20,6 +20,7 @@ from nuages.desired.sql import SqlUser
 from nuages.reconcile import reasons
 from nuages.reconcile.patience import PATIENCE, Patience
 from nuages.reconcile.release.outcome import Done, Failed, Outcome, Waiting
+from nuages.reconcile.release.release import fingerprint
 from nuages.reconcile.trouble import shortened
 
 LINES = 100  # of the log: an event has the last ones, and a traceback of Django's may have as many
@@ -39,7 +40,7 @@ class Run:
     field: str = ""  # of the spec, where a failure is most likely mended
     longer: str = ""  # the remedy for one that ran longer than spec.jobs.timeoutSeconds, where that is its limit
     retry_exit_codes: frozenset[int] = frozenset()
-    again: str = ""  # after a final failure: any new value is another try
+    again: str = ""  # after a final failure: any new value is another try, as another template is
     patience: Patience = PATIENCE
     grant: IamMember | None = None  # of the job's identity, made before a start
     login: SqlUser | None = None  # that the job uses: given its password again where it was refused
@@ -47,7 +48,8 @@ class Run:
 
 
 async def run_once(run: Run, cloud: CloudAccess) -> Outcome:
-    """Found, or started; may be entered again after any line. A failure of the container is final for this token.
+    """Found, or started; may be entered again after any line. A failure of the container is final for this token, until
+    the job is another than the one that failed.
 
     Raises CloudError.
     """
@@ -78,9 +80,17 @@ class _Newest:
 
 async def _newest(run: Run, cloud: CloudAccess) -> _Newest:
     newest = await _tried(run, cloud)
-    if run.again and newest.execution is not None and newest.execution.state == "Failed":
-        return await _tried(replace(run, token=f"{run.token}-{run.again}"), cloud)
+    if newest.execution is not None and newest.execution.state == "Failed":
+        again = _another(run, newest.execution)
+        return await _tried(replace(run, token=f"{run.token}-{again}"), cloud) if again else newest
     return newest
+
+
+def _another(run: Run, failed: Execution) -> str:
+    """What a further try is named for: the wish for it, and what the spec has made of the job since; "" for none."""
+    wanted = replace(run.job.template, labels=())
+    mended = failed.template is not None and failed.template != wanted
+    return fingerprint([run.again, asdict(wanted) if mended else None])[:5] if run.again or mended else ""
 
 
 async def _tried(run: Run, cloud: CloudAccess) -> _Newest:

@@ -14,7 +14,7 @@ from nuages.reconcile.release.release import MIGRATE, RETRY_MIGRATION, Release, 
 
 
 async def migrate(release: Release, cloud: CloudAccess) -> Outcome:
-    """A failed one is run again only when the user asks."""
+    """A failed one is run again where the user asks, or has corrected what it is started with."""
     run = wanted_run(release)
     if run is None:
         return DONE
@@ -40,9 +40,10 @@ def wanted_run(release: Release) -> Run | None:
         what="migrate",
         reason_running=reasons.MIGRATING,
         reason_failed=reasons.MIGRATION_FAILED,
-        remedy=f"{kept}. Release a fixed image, or annotate {RETRY_MIGRATION} to try this one again",
+        remedy=f"{kept}. Release a fixed image, correct spec.env or spec.django, or annotate {RETRY_MIGRATION} to try "
+        "this one again",
         field="spec.image",
-        longer=f"{kept}. Raise it, then annotate {RETRY_MIGRATION}, or release a faster image",
+        longer=f"{kept}. Raise it, or release a faster image",
         patience=release.patience,
         failure=release.failed.get(release.migrate.name),
     )

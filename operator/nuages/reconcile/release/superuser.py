@@ -39,7 +39,6 @@ def wanted_run(release: Release) -> Run | None:
         remedy=f"{release.revision} serves. Correct its username, email or command, or release a fixed image",
         field="spec.superuser",
         longer=f"{release.revision} serves. Raise it, or correct the command",
-        again=fingerprint([spec.command, spec.email, release.digest, job.template.timeout])[:5],
         patience=release.patience,
         grant=release.blueprint.superuser_grant,
         failure=release.failed.get(job.name),
