@@ -29,6 +29,7 @@ from nuages.api.validate import parse_app, parse_tenant
 from nuages.cloud.access import Clouds
 from nuages.kube.objects import KubernetesCluster
 from nuages.reconcile import reasons
+from nuages.reconcile.cluster import Cluster
 from nuages.reconcile.forecast import forecast
 from nuages.reconcile.gather import copies
 from nuages.reconcile.plan import Plan
@@ -80,6 +81,10 @@ class Operator:
         self.clouds = Clouds(copies(self.cluster), Credentials("operator"))  # type: ignore[no-untyped-call]
         self._reconciler = Reconciler(self.cluster, self.clouds, SETTINGS)
         self._superseded = False
+
+    def serve(self, cluster: Cluster) -> None:
+        """Another cluster than the API server shows."""
+        self._reconciler = Reconciler(cluster, self.clouds, SETTINGS)
 
     async def one_pass(self, key: str, dies: Fault | None = None) -> Next | None:
         """What the queue would hear; None where `dies` struck: all that was under way ended there."""
@@ -177,6 +182,12 @@ class MachineWorld:
             if found is None:
                 return
         raise AssertionError(f"not gone after {PATIENCE} passes: {found['spec']} {found.get('status')}")
+
+    async def leave_cluster(self, operator: Operator, life: Life) -> None:
+        """As if the manifests came to a new cluster: the app is gone here, and all of it is at Google."""
+        await operator.cluster.write_finalizers(await self.app(life), [])
+        await self._call("DELETE", _path(life), {}, "application/json")
+        assert await self._planner.cluster.app(life.namespace, APP) is None
 
     async def left(self, life: Life) -> dict[str, set[str]]:
         """What of the app is in Google Cloud, by kind."""

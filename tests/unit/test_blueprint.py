@@ -17,6 +17,7 @@ from nuages.blueprint.rotation import Pair
 from nuages.blueprint.web import python_of
 from nuages.dbinit.spec import DbInitSpec
 from nuages.desired.iam import IamMember, ProjectService
+from nuages.desired.resource import Resource
 from nuages.desired.run import RunJob, RunService, Template
 from nuages.desired.secretmanager import Composed, Secret, SecretRef
 from nuages.desired.sql import ExistingSqlInstance, SqlUser
@@ -160,9 +161,10 @@ def test_environments_are_sorted_and_hold_no_secret_in_the_clear(blueprint: Blue
 @given(blueprints())
 def test_what_others_share_does_not_go_with_the_app(blueprint: Blueprint) -> None:
     """Instance, administrator and identity of db-init stay, with what makes them work for the tenant's other apps."""
-    stays = [item for item in blueprint.resources if item not in blueprint.own]
+    own = _with_grants(blueprint)
+    stays = [item for item in blueprint.resources if item not in own]
     by_name = {item.name: item for item in blueprint.resources}
-    for item in blueprint.own:
+    for item in own:
         assert item.owner is None or item.owner.app == "shop"
         assert not isinstance(item, SqlUser | ProjectService | ExistingSqlInstance)
         if isinstance(item, IamMember) and item.member.startswith("serviceAccount:acme--dbinit"):
@@ -178,7 +180,21 @@ def test_two_apps_on_one_instance_part_without_harm() -> None:
     facts = some_facts(existing_instance=ExistingInstance("europe-west1", "POSTGRES_15"))
     spec = {"serviceAccount": {"existing": EXISTING_ACCOUNT}, "env": [NAMED]}
     one, other = (compose(an_app(spec, name=name, uid=name), tenant, facts) for name in ("one", "other"))
-    assert not {item.name for item in one.own} & {item.name for item in other.resources}
+    assert not {item.name for item in _with_grants(one)} & {item.name for item in other.resources}
+
+
+@given(blueprints())
+def test_what_goes_goes_before_what_it_needs(blueprint: Blueprint) -> None:
+    """Each grant before its target and its member, what is composed before its parts; and each once."""
+    order = [item.name for item in _with_grants(blueprint)]
+    assert len(order) == len(set(order))
+    for item in _with_grants(blueprint):
+        assert all(order.index(item.name) < order.index(need) for need in item.needs & set(order))
+
+
+def _with_grants(blueprint: Blueprint) -> list[Resource]:
+    """What goes with the app, in that order."""
+    return [each for item in blueprint.own for each in (*item.grants, item.resource)]
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_whatever_is_made_is_known_by_its_name(claim: Path) -> None:
     """Or a deletion would take it for somebody's copy, and leave it."""
     made, app = _composed(claim), _read(claim / "app.yaml")
     where = an_app(app["spec"], **app["metadata"]), a_tenant(_read(claim / "tenant.yaml") or TENANT)
-    marked = [item.name for item in made.own if item.owner is not None]
+    marked = [item.resource.name for item in made.own]
     jobs = [item.name for item in (made.db_init, made.migrate, made.superuser) if item is not None]
     given = {name: is_given(*where, name) for name in (*marked, *jobs, *made.job_names, made.service_name)}
     assert [name for name, known in given.items() if not known] == []

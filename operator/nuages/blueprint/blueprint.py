@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from nuages.desired.iam import IamMember, ServiceAccount
 from nuages.desired.resource import Resource
@@ -27,6 +29,14 @@ class Capability:
     environment: Environment = ()
     condition: str = ""
     problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class Belonging:
+    """Something of the app's, with the grants that go with it: they bear no marker, so that theirs is asked for."""
+
+    resource: Resource
+    grants: tuple[IamMember, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,22 +70,25 @@ class Blueprint:
         return next((item for item in self.resources if isinstance(item, SqlUser)), None)
 
     @property
-    def own(self) -> tuple[Resource, ...]:
-        """What goes when the app does: neither what others share, nor what its instance takes along.
+    def own(self) -> tuple[Belonging, ...]:
+        """What goes when the app does, in that order: neither what others share, nor what its instance takes along.
 
-        A grant goes where its target, its member or the instance in its condition is the app's: another app of the
-        tenant may need any other one too.
+        A grant goes with its target, else with the instance in its condition, else with its member, where that is the
+        app's: another app of the tenant may need any other one too. Accounts go after all that they may reach.
         """
-        mine = [item for item in self.resources if item.owner is not None and item.owner.app]
-        names = {item.name for item in mine}
-        members = {item.member for item in mine if isinstance(item, ServiceAccount)}
+        mine = [item for item in reversed(self.resources) if item.owner is not None and item.owner.app]
+        grants: dict[str, list[IamMember]] = {item.name: [] for item in mine}
+        for item in (*self.resources, self.superuser_grant):
+            if isinstance(item, IamMember) and (name := _goes_with(item, mine)):
+                grants[name].append(item)
+        order = sorted(mine, key=lambda item: isinstance(item, ServiceAccount))
+        return tuple(Belonging(item, tuple(grants[item.name])) for item in order)
 
-        def goes(item: Resource) -> bool:
-            if not isinstance(item, IamMember):
-                return item.name in names
-            condition = item.condition.expression if item.condition is not None else ""
-            narrowed = any(f'"{name}"' in condition for name in names)
-            return item.target in names or item.member in members or narrowed
 
-        every = (*self.resources, *([self.superuser_grant] if self.superuser_grant is not None else []))
-        return tuple(item for item in every if goes(item))
+def _goes_with(grant: IamMember, mine: Sequence[Resource]) -> str:
+    """Full name of what of the app's a grant is of; "" for none."""
+    condition = grant.condition.expression if grant.condition is not None else ""
+    of_target = (item.name for item in mine if item.name == grant.target)
+    of_instance = (item.name for item in mine if f'"{item.name}"' in condition)
+    of_member = (item.name for item in mine if isinstance(item, ServiceAccount) and item.member == grant.member)
+    return next(chain(of_target, of_instance, of_member), "")

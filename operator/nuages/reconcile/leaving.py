@@ -41,7 +41,10 @@ async def leave_project(work: Pass, report: Report) -> Report:
         return report
     if account is None or account.owner != Owner(work.app.metadata.namespace):
         return report
-    grants = await _grants(work, account.state.member)
+    secrets = await work.cloud.inventory.list(Secret, names.project(work.tenant), 0.0)
+    if any(_is_of_another(work, item.owner) for item in secrets):
+        return report
+    grants = await _grants(work, account.state.member, secrets)
     executor = Executor(work.cloud.drivers, work.cloud.inventory)
     results = await executor.execute(Plan(removal((*grants, account))))
     gone = all(result.state is State.READY for result in results.values())
@@ -55,10 +58,17 @@ async def _is_last(work: Pass) -> bool:
     return not any(FINALIZER in finalizers(app) and app["metadata"]["name"] != metadata.name for app in apps)
 
 
-async def _grants(work: Pass, member: str) -> Sequence[Observed[IamMember]]:
+def _is_of_another(work: Pass, owner: Owner | None) -> bool:
+    """Whether it tells of another app of the namespace that lives, in another cluster: each has a SECRET_KEY."""
+    metadata = work.app.metadata
+    if owner is None or owner.namespace != metadata.namespace or not owner.app:
+        return False
+    return owner.uid != metadata.uid and not owner.retained
+
+
+async def _grants(work: Pass, member: str, secrets: Sequence[Observed[Secret]]) -> Sequence[Observed[IamMember]]:
     """On every instance that the tenant ever had: its administrator's secret, and the way to it."""
     inventory, project = work.cloud.inventory, names.project(work.tenant)
-    secrets = await inventory.list(Secret, project, 0.0)
     on_secrets = [await inventory.fresh(IamMember, grant.name) for grant in _on_administrators(secrets, member)]
     on_project = await inventory.shown(
         IamMember, project, 0.0, lambda item: item.state.role == CLIENT and item.state.member == member

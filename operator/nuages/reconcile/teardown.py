@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nuages.api.status import DatabaseStatus
-from nuages.blueprint.blueprint import Blueprint
+from nuages.blueprint.blueprint import Belonging, Blueprint
 from nuages.blueprint.compose import compose
 from nuages.cloud.driver import Observed, Operation
 from nuages.cloud.errors import CloudError, NotFound, Propagating, Unfinished
@@ -16,7 +16,7 @@ from nuages.desired.iam import IamMember
 from nuages.desired.resource import Resource
 from nuages.desired.run import RunJob, RunService
 from nuages.desired.secretmanager import Secret
-from nuages.desired.sql import SqlInstance, SqlUser
+from nuages.desired.sql import SqlInstance
 from nuages.desired.storage import Bucket
 from nuages.reconcile import reasons, snapshot
 from nuages.reconcile.execute import Result, State
@@ -76,11 +76,12 @@ async def tear_down(work: Pass, report: Report) -> Report:
         return replace(report, outcome=left, stage="LeaveDatabase")
     report = replace(report, database_left=blueprint.db_leave is not None and not left.news)
     keep = work.app.spec.deletion_policy != "Delete"
-    rest = await _delete_all(work, tuple(reversed(blueprint.own)), keep)
+    rest = await _delete_all(work, blueprint.own, keep)
     others: tuple[Observed[Any], ...] = ()
     if _are_gone(rest):  # by the marker: what is in no blueprint
         others = tuple(item for item in await marked(work, blueprint, 0.0) if item.state.name not in rest)
-        rest |= await _delete_all(work, tuple(item.state for item in others if is_made(work, item.state)), keep)
+        made = tuple(Belonging(item.state) for item in others if is_made(work, item.state))
+        rest |= await _delete_all(work, made, keep)
     results = runs | rest
     kept = tuple(r.resource.shown for r in rest.values() if r.did is Verb.KEEP)
     kept += (left.news,) if left.news else ()
@@ -88,7 +89,7 @@ async def tear_down(work: Pass, report: Report) -> Report:
         if report.database_left and work.before.get("database"):
             said = Waiting(reasons.DELETING, "The database is left; what is shared goes next.", after=0.0)
             return replace(report, results=results, outcome=said, kept=kept)
-        results |= await _delete_all(work, (blueprint.db_init,), keep=False)
+        results |= await _delete_all(work, (Belonging(blueprint.db_init),), keep=False)
     if not _are_gone(results):
         return replace(report, results=results, outcome=_emptying(results), kept=kept)
     work.cloud.inventory.drop(results)
@@ -136,49 +137,65 @@ def _goes_on(result: Result) -> bool:
     return result.state is State.WAITING and result.operation is None
 
 
-def _run_resources(blueprint: Blueprint) -> tuple[Resource, ...]:
+def _run_resources(blueprint: Blueprint) -> tuple[Belonging, ...]:
     """The service and the app's jobs, by name: their templates do not matter any more."""
-    return tuple(_named(name) for name in (blueprint.service_name, *blueprint.job_names))
+    return tuple(Belonging(_named(name)) for name in (blueprint.service_name, *blueprint.job_names))
 
 
-async def _delete_all(work: Pass, resources: tuple[Resource, ...], keep: bool) -> dict[str, Result]:
+async def _delete_all(work: Pass, belongings: Iterable[Belonging], keep: bool) -> dict[str, Result]:
     """One after the other: dependents come first, and a failure leaves what they need alone."""
     results: dict[str, Result] = {}
-    for resource in resources:
-        results[resource.name] = result = await _delete(work, resource, keep)
-        if result.state is not State.READY:
+    for item in belongings:
+        results |= await _delete(work, item, keep)
+        if not _are_gone(results):
             break
     return results
 
 
-async def _delete(work: Pass, resource: Resource, keep: bool) -> Result:
-    kind = _kind_of(resource)
-    driver = work.cloud.drivers.of(kind)
+async def _delete(work: Pass, item: Belonging, keep: bool) -> dict[str, Result]:
+    """With its grants, which go before it. What bears another's marker keeps them."""
+    resource, results = item.resource, dict[str, Result]()
+    found: Observed[Any] | None = None
+    driver = work.cloud.drivers.of(_kind_of(resource))
     try:
         found = await driver.observe(resource.name)
+        if found is None or _is_ours(work, resource, found):
+            results = await _delete_all(work, map(Belonging, item.grants), keep=False)
+            if not _are_gone(results):
+                return results
+            if any(result.did for result in results.values()):  # to its policy, or to another while time went by
+                found = await driver.observe(resource.name)
         if found is None or not _is_ours(work, resource, found):
-            return Result(resource, State.READY)
-        ends_in_backup = isinstance(found.state, SqlInstance) and snapshot.is_wanted(work)
-        if keep and resource.keeps_data and not ends_in_backup:
-            return await _retain(work, resource, found)
-        if isinstance(found.state, SqlInstance) and found.state.deletion_protection:
-            operation = await driver.update(
-                replace(found.state, deletion_protection=False), found, ("deletion_protection",)
-            )
-            return Result(resource, State.WAITING, found, Verb.UPDATE, operation)
-        if ends_in_backup:
-            instances = work.cloud.drivers.sql_instances()
-            operation = await instances.delete(resource.name, final_backup=snapshot.description(work))
+            last = Result(resource, State.READY)
         else:
-            operation = await driver.delete(resource.name, found.etag)
+            last = await _remove(work, resource, found, keep)
     except (NotFound, Propagating):  # what it is of has gone before it: a grant's target, or its member
-        return Result(resource, State.READY)
+        last = Result(resource, State.READY)
     except Unfinished:
-        return Result(resource, State.WAITING, found)
+        last = Result(resource, State.WAITING, found)
     except CloudError as error:
-        return Result(resource, State.FAILED, error=error)
+        last = Result(resource, State.FAILED, error=error)
     finally:
         work.cloud.inventory.forget(resource.name)
+    return results | {resource.name: last}
+
+
+async def _remove(work: Pass, resource: Resource, found: Observed[Any], keep: bool) -> Result:
+    """What is there and ours: retained, or deleted. Raises CloudError."""
+    driver = work.cloud.drivers.of(_kind_of(resource))
+    ends_in_backup = isinstance(found.state, SqlInstance) and snapshot.is_wanted(work)
+    if keep and resource.keeps_data and not ends_in_backup:
+        return await _retain(work, resource, found)
+    if isinstance(found.state, SqlInstance) and found.state.deletion_protection:
+        operation = await driver.update(
+            replace(found.state, deletion_protection=False), found, ("deletion_protection",)
+        )
+        return Result(resource, State.WAITING, found, Verb.UPDATE, operation)
+    if ends_in_backup:
+        instances = work.cloud.drivers.sql_instances()
+        operation = await instances.delete(resource.name, final_backup=snapshot.description(work))
+    else:
+        operation = await driver.delete(resource.name, found.etag)
     if operation is None or operation.done:
         return Result(resource, State.READY, found, Verb.DELETE)
     return Result(resource, State.WAITING, found, Verb.DELETE, operation)
@@ -236,9 +253,10 @@ async def _was_initialised(work: Pass, job: RunJob) -> bool:
     """Whether there may be a database: somebody may have deleted the job by hand, or the status may have been lost.
 
     Once the database is left, the status forgets it first, and the job goes in a later pass: together they say that it
-    is done, wherever the operator may die in between.
+    is done, wherever the operator may die in between. Whose job it is by now has taken over the database too.
     """
-    return bool(work.before.get("database")) or await work.cloud.drivers.of(RunJob).observe(job.name) is not None
+    found = await work.cloud.drivers.of(RunJob).observe(job.name)
+    return bool(work.before.get("database")) if found is None else _is_ours(work, job, found)
 
 
 def _instance_of(job: RunJob) -> str:
@@ -248,10 +266,10 @@ def _instance_of(job: RunJob) -> str:
 
 
 def _is_ours(work: Pass, resource: Resource, found: Observed[Any]) -> bool:
-    """What bears another's marker stays; what cannot bear one is known by its name."""
+    """What bears another's marker stays; a grant, which cannot bear one, is asked for with what it is of."""
     if resource.owner is not None:
         return resource.owner.may_have(found.owner)
-    if isinstance(found.state, IamMember | SqlUser):
+    if isinstance(found.state, IamMember):
         return True
     owner, metadata = found.owner, work.app.metadata
     return owner is not None and (owner.namespace, owner.app, owner.uid) == (
