@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from machine_world import APP, BETWEEN_S, PATIENCE, Life, MachineWorld, Operator
+from machine_world import BETWEEN_S, PATIENCE, Life, MachineWorld, Operator
 
 from nuages.reconcile.cluster import Body
 
@@ -67,6 +67,6 @@ async def delete_old(world: MachineWorld, life: Life, old: Body) -> None:
         await asyncio.sleep(BETWEEN_S)
         if cluster.gone:
             break
-    left = await cluster.app(life.namespace, APP)
+    left = await cluster.app(life.namespace, life.name)
     assert left is None, left.get("status")
     await operator.close()

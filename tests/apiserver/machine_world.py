@@ -60,14 +60,15 @@ class Life:
     """One app in a namespace, and a tenant, of its own."""
 
     namespace: str
+    name: str = APP
 
     @property
     def key(self) -> str:
-        return f"{self.namespace}/{APP}"
+        return f"{self.namespace}/{self.name}"
 
     @property
     def service(self) -> str:
-        return f"projects/{PROJECT}/locations/{REGION}/services/{self.namespace}-{APP}"
+        return f"projects/{PROJECT}/locations/{REGION}/services/{self.namespace}-{self.name}"
 
     def job(self, part: str) -> str:
         return f"{self.service.replace('/services/', '/jobs/')}-{part}"
@@ -138,9 +139,9 @@ class MachineWorld:
     def operator(self) -> Operator:
         return Operator(self._api)
 
-    async def begin(self) -> Life:
+    async def begin(self, namespace: str = "", name: str = APP) -> Life:
         """A namespace with a tenant that allows what is called shared-…, a Secret and a ConfigMap."""
-        life = Life(f"m{os.getpid() % 100_000}-{next(_NUMBERS)}")
+        life = Life(namespace or f"m{os.getpid() % 100_000}-{next(_NUMBERS)}", name)
         core = client.CoreV1Api(self._api)
         name = client.V1ObjectMeta(name=life.namespace)
         await core.create_namespace(client.V1Namespace(metadata=name))
@@ -165,7 +166,7 @@ class MachineWorld:
 
     async def apply(self, life: Life, spec: Mapping[str, Any]) -> None:
         """As server-side apply does, with strict validation. Raises Refused."""
-        body = {"apiVersion": API_VERSION, "kind": "DjangoApp", "metadata": {"name": APP}, "spec": dict(spec)}
+        body = {"apiVersion": API_VERSION, "kind": "DjangoApp", "metadata": {"name": life.name}, "spec": dict(spec)}
         await self._call("PATCH", _path(life), body, "application/apply-patch+yaml")
 
     async def annotate(self, life: Life, name: str, value: str) -> None:
@@ -178,7 +179,7 @@ class MachineWorld:
         for _ in range(PATIENCE):
             await operator.one_pass(life.key)
             await asyncio.sleep(BETWEEN_S)
-            found = await self._planner.cluster.app(life.namespace, APP)
+            found = await self._planner.cluster.app(life.namespace, life.name)
             if found is None:
                 return
         raise AssertionError(f"not gone after {PATIENCE} passes: {found['spec']} {found.get('status')}")
@@ -187,7 +188,7 @@ class MachineWorld:
         """As if the manifests came to a new cluster: the app is gone here, and all of it is at Google."""
         await operator.cluster.write_finalizers(await self.app(life), [])
         await self._call("DELETE", _path(life), {}, "application/json")
-        assert await self._planner.cluster.app(life.namespace, APP) is None
+        assert await self._planner.cluster.app(life.namespace, life.name) is None
 
     async def left(self, life: Life) -> dict[str, set[str]]:
         """What of the app is in Google Cloud, by kind."""
@@ -202,7 +203,9 @@ class MachineWorld:
             "accounts": {item.name async for item in accounts},
             "instances": {item.name for item in listed.items},
         }
-        mine = {kind: {name for name in names if f"{life.namespace}-{APP}" in name} for kind, names in found.items()}
+        mine = {
+            kind: {name for name in names if f"{life.namespace}-{life.name}" in name} for kind, names in found.items()
+        }
         return {kind: names for kind, names in mine.items() if names}
 
     async def wipe_status(self, life: Life) -> None:
@@ -211,7 +214,7 @@ class MachineWorld:
         await self._call("PUT", f"{_path(life)}/status", {**app, "status": {}}, "application/json")
 
     async def app(self, life: Life) -> dict[str, Any]:
-        found = await self._planner.cluster.app(life.namespace, APP)
+        found = await self._planner.cluster.app(life.namespace, life.name)
         assert found is not None
         return dict(found)
 
@@ -306,7 +309,7 @@ def at_rest(app: Mapping[str, Any]) -> str:
 
 
 def _path(life: Life) -> str:
-    return f"/apis/{GROUP}/{VERSION}/namespaces/{life.namespace}/djangoapps/{APP}"
+    return f"/apis/{GROUP}/{VERSION}/namespaces/{life.namespace}/djangoapps/{life.name}"
 
 
 class Resting:

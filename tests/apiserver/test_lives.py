@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from machine_moves import delete_old, move
-from machine_world import FIRST, Life, Site, said
+from machine_world import BETWEEN_S, FIRST, PATIENCE, PROJECT, Life, MachineWorld, Site, said
+
+from localcloud.core.faults import Fault, Kind
+from nuages.desired.iam import ProjectService
+from nuages.reconcile import reasons
+
+RUNNER = {"existing": f"shared-runner@{PROJECT}.iam.gserviceaccount.com"}
 
 
 def ready(site: Site, life: Life) -> None:
@@ -53,7 +61,63 @@ def test_what_another_cluster_took_over_stays_when_the_old_object_goes(
     assert said(new, "Ready")["status"] == "True", new["status"]
     site.run(delete_old(world, life, old))
     assert life.job("db-init") in site.run(world.left(life))["jobs"]
-    there = [(row["kind"], row["name"]) for row in new["status"]["resources"]]
-    wrong = {name: found for kind, name in there if (found := site.run(world.google.wrong(kind, name)))}
-    assert wrong == {}
+    assert site.run(wrong(world, new)) == {}
     assert site.run(world.plan(life)).changes == ()
+
+
+@pytest.mark.parametrize("accounts", [({}, {}), ({}, RUNNER), (RUNNER, {})], ids=["own", "second-named", "first-named"])
+def test_of_two_apps_with_the_same_names_at_google_one_is_made(
+    site: Site, accounts: tuple[dict[str, str], dict[str, str]]
+) -> None:
+    """Applied at once, neither sees the other begin; one has made nothing, and nothing goes when it is deleted."""
+    world, first = site.world, site.run(site.world.begin(name="b-shop"))
+    second = site.run(world.begin(f"{first.namespace}-b", "shop"))
+    for life, account in zip((first, second), accounts, strict=True):
+        spec = {**FIRST, "deletionPolicy": "Delete", "serviceAccount": account}
+        site.run(world.apply(life, spec))
+    winner, loser = site.run(until_one_is_ready(world, first, second))
+    rows = site.run(world.app(loser))["status"].get("resources") or []
+    assert [row for row in rows if row["kind"] != ProjectService.kind and row["state"] == "Ready"] == []
+    there = site.run(world.left(winner))
+    assert len(there["instances"]) == 1
+    operator = world.operator()
+    site.run(world.delete(operator, loser))
+    assert site.run(world.left(winner)) == there
+    app = site.run(world.rest(operator, winner))
+    assert site.run(wrong(world, app)) == {}
+    assert site.run(world.plan(winner)).changes == ()
+    site.run(operator.close())
+
+
+def test_a_first_pass_takes_one_name_before_all_else(site: Site) -> None:
+    """Whoever dies there has made nothing more, and the next one goes on from it."""
+    world, life = site.world, site.run(site.world.begin())
+    site.run(world.apply(life, FIRST))
+    operator = world.operator()
+    kill = world.cloud.faults.add(Fault("*.CreateSecret", Kind.KILL, after=True))
+    assert site.run(operator.one_pass(life.key, kill)) is None
+    there = site.run(world.left(life))
+    assert {kind: {name.rpartition("/")[2] for name in names} for kind, names in there.items()} == {
+        "secrets": {f"{life.namespace}-shop-secret-key"}
+    }
+    site.run(operator.close())
+    ready(site, life)
+
+
+async def until_one_is_ready(world: MachineWorld, *lives: Life) -> tuple[Life, Life]:
+    """With a pass over each at a time; the one that is Ready first, while the other says that its name is taken."""
+    operator = world.operator()
+    for _ in range(PATIENCE):
+        await asyncio.gather(*(operator.one_pass(life.key) for life in lives))
+        await asyncio.sleep(BETWEEN_S)
+        told = {said(await world.app(life), "Ready")["reason"]: life for life in lives}
+        if told.keys() == {reasons.AVAILABLE, reasons.NAME_CONFLICT}:
+            await operator.close()
+            return told[reasons.AVAILABLE], told[reasons.NAME_CONFLICT]
+    raise AssertionError(f"after {PATIENCE} passes: {[(await world.app(life))['status'] for life in lives]}")
+
+
+async def wrong(world: MachineWorld, app: Mapping[str, Any]) -> dict[str, str]:
+    """What is not at Google as the app's status has it."""
+    rows = app["status"]["resources"]
+    return {row["name"]: found for row in rows if (found := await world.google.wrong(row["kind"], row["name"]))}

@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nuages.api.app import DjangoApp
+from nuages.blueprint import names
 from nuages.blueprint.compose import compose
 from nuages.blueprint.facts import ImageFacts
-from nuages.blueprint.names import service_name
 from nuages.cloud import errors
 from nuages.cloud.driver import Observed, Readiness
-from nuages.desired.iam import IamMember
+from nuages.desired.iam import IamMember, ProjectService
 from nuages.desired.resource import Owner, Resource
 from nuages.desired.run import RunService
 from nuages.desired.sql import SqlUser
@@ -78,7 +78,8 @@ async def provision(work: Pass, report: Report) -> Report:
     await check_permissions(work, plan, is_first)
     await work.hold()
     executor = Executor(work.cloud.drivers, work.cloud.inventory, adopts(work))
-    results = await executor.execute(plan.before_release, work.underway, work.failed)
+    ordered = plan.before_release if _has_begun(plan, work) else _claiming(plan.before_release, work)
+    results = await executor.execute(ordered, work.underway, work.failed)
     drift = of_results(plan, results) if is_judged(work.before, report.wanted) else ()
     kept = {item.state.name: Result(item.state, State.READY, item, Verb.KEEP) for item in report.surplus.kept}
     return replace(report, results=results | kept, drift=drift)
@@ -89,6 +90,24 @@ def _has_begun(plan: Plan, work: Pass) -> bool:
     ours = (work.app.metadata.namespace, work.app.metadata.name, work.app.metadata.uid)
     owners = (action.observed.owner for action in plan.actions if action.observed is not None)
     return any(owner is not None and (owner.namespace, owner.app, owner.uid) == ours for owner in owners)
+
+
+def _claiming(plan: Plan, work: Pass) -> Plan:
+    """All else waits until SECRET_KEY, which every app has, bears this app's marker.
+
+    Two apps that come to the same names may begin at once: neither sees anything of the other, and Google gives each
+    name to one of them. So the first name decides, and the other app has made nothing.
+    """
+    claim = names.secret_name(work.app, work.tenant, names.key_part("a"))
+    opened = [action for action in plan.actions if isinstance(action.resource, ProjectService)]
+    first = [action for action in plan.actions if action.resource.name == claim]
+    rest = [action for action in plan.actions if action not in (*opened, *first)]
+    return Plan((*opened, *first, *(_after(claim, action) for action in rest)))
+
+
+def _after(name: str, action: Action) -> Action:
+    resource = action.resource
+    return replace(action, resource=replace(resource, needs=resource.needs | {name}))
 
 
 def require_own_service(work: Pass, live: Observed[RunService] | None) -> None:
@@ -102,7 +121,7 @@ def require_own_service(work: Pass, live: Observed[RunService] | None) -> None:
 
 async def look_at_service(work: Pass, fresh: bool = False) -> Observed[RunService] | None:
     """The app's service, as the inventory knows it, or as it was seen in this pass, after our last write."""
-    name = service_name(work.app, work.tenant)
+    name = names.service_name(work.app, work.tenant)
     try:
         if fresh:
             return await work.cloud.inventory.fresh(RunService, name, work.began)
