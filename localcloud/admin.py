@@ -127,7 +127,7 @@ class Admin:
         stop = self._cloud.runtime.logs.listen(fresh.put_nowait)
         try:
             past = [entry for entry in self._cloud.runtime.logs.entries() if _is_of(entry, query)]
-            for entry in past[len(past) - tail :] if tail else []:
+            for entry in past[-tail:] if tail else []:
                 await response.write(json.dumps(entry).encode() + b"\n")
             while follow:
                 entry = await fresh.get()

@@ -294,6 +294,7 @@ async def test_logs_are_printed_chosen_and_followed(shell: Shell) -> None:
     assert blog.endswith("blog-00001 WARNING: first of the blog")
     assert await shell("logs", "--service", "shop") == f"{shop}\n"
     assert await shell("logs", "--tail", "1") == f"{blog}\n"
+    assert await shell("logs", "--tail", "3") == f"{shop}\n{blog}\n"
     command = (sys.executable, "-m", "localcloud", "logs", "--service", "shop", "--follow")
     follower = await asyncio.create_subprocess_exec(*command, cwd=shell.folder, stdout=asyncio.subprocess.PIPE)
     assert follower.stdout is not None
