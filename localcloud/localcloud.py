@@ -89,9 +89,11 @@ class LocalCloud:
             plane = asyncio.create_task(self._start_control_plane())
             try:
                 await self._start_cloud()
-            finally:
-                await asyncio.wait({plane})
-            self.control_plane = plane.result()
+                self.control_plane = await plane
+            except BaseException:
+                plane.cancel()
+                await asyncio.gather(plane, return_exceptions=True)  # else what ends it below would be its failure
+                raise
             self._trust_control_plane()
             self.folder.publish(self.address())
         except BaseException:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ import time
 import demo_processes
 import pytest
 from cli_support import DEADLINE_S, UP, Shell
+from run_support import until
 
 ROUNDED_S = 0.06  # to tenths of a second, from hundredths
 
@@ -23,6 +25,25 @@ async def test_down_returns_once_all_of_it_has_ended(shell: Shell) -> None:
     up = {found for found in demo_processes.of(pid, str(shell.folder)) if found.session != os.getsid(0)}
     assert [text for text in ("localcloud up", "etcd") if text not in str(up)] == []
     assert await shell("down") == "Stopped.\n"
+    assert demo_processes.still(up) == set()
+
+
+async def test_ctrl_c_while_kubernetes_starts_is_quiet(shell: Shell) -> None:
+    """Status 0, one word, and nothing of it runs on."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "localcloud", "up", "--simulate", "--no-operator"),
+        cwd=shell.folder,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    folder = shell.folder / ".localcloud"
+    begun = (folder / "ports.json", folder / "kubernetes" / "kube-apiserver.log")  # seconds before either is ready
+    async with asyncio.timeout(DEADLINE_S):
+        await until(lambda: all(path.is_file() for path in begun))
+        up = {found for found in demo_processes.of(process.pid, str(folder)) if found.session != os.getsid(0)}
+        process.send_signal(signal.SIGINT)
+        said, _ = await process.communicate()
+    assert (process.returncode, said.decode()) == (0, "stopping\n")
     assert demo_processes.still(up) == set()
 
 
