@@ -150,7 +150,7 @@ async def test_an_existing_instance_is_read() -> None:
         "tier": "db-f1-micro",
         "max_connections": "30",
     }
-    found = Observed(ExistingSqlInstance(name=INSTANCE, named_by=""), outputs=outputs)
+    found = Observed(ExistingSqlInstance(name=INSTANCE), outputs=outputs)
     facts = await _gather(an_app(EXISTING), Namespace(), _cloud(MemoryCloud({INSTANCE: found})))
     assert facts.existing_instance == ExistingInstance("europe-west4", "POSTGRES_15", 30, "db-f1-micro")
 

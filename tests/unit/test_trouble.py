@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from nuages.cloud import errors
 from nuages.cloud.driver import Observed
 from nuages.cloud.errors import CloudError
 from nuages.desired.resource import Owner
+from nuages.desired.secretmanager import Random, Secret
 from nuages.desired.sql import ExistingSqlInstance
 from nuages.desired.storage import Bucket
 from nuages.reconcile import reasons
@@ -25,6 +27,13 @@ BUCKET = Bucket(name="projects/acme-prod/buckets/media", owner=OURS, location="E
 EXISTING = ExistingSqlInstance(
     name="projects/acme-prod/instances/acme-pg", named_by="DjangoTenant spec.database.existing"
 )
+ADMINISTRATOR = Secret(
+    name="projects/acme-prod/secrets/nuages-admin-acme-pg",
+    owner=Owner(instance="acme-pg"),
+    payload=Random(),
+    named_by="spec.database.instance.existing",
+)
+BLOGS = Owner("acme", "blog", "u-2")
 
 
 @pytest.mark.parametrize(
@@ -76,6 +85,8 @@ def test_every_kind_of_failure_has_been_thought_of() -> None:
         (Action(Verb.CONFLICT, BUCKET, Observed(Bucket(name=BUCKET.name, location="US", versioning=True)), message="it bears no marker of ours"), Trouble("NameConflict", 'metadata.name: Bucket media is not ours: it bears no marker of ours. Read "nuages plan", then annotate nuages.dev/adopt: "true", or rename.')),
         (Action(Verb.CONFLICT, BUCKET, Observed(Bucket(name=BUCKET.name, owner=Owner("acme", "blog", "u-2"), location="US", versioning=True)), message="it belongs to acme/blog"), Trouble("NameConflict", "metadata.name: Bucket media is not ours: it belongs to acme/blog. Rename this app, or delete the other one.")),
         (Action(Verb.CONFLICT, BUCKET, Observed(Bucket(name=BUCKET.name, owner=Owner("acme", "blog", "u-2", retained=True), location="US", versioning=True)), message="it was kept when acme/blog was deleted"), Trouble("NameConflict", "metadata.name: Bucket media is not ours: it was kept when acme/blog was deleted. Rename this app, or delete at Google what was kept.")),
+        (Action(Verb.CONFLICT, ADMINISTRATOR, Observed(replace(ADMINISTRATOR, owner=BLOGS)), message="it belongs to acme/blog"), Trouble("NameConflict", "spec.database.instance.existing: Secret nuages-admin-acme-pg is not ours: it belongs to acme/blog. Name an instance that no app made for itself.")),
+        (Action(Verb.CONFLICT, ADMINISTRATOR, Observed(replace(ADMINISTRATOR, owner=None)), message="it bears no marker of ours"), Trouble("NameConflict", 'spec.database.instance.existing: Secret nuages-admin-acme-pg is not ours: it bears no marker of ours. Read "nuages plan", then annotate nuages.dev/adopt: "true", or name another.')),
         (Action(Verb.IMMUTABLE, BUCKET, paths=("location",)), Trouble("ImmutableField", "Bucket media: location cannot be changed once it is there. Set the old value again.")),
         (Action(Verb.MISSING, EXISTING), Trouble("InstanceNotFound", "DjangoTenant spec.database.existing: Instance acme-pg is not in project acme-prod. Create it or correct the name.")),
         (Action(Verb.FAILED, EXISTING, message="The instance is stopped."), Trouble("ResourceFailed", "DjangoTenant spec.database.existing: Instance acme-pg is of no use. The instance is stopped. Start or repair it, or name another.")),

@@ -52,6 +52,7 @@ def administrator_secret(scope: Scope) -> Secret:
         owner=scope.owner if own else scope.instance_owner,
         payload=Random(PASSWORD_LENGTH),
         labels=scope.labels if own else (),
+        named_by=_named_by(scope),
     )
 
 
@@ -152,10 +153,7 @@ def _environment(scope: Scope, url: Secret) -> Environment:
 def _instance(scope: Scope) -> Resource:
     wanted = instance_of(scope.app, scope.tenant)
     if wanted.create is None:
-        chosen = scope.app.spec.database.instance
-        by_app = chosen is not None and chosen.existing is not None
-        named_by = "spec.database.instance.existing" if by_app else "DjangoTenant spec.database.existing"
-        return ExistingSqlInstance(name=scope.instance, named_by=named_by)
+        return ExistingSqlInstance(name=scope.instance, named_by=_named_by(scope))
     create = wanted.create
     private_network = _private_network(scope, create)
     return SqlInstance(
@@ -178,6 +176,14 @@ def _instance(scope: Scope) -> Resource:
         connectors_only=not private_network,
         labels=scope.labels,
     )
+
+
+def _named_by(scope: Scope) -> str:
+    """The field with the existing instance's name; "" for an instance of the app's own."""
+    if instance_of(scope.app, scope.tenant).create is not None:
+        return ""
+    by_app = scope.app.spec.database.instance is not None
+    return "spec.database.instance.existing" if by_app else "DjangoTenant spec.database.existing"
 
 
 def _private_network(scope: Scope, create: CreateInstance) -> str:

@@ -144,7 +144,7 @@ class ExistingSqlInstanceDriver:
         found = await self._instances.observe(name)
         if found is None:
             return None
-        state = ExistingSqlInstance(name=name, named_by="")
+        state = ExistingSqlInstance(name=name)
         return Observed(state, found.readiness, found.message, found.reason, found.outputs, found.etag)
 
     async def create(self, desired: ExistingSqlInstance) -> None:

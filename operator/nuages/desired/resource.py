@@ -87,11 +87,15 @@ class Owner:
 
 @dataclass(frozen=True, kw_only=True)
 class Resource:
-    """A Google resource that should be there. `name` is its full name, `owner` None where it is not ours to mark."""
+    """A Google resource that should be there. `name` is its full name, `owner` None where it is not ours to mark.
+
+    `named_by` is the field of the spec that decides which one it is; "" where the app's own name does.
+    """
 
     kind: ClassVar[str] = ""  # "run.googleapis.com/Service", as status.resources shows it
     name: str
     owner: Owner | None = None
+    named_by: str = ""
     needs: frozenset[str] = field(default=frozenset(), metadata={"compare": False})
 
     @property

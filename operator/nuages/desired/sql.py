@@ -55,10 +55,9 @@ class SqlInstance(Resource):
 
 @dataclass(frozen=True, kw_only=True)
 class ExistingSqlInstance(Resource):
-    """An instance that somebody else made: only looked at. Its absence is an error of the spec field `named_by`."""
+    """An instance that somebody else made: only looked at. Its absence is an error of the field that names it."""
 
     kind: ClassVar[str] = "sqladmin.googleapis.com/Instance"
-    named_by: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -89,24 +89,23 @@ def of_refusal(action: Action) -> Trouble:
     shown = resource.shown
     match action.verb:
         case Verb.CONFLICT:
-            return Trouble(
-                reasons.NAME_CONFLICT, f"metadata.name: {shown} is not ours: {action.message}. {_way(action)}"
-            )
+            field = resource.named_by or "metadata.name"
+            return Trouble(reasons.NAME_CONFLICT, f"{field}: {shown} is not ours: {action.message}. {_way(action)}")
         case Verb.IMMUTABLE:
             return Trouble(
                 reasons.IMMUTABLE_FIELD,
                 f"{shown}: {', '.join(action.paths)} cannot be changed once it is there. Set the old value again.",
             )
         case Verb.MISSING:
-            field = getattr(resource, "named_by", "spec")
             return Trouble(
                 reasons.INSTANCE_NOT_FOUND,
-                f"{field}: {shown} is not in project {resource.project}. Create it or correct the name.",
+                f"{resource.named_by}: {shown} is not in project {resource.project}. Create it or correct the name.",
             )
-        case _ if named_by := getattr(resource, "named_by", ""):
+        case _ if resource.named_by:
             return Trouble(
                 reasons.RESOURCE_FAILED,
-                f"{named_by}: {shown} is of no use. {action.message.rstrip('.')}. Start or repair it, or name another.",
+                f"{resource.named_by}: {shown} is of no use. {action.message.rstrip('.')}. Start or repair it, or name "
+                "another.",
             )
         case _:
             return Trouble(reasons.RESOURCE_FAILED, f'{shown} failed. Google says: "{action.message}".')
@@ -116,7 +115,10 @@ def _way(action: Action) -> str:
     """What its marker lets the user do about a resource."""
     resource, found = action.resource, action.observed
     if resource.owner is not None and found is not None and resource.owner.may_adopt(found.owner):
-        return f'Read "nuages plan", then annotate {ADOPT}: "true", or rename.'
+        other = "name another" if resource.named_by else "rename"
+        return f'Read "nuages plan", then annotate {ADOPT}: "true", or {other}.'
+    if resource.named_by:  # its administrator is another app's, and opens all that is on it
+        return "Name an instance that no app made for itself."
     if found is not None and found.owner is not None and found.owner.retained:
         return "Rename this app, or delete at Google what was kept."
     return "Rename this app, or delete the other one."
