@@ -164,7 +164,8 @@ async def test_a_stopped_instance_is_told_and_its_start_noticed(place: World) ->
         said = condition(await place.app("halted"), "Stalled")["message"]
         name = f"{place.namespace}-pg"
         assert said.startswith(
-            f"DjangoTenant spec.database.existing: Instance {name} is of no use. The instance is stopped"
+            f"DjangoTenant spec.database.existing: Instance {name} is of no use. The instance is stopped "
+            f"(activationPolicy NEVER). Start it: gcloud sql instances patch {name} --activation-policy ALWAYS"
         )
     finally:
         await _activation(place, "ALWAYS")

@@ -9,8 +9,9 @@ import pytest
 from unit_support import a_tenant, an_app, some_facts
 
 from nuages.blueprint.compose import compose
-from nuages.reconcile.permissions import CREATION, PROJECT_GRANT, RELEASE, permissions_for, role_for
+from nuages.reconcile.permissions import CREATION, PROJECT_GRANT, RELEASE, permissions_for
 from nuages.reconcile.plan import Action, Plan, Verb
+from nuages.reconcile.roles import role_for
 
 GRANTED = re.findall(r"^(roles/\S+)", (Path(__file__).parents[2] / "deploy" / "roles.txt").read_text(), re.MULTILINE)
 EVERY = sorted({*PROJECT_GRANT, *RELEASE, *(item for items in CREATION.values() for item in items)})

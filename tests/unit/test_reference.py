@@ -21,6 +21,7 @@ from nuages.cli import reference
 from nuages.cli.fieldtables import Fields, anchor, shown_default, takes
 from nuages.cli.main import app as command_line
 from nuages.cloud import errors
+from nuages.cloud.driver import Observed
 from nuages.dbinit.plan import extension_refused, extensions_missing
 from nuages.dbinit.verdict import Reason as Verdict
 from nuages.desired.storage import Bucket
@@ -228,7 +229,8 @@ def _messages() -> Iterator[tuple[str, str]]:
         (problem,) = compose(an_app(spec), a_tenant({"database": {"existing": "acme-pg"}}), facts).problems
         yield problem.reason, problem.message
     bucket = Bucket(name="projects/p/buckets/acme-prod-acme-shop-media", location="EUROPE-WEST1", versioning=True)
-    yield reasons.IMMUTABLE_FIELD, of_refusal(Action(Verb.IMMUTABLE, bucket, paths=("location",))).message
+    refused = Action(Verb.IMMUTABLE, bucket, Observed(bucket), ("location",))
+    yield reasons.IMMUTABLE_FIELD, of_refusal(refused).message
     yield "ExtensionNotAvailable", extensions_missing(("pg_trigram", "postgis"), ("pg_trgm", "unaccent")).message
     yield "ExtensionNotAvailable", extension_refused("citext", 'type "citext" already exists').message
 

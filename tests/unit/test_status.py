@@ -249,7 +249,7 @@ def test_an_app_that_served_is_degraded_by_a_wrong_spec() -> None:
 
 def test_a_refused_resource_is_no_provisioning() -> None:
     """It goes on only when somebody acts."""
-    refused_action = Action(Verb.IMMUTABLE, a_release().blueprint.resources[-1], paths=("location",))
+    refused_action = Action(Verb.FAILED, a_release().blueprint.resources[-1], message="It is broken.")
     report = with_result(serving(), "secrets/acme-shop-secret-key", state=State.FAILED, refused=refused_action)
     assert status(report, {}, NOW)["phase"] == "Degraded"
 

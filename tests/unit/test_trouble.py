@@ -9,21 +9,25 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit_support import an_app
+from unit_support import a_tenant, an_app, some_facts
 
+from nuages.blueprint.compose import compose
 from nuages.cloud import errors
 from nuages.cloud.driver import Observed
 from nuages.cloud.errors import CloudError
+from nuages.cloud.sql import SqlInstanceDriver
+from nuages.cloud.storage import BucketDriver
 from nuages.desired.resource import Owner
 from nuages.desired.secretmanager import Random, Secret
-from nuages.desired.sql import ExistingSqlInstance
+from nuages.desired.sql import ExistingSqlInstance, SqlInstance
 from nuages.desired.storage import Bucket
 from nuages.reconcile import reasons
 from nuages.reconcile.plan import Action, Verb
-from nuages.reconcile.trouble import Trouble, of_error, of_refusal
+from nuages.reconcile.trouble import FIXED_BY, Trouble, of_error, of_refusal
 
 OURS = Owner("acme", "shop", "u-1")
 BUCKET = Bucket(name="projects/acme-prod/buckets/media", owner=OURS, location="EUROPE-WEST1", versioning=True)
+INSTANCE = next(item for item in compose(an_app(), a_tenant(), some_facts()).resources if isinstance(item, SqlInstance))
 EXISTING = ExistingSqlInstance(
     name="projects/acme-prod/instances/acme-pg", named_by="DjangoTenant spec.database.existing"
 )
@@ -39,7 +43,8 @@ BLOGS = Owner("acme", "blog", "u-2")
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (errors.PermissionDenied("No.", permission="run.services.create"), Trouble("PermissionDenied", 'Bucket media: ops@acme lacks run.services.create. Grant it a role with this permission. Google says: "No".', heals=True)),
+        (errors.PermissionDenied("No.", permission="run.services.create"), Trouble("PermissionDenied", 'Bucket media: ops@acme lacks run.services.create. Grant it roles/run.admin. Google says: "No".', heals=True)),
+        (errors.PermissionDenied("No.", permission="compute.networks.use"), Trouble("PermissionDenied", 'Bucket media: ops@acme lacks compute.networks.use. Grant it a role with this permission. Google says: "No".', heals=True)),
         (errors.PermissionDenied("No."), Trouble("PermissionDenied", 'Bucket media: ops@acme lacks a permission. Grant it a role with this permission. Google says: "No".', heals=True)),
         (errors.ApiDisabled("Off.", service="run.googleapis.com"), Trouble("ApiDisabled", 'Bucket media: the API run.googleapis.com is disabled. Set enableServices in DjangoTenant, or run: gcloud services enable run.googleapis.com. Google says: "Off".')),
         (errors.ApiDisabled("Off."), Trouble("ApiDisabled", 'Bucket media: the API that it needs is disabled. Set enableServices in DjangoTenant, or turn it on. Google says: "Off".')),
@@ -87,10 +92,13 @@ def test_every_kind_of_failure_has_been_thought_of() -> None:
         (Action(Verb.CONFLICT, BUCKET, Observed(Bucket(name=BUCKET.name, owner=Owner("acme", "blog", "u-2", retained=True), location="US", versioning=True)), message="it was kept when acme/blog was deleted"), Trouble("NameConflict", "metadata.name: Bucket media is not ours: it was kept when acme/blog was deleted. Rename this app, or delete at Google what was kept.")),
         (Action(Verb.CONFLICT, ADMINISTRATOR, Observed(replace(ADMINISTRATOR, owner=BLOGS)), message="it belongs to acme/blog"), Trouble("NameConflict", "spec.database.instance.existing: Secret nuages-admin-acme-pg is not ours: it belongs to acme/blog. Name an instance that no app made for itself.")),
         (Action(Verb.CONFLICT, ADMINISTRATOR, Observed(replace(ADMINISTRATOR, owner=None)), message="it bears no marker of ours"), Trouble("NameConflict", 'spec.database.instance.existing: Secret nuages-admin-acme-pg is not ours: it bears no marker of ours. Read "nuages plan", then annotate nuages.dev/adopt: "true", or name another.')),
-        (Action(Verb.IMMUTABLE, BUCKET, paths=("location",)), Trouble("ImmutableField", "Bucket media: location cannot be changed once it is there. Set the old value again.")),
+        (Action(Verb.IMMUTABLE, BUCKET, Observed(replace(BUCKET, location="US")), ("location",)), Trouble("ImmutableField", 'DjangoTenant spec.region: Bucket media was made with "us", which cannot be changed once it is there. Set "us" again.')),
+        (Action(Verb.IMMUTABLE, INSTANCE, Observed(replace(INSTANCE, database_version="POSTGRES_15")), ("database_version",)), Trouble("ImmutableField", 'spec.database.version: Instance acme-shop-a24a7f was made with "15", which cannot be changed once it is there. Set "15" again.')),
         (Action(Verb.MISSING, EXISTING), Trouble("InstanceNotFound", "DjangoTenant spec.database.existing: Instance acme-pg is not in project acme-prod. Create it or correct the name.")),
         (Action(Verb.FAILED, EXISTING, message="The instance is stopped."), Trouble("ResourceFailed", "DjangoTenant spec.database.existing: Instance acme-pg is of no use. The instance is stopped. Start or repair it, or name another.")),
-        (Action(Verb.FAILED, BUCKET, message="It is suspended."), Trouble("ResourceFailed", 'Bucket media failed. Google says: "It is suspended.".')),
+        (Action(Verb.FAILED, EXISTING, Observed(EXISTING, reason="Stopped"), message="The instance is stopped."), Trouble("ResourceFailed", "DjangoTenant spec.database.existing: Instance acme-pg is of no use. The instance is stopped. Start it: gcloud sql instances patch acme-pg --activation-policy ALWAYS, or name another.")),
+        (Action(Verb.FAILED, INSTANCE, Observed(INSTANCE, reason="Stopped"), message="The instance is stopped."), Trouble("ResourceFailed", 'Instance acme-shop-a24a7f failed. Start it: gcloud sql instances patch acme-shop-a24a7f --activation-policy ALWAYS. Google says: "The instance is stopped".')),
+        (Action(Verb.FAILED, BUCKET, message="It is suspended."), Trouble("ResourceFailed", 'Bucket media failed. Start or repair it. Google says: "It is suspended".')),
     ],
     ids=lambda value: value.verb.value if isinstance(value, Action) else "",
 )  # fmt: skip
@@ -106,6 +114,12 @@ def test_googles_words_stay_on_one_line_and_short(cause: str) -> None:
     message = of_error(errors.Invalid(cause), "Bucket media").message
     assert len(message) < 450
     assert not re.search(r"[\n\r\t]", message)
+
+
+def test_what_cannot_be_changed_has_a_field() -> None:
+    """Of the spec, whichever driver says so."""
+    immutable = {path for driver in (SqlInstanceDriver, BucketDriver) for path in driver.owned.immutable}
+    assert set(FIXED_BY) == immutable
 
 
 def test_reasons_are_all_in_one_file() -> None:

@@ -104,7 +104,7 @@ def _maintenance(desired: SqlInstance) -> dict[str, Any]:
 
 def observed(name: str, found: DatabaseInstance) -> Observed[SqlInstance]:
     """What there is, under our full name."""
-    readiness, message = _readiness(found)
+    readiness, message, reason = _readiness(found)
     found_settings = found.settings
     flags = {flag.name: flag.value for flag in found_settings.database_flags}
     labels = dict(found_settings.user_labels)
@@ -138,7 +138,7 @@ def observed(name: str, found: DatabaseInstance) -> Observed[SqlInstance]:
         "created": _time(found.create_time),
         "settings_version": str(_number(found_settings.settings_version)),
     }
-    return Observed(state, readiness, message, found.state.name, outputs, found.etag)
+    return Observed(state, readiness, message, reason, outputs, found.etag)
 
 
 def _time(stamp: Any) -> str:
@@ -151,16 +151,18 @@ def _number(wrapped: Any) -> int:
     return int(wrapped or 0)
 
 
-def _readiness(found: DatabaseInstance) -> tuple[Readiness, str]:
+def _readiness(found: DatabaseInstance) -> tuple[Readiness, str, str]:
+    """With the message and the reason."""
+    state = found.state.name
     if found.state in BUSY:
-        return Readiness.BUSY, f"The instance is {found.state.name}."
+        return Readiness.BUSY, f"The instance is {state}.", state
     if found.state in LOCKED:
-        return Readiness.LOCKED, f"The instance is in {found.state.name}."
+        return Readiness.LOCKED, f"The instance is in {state}.", state
     if found.state in FAILED:
-        return Readiness.FAILED, f"The instance is {found.state.name}."
+        return Readiness.FAILED, f"The instance is {state}.", state
     if found.settings.activation_policy.name == STOPPED:
-        return Readiness.FAILED, "The instance is stopped (activationPolicy NEVER)."
-    return Readiness.READY, ""
+        return Readiness.FAILED, "The instance is stopped (activationPolicy NEVER).", "Stopped"
+    return Readiness.READY, "", state
 
 
 def _found_backups(found: BackupConfiguration) -> Backups:

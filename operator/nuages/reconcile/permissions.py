@@ -15,6 +15,7 @@ from nuages.desired.sql import SqlInstance, SqlUser
 from nuages.desired.storage import Bucket
 from nuages.reconcile import reasons
 from nuages.reconcile.plan import Plan, Verb
+from nuages.reconcile.roles import role_for
 from nuages.reconcile.trouble import Trouble
 
 if TYPE_CHECKING:
@@ -29,16 +30,6 @@ CREATION: dict[type[Resource], tuple[str, ...]] = {
 }
 PROJECT_GRANT = ("resourcemanager.projects.setIamPolicy",)
 RELEASE = ("iam.serviceAccounts.actAs", "run.jobs.create", "run.jobs.run", "run.services.create")
-# The narrowest of deploy/roles.txt; the longest beginning that fits counts.
-ROLES = {
-    "cloudsql.": "roles/cloudsql.admin",
-    "iam.serviceAccounts.": "roles/iam.serviceAccountAdmin",
-    "iam.serviceAccounts.actAs": "roles/iam.serviceAccountUser",
-    "resourcemanager.": "roles/resourcemanager.projectIamAdmin",
-    "run.": "roles/run.admin",
-    "secretmanager.": "roles/secretmanager.admin",
-    "storage.": "roles/storage.admin",
-}
 
 
 async def check_permissions(work: Pass, plan: Plan, is_first: bool) -> None:
@@ -68,8 +59,3 @@ def permissions_for(plan: Plan, is_first: bool) -> frozenset[str]:
     if any(isinstance(item, IamMember) and item.target.count("/") == 1 for item in created):
         needed |= set(PROJECT_GRANT)
     return frozenset(needed | set(RELEASE)) if needed and is_first else frozenset(needed)
-
-
-def role_for(permission: str) -> str:
-    """Which of the operator's roles has it."""
-    return ROLES[max((opening for opening in ROLES if permission.startswith(opening)), key=len)]

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from nuages.cloud import errors
 from nuages.reconcile import reasons
 from nuages.reconcile.plan import Action, Verb
+from nuages.reconcile.roles import role_for
 
 ADOPT = "nuages.dev/adopt"
 ABANDON = "nuages.dev/abandon"
+# By a driver's immutable field: the field of the spec that it follows, and how its value is written there.
+FIXED_BY: dict[str, tuple[str, Callable[[str], str]]] = {
+    "database_version": ("spec.database.version", lambda value: value.removeprefix("POSTGRES_")),
+    "region": ("DjangoTenant spec.region", str),
+    "location": ("DjangoTenant spec.region", str.lower),
+}
+# By the reason of a failed resource.
+REPAIRS = {
+    "Disabled": "Enable it: gcloud iam service-accounts enable {id}",
+    "Stopped": "Start it: gcloud sql instances patch {id} --activation-policy ALWAYS",
+}
 
 
 @dataclass
@@ -35,9 +48,10 @@ def of_error(error: errors.CloudError, what: str, principal: str = "") -> Troubl
     match error:
         case errors.PermissionDenied():
             who, lacks = principal or "the operator's identity", error.permission or "a permission"
+            role = role_for(error.permission) or "a role with this permission"
             return Trouble(
                 reasons.PERMISSION_DENIED,
-                f"{what}: {who} lacks {lacks}. Grant it a role with this permission. {quoted}",
+                f"{what}: {who} lacks {lacks}. Grant it {role}. {quoted}",
                 heals=True,
             )
         case errors.ApiDisabled():
@@ -91,10 +105,12 @@ def of_refusal(action: Action) -> Trouble:
         case Verb.CONFLICT:
             field = resource.named_by or "metadata.name"
             return Trouble(reasons.NAME_CONFLICT, f"{field}: {shown} is not ours: {action.message}. {_way(action)}")
-        case Verb.IMMUTABLE:
+        case Verb.IMMUTABLE if action.observed is not None:
+            field, written = FIXED_BY[action.paths[0]]
+            old = written(getattr(action.observed.state, action.paths[0]))
             return Trouble(
                 reasons.IMMUTABLE_FIELD,
-                f"{shown}: {', '.join(action.paths)} cannot be changed once it is there. Set the old value again.",
+                f'{field}: {shown} was made with "{old}", which cannot be changed once it is there. Set "{old}" again.',
             )
         case Verb.MISSING:
             return Trouble(
@@ -104,11 +120,14 @@ def of_refusal(action: Action) -> Trouble:
         case _ if resource.named_by:
             return Trouble(
                 reasons.RESOURCE_FAILED,
-                f"{resource.named_by}: {shown} is of no use. {action.message.rstrip('.')}. Start or repair it, or name "
+                f"{resource.named_by}: {shown} is of no use. {shortened(action.message)}. {_repair(action)}, or name "
                 "another.",
             )
         case _:
-            return Trouble(reasons.RESOURCE_FAILED, f'{shown} failed. Google says: "{action.message}".')
+            return Trouble(
+                reasons.RESOURCE_FAILED,
+                f'{shown} failed. {_repair(action)}. Google says: "{shortened(action.message)}".',
+            )
 
 
 def _way(action: Action) -> str:
@@ -122,6 +141,12 @@ def _way(action: Action) -> str:
     if found is not None and found.owner is not None and found.owner.retained:
         return "Rename this app, or delete at Google what was kept."
     return "Rename this app, or delete the other one."
+
+
+def _repair(action: Action) -> str:
+    """What makes a failed resource of use again."""
+    reason = "" if action.observed is None else action.observed.reason
+    return REPAIRS.get(reason, "Start or repair it").format(id=action.resource.id)
 
 
 def shortened(text: str) -> str:
