@@ -72,6 +72,7 @@ def test_first_violation_is_one_sentence(spec: dict[str, Any], sentence: str) ->
         {"name": "SECRET_KEY", "value": PAYLOAD},
         {"name": "PORT", "value": PAYLOAD},
         {"name": "STRIPE", "value": PAYLOAD * 4000},
+        {"name": "STRIPE", "value": f"{PAYLOAD}\0"},
     ],
 )
 def test_values_of_env_are_never_told(entry: dict[str, Any]) -> None:

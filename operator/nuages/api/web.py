@@ -86,6 +86,12 @@ class Variable(Part):
             message="Has not exactly one source. Give one of value, secret and kubernetesSecret.",
             check=lambda variable: [variable.value, variable.secret, variable.kubernetes_secret].count(None) == 2,
         ),
+        Rule(  # of the object: a rule of the string would tell the value
+            cel=r"!has(self.value) || !self.value.contains('\u0000')",
+            message="Holds the character NUL, which no environment variable can. Remove it.",
+            check=lambda variable: "\0" not in (variable.value or ""),
+            field="value",
+        ),
     )
 
     name: values.VariableName = Field(description="Name of the variable.")
