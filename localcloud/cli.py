@@ -124,7 +124,7 @@ def reset(folder: DirOption = DEFAULT_DIR) -> None:
             _remove(found.path)
     except InUse:
         fail(f"{found.path}: a localcloud runs here. Run 'localcloud down' first.")
-    typer.echo("Forgotten.")
+    typer.echo(f"Forgotten: {found.path} is removed.")
 
 
 @app.command()

@@ -108,7 +108,7 @@ async def test_reset_forgets_and_only_what_localcloud_made(shell: Shell) -> None
     """A folder of something else is left alone."""
     await shell(*UP)
     await shell("down")
-    assert await shell("reset") == "Forgotten.\n"
+    assert await shell("reset") == f"Forgotten: {shell.folder / '.localcloud'} is removed.\n"
     assert not (shell.folder / ".localcloud").exists()
     (shell.folder / "mine").mkdir()
     assert "nothing was removed" in await shell("reset", "--dir", "mine", status=1)
