@@ -274,7 +274,8 @@ def _run(line: _Line, assume_system_packages: bool) -> Instruction:
         for command in parsed:
             check_command(command, assume_system_packages=assume_system_packages)
     except shellwords.ShellSyntaxError as error:
-        raise line.error(f"it holds {error}, which needs a shell", "split it into plain RUN commands") from None
+        remedy = "write plain commands, and COPY what it would bring from the project"
+        raise line.error(f"it holds {error}, which needs a shell", remedy) from None
     except RunLineError as error:
         raise line.error(error.cause, error.remedy) from None
     return Run(line.number, line.text, "" if argv else line.rest, argv, mounts)

@@ -31,7 +31,9 @@ class Reference:
             head, tag = rest, ""
         if colon and "/" not in rest.rpartition(":")[2] and not TAG.fullmatch(tag):
             raise BadReference(f"image {text!r}: {tag!r} is no tag; use letters, digits, '_', '.', '-'.")
-        if not _REPOSITORY.fullmatch(head) or not re.search(r"[.:]|^localhost", head.partition("/")[0]):
+        if not _is_repository(head):
+            if _is_repository(head.lower()):
+                raise BadReference(f"image {text!r}: {head!r} holds capitals; write {head.lower()}.")
             raise BadReference(
                 f"image {text!r}: {head!r} is no repository; write <location>-docker.pkg.dev/<project>/<repo>/<name>."
             )
@@ -45,3 +47,8 @@ class Reference:
     def path(self) -> str:
         """What follows the host: the name in the registry's /v2 API."""
         return self.repository.partition("/")[2]
+
+
+def _is_repository(text: str) -> bool:
+    """With a host before the first slash."""
+    return bool(_REPOSITORY.fullmatch(text) and re.search(r"[.:]|^localhost", text.partition("/")[0]))

@@ -104,6 +104,13 @@ def test_dockerfile_is_refused_by_line(text: str, line: int, reason: str) -> Non
     assert (refused.value.line, reason in str(refused.value)) == (line, True)
 
 
+def test_what_a_pipe_brings_is_to_be_kept() -> None:
+    """To split it into plain commands is not possible."""
+    with pytest.raises(DockerfileError) as refused:
+        parse("FROM python\nRUN curl -sSL https://example.com/install.sh | sh\n")
+    assert refused.value.remedy == "write plain commands, and COPY what it would bring from the project"
+
+
 def test_system_packages_may_be_assumed() -> None:
     """With the flag, apt-get's lines are taken as done."""
     text = "FROM python:3.12\nRUN apt-get update && apt-get install -y libpq5 && rm -rf /var/lib/apt/lists/*\n"

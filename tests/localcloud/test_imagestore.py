@@ -75,6 +75,12 @@ def test_bad_reference_is_refused(text: str) -> None:
         Reference.parse(text)
 
 
+def test_capitals_in_a_repository_are_named_as_the_fault() -> None:
+    """The rest of the name is right."""
+    with pytest.raises(BadReference, match=r"'gcr.io/demo/Shop' holds capitals; write gcr.io/demo/shop\.$"):
+        Reference.parse("gcr.io/demo/Shop:v1")
+
+
 async def test_same_files_have_the_same_digest(put: Put) -> None:
     """Byte code and times do not count; contents, names and settings do."""
     first = await put({"app/main.py": "1"})
