@@ -85,9 +85,7 @@ def test_contract_names_are_reserved(cluster: Cluster, name: str) -> None:
     """No variable of the environment contract can be set by `env`."""
     answer = cluster.create(app({"env": [{"name": name, "value": "x"}]}), dry_run=True)
     assert f"Nuages sets one of these ({', '.join(CONTRACT)}) itself." in answer.message
-    with pytest.raises(
-        InvalidSpec, match=rf"^spec\.env: Nuages sets {name} itself\. Use the fields of spec\.django, or"
-    ):
+    with pytest.raises(InvalidSpec, match=rf"^spec\.env: Nuages sets {name} itself\. Remove it, and use spec\.django"):
         parse_app(app({"env": [{"name": name, "value": "x"}]}))
 
 

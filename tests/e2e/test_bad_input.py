@@ -40,7 +40,7 @@ STALLED_S = 60.0
 NOWHERE = "registry.nowhere.invalid/apps/shop:v1"
 STRANGER, POWERLESS, ASLEEP = "nuages-stranger", "nuages-powerless", "nuages-asleep"
 CONTRACT = "SECRET_KEY, SECRET_KEY_FALLBACKS, DEBUG, ALLOWED_HOSTS, CSRF_TRUSTED_ORIGINS, CORS_ALLOWED_ORIGINS, DJANGO_SETTINGS_MODULE, CLOUDRUN_SERVICE_URLS, LOG_FORMAT, USE_REDIS, USE_GCP, GS_PROJECT_ID, GS_BUCKET_NAME, MEDIA_ROOT, STATIC_URL, GOOGLE_CLOUD_PROJECT, DB_HOST, DB_PORT, DB_NAME, DB_USER, DB_PASSWORD, DATABASE_URL"
-TAKEN = f"spec.env: Invalid value: Nuages sets one of these ({CONTRACT}) itself. Use the fields of spec.django, or rename them by spec.django.envNames."
+TAKEN = f"spec.env: Invalid value: Nuages sets one of these ({CONTRACT}) itself. Remove it, and use spec.django where that has a field for it, or rename ours by spec.django.envNames."
 UNCHECKED = "<nil>: Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation"
 UNKNOWN = 'DjangoApp in version "v1alpha1" cannot be handled as a DjangoApp: strict decoding error: unknown field'
 
@@ -104,7 +104,7 @@ CASES = {
     "account-absent": Case("ServiceAccountNotFound", "spec.serviceAccount.existing: nobody@{project}.iam.gserviceaccount.com is not in project {project}. Create it or correct the address.", {"serviceAccount": {"existing": "nobody@{project}.iam.gserviceaccount.com"}}, {"allow": {"serviceAccounts": ["**"]}}),
     "configmap-absent": Case("ConfigMapMissing", "spec.envFrom[0].configMap: there is no ConfigMap shop-env in namespace {namespace}. Create it or correct the name.", FROM_MAP),
     "configmap-of-cloud-run": Case("ConfigMapInvalid", 'spec.envFrom[0].configMap: shop-env has the key "PORT". Cloud Run sets this name itself. Choose another.', FROM_MAP, None, (_named("ConfigMap", "shop-env", PORT="80"),)),
-    "configmap-of-files": Case("ConfigMapInvalid", 'spec.envFrom[0].configMap: shop-env has the key "app.ini". Is no environment variable name. Use letters, digits and _ only.', FROM_MAP, None, (_named("ConfigMap", "shop-env", **{"app.ini": "x"}),)),
+    "configmap-of-files": Case("ConfigMapInvalid", 'spec.envFrom[0].configMap: shop-env has the key "app.ini". Is no environment variable name. Begin with a letter or _, then letters, digits and _.', FROM_MAP, None, (_named("ConfigMap", "shop-env", **{"app.ini": "x"}),)),
     "media-is-image": Case("MountHidesImage", "spec.storage.media.mountPath: /app would hide the image's working directory /app. Use a folder below it, such as /app/media.", {"storage": {"media": {"mountPath": "/app"}}}),
     "media-above-image": Case("MountHidesImage", "spec.storage.media.mountPath: /srv/acme would hide the image's working directory /srv/acme/site. Use a folder below it, such as /srv/acme/site/media.", {"image": "{deep}", "storage": {"media": {"mountPath": "/srv/acme"}}}),
     "name-taken": Case("NameConflict", 'metadata.name: Secret {namespace}-shop-secret-key is not ours: it bears no marker of ours. Read "nuages plan", then annotate nuages.dev/adopt: "true", or rename.', others_secret="{namespace}-shop-secret-key"),

@@ -49,10 +49,12 @@ def app(**spec: Any) -> dict[str, Any]:
         ({"web": {"minInstance": 1}}, "spec.web.minInstance: There is no such field. Write minInstances, or remove it."),
         ({"web": {"min_instances": 1}}, "spec.web.min_instances: There is no such field. Write minInstances, or remove it."),
         ({"web": {"zebra": 1}}, "spec.web.zebra: There is no such field. Remove it."),
+        ({"web": {"replicas": 2}}, "spec.web.replicas: There is no such field. Remove it."),
+        ({"replicas": 2}, "spec.replicas: There is no such field. Remove it."),
         ({"env": [{"name": "A", "secrets": {}}]}, "spec.env[0].secrets: There is no such field. Write secret, or remove it."),
         ({"image": "registry/shop"}, 'spec.image: "registry/shop". Names neither a tag nor a digest. Add one, such as :v4; a tag is resolved and pinned to its digest.'),
         ({"env": [{"name": "A", "value": "x"}] * 2}, 'spec.env[1].name: "A". Appears twice. Remove one.'),
-        ({"env": [{"name": "DEBUG", "value": "x"}]}, "spec.env: Nuages sets DEBUG itself. Use the fields of spec.django, or rename them by spec.django.envNames."),
+        ({"env": [{"name": "DEBUG", "value": "x"}]}, "spec.env: Nuages sets DEBUG itself. Remove it, and use spec.django where that has a field for it, or rename ours by spec.django.envNames."),
         ({"web": {"minInstances": 4}}, "spec.web.minInstances: Is more than maxInstances. Lower it, or raise maxInstances (3 by default)."),
     ],
 )  # fmt: skip

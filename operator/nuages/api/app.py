@@ -117,7 +117,8 @@ class DjangoAppSpec(Part):
     rules = (
         Rule(
             cel=f"!has(self.env) || !self.env.exists(e, {_TAKEN})",
-            message="Nuages sets {} itself. Use the fields of spec.django, or rename them by spec.django.envNames.",
+            message="Nuages sets {} itself. Remove it, and use spec.django where that has a field for it, or rename "
+            "ours by spec.django.envNames.",
             check=_taken,
             field="env",
             offender=f"one of these ({', '.join(CONTRACT)})",

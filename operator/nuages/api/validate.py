@@ -19,6 +19,7 @@ from nuages.api.tenant import DjangoTenant
 from nuages.api.values import DNS_LABEL_FORM, VariableName
 
 Model = TypeVar("Model", bound=Part)
+SLIP = 0.8  # of difflib's likeness: minInstance is a slip of minInstances (0.96), replicas none of release (0.67)
 _VARIABLE_NAME: TypeAdapter[str] = TypeAdapter(VariableName)
 
 
@@ -130,7 +131,7 @@ _SENTENCES = (
 def _other_name(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
     """The remedy for an unknown field: the name that was meant, where one is near."""
     fields = _aliases_at(model, location[:-1])
-    near = get_close_matches(str(location[-1]), fields, n=1)
+    near = get_close_matches(str(location[-1]), fields, n=1, cutoff=SLIP)
     return f"Write {near[0]}, or remove it." if near else "Remove it."
 
 

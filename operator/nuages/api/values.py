@@ -64,7 +64,10 @@ PLATFORM_PREFIX = "CLOUD_RUN_"
 VariableName = Annotated[
     str,
     Field(min_length=1, max_length=128),
-    matching(r"[A-Za-z_][A-Za-z0-9_]*", "Is no environment variable name. Use letters, digits and _ only."),
+    matching(
+        r"[A-Za-z_][A-Za-z0-9_]*",
+        "Is no environment variable name. Begin with a letter or _, then letters, digits and _.",
+    ),
     Rule(
         cel=f"!(self in {one_of(PLATFORM_NAMES)}) && !self.startsWith('{PLATFORM_PREFIX}')",
         message="Cloud Run sets this name itself. Choose another.",

@@ -42,7 +42,10 @@ async def plan_file(file: Path, settings: Settings, namespace: str) -> int:
     """Print the plan of every DjangoApp in the file; the exit status says whether there is one."""
     try:
         documents = [item for item in yaml.safe_load_all(_text(file)) if isinstance(item, dict)]
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
+        typer.echo(f"{file}: cannot be read: {error.strerror}.", err=True)
+        return TROUBLE
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         typer.echo(f"{file}: cannot be read as YAML: {' '.join(str(error).split())}.", err=True)
         return TROUBLE
     tenants = {_namespace(item, namespace): item for item in documents if item.get("kind") == "DjangoTenant"}
