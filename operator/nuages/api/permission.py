@@ -75,12 +75,12 @@ def _secrets(app: DjangoApp, tenant: DjangoTenant) -> Iterator[Violation]:
         if variable.secret is None:
             continue
         field, name = f"spec.env[{index}].secret.name", variable.secret.name
-        if not matches_any(name, tenant.spec.allow.secrets):
-            yield _refused(tenant, field, name, "secret", "secrets")
-        elif name.startswith(values.ADMINISTRATOR_SECRET):  # whatever a glob of one tenant says: it is everybody's
+        if name.startswith(values.ADMINISTRATOR_SECRET):  # whatever a glob of one tenant says: it is everybody's
             yield Violation(
                 field, f"Secret {name} opens every database of an instance: for db-init only. Name another."
             )
+        elif not matches_any(name, tenant.spec.allow.secrets):
+            yield _refused(tenant, field, name, "secret", "secrets")
 
 
 def _instance(app: DjangoApp, tenant: DjangoTenant) -> Iterator[Violation]:
@@ -102,10 +102,10 @@ def _service_account(app: DjangoApp, tenant: DjangoTenant) -> Iterator[Violation
     field, existing = "spec.serviceAccount.existing", app.spec.service_account.existing
     if existing is None:
         return
-    if not matches_any(existing, tenant.spec.allow.service_accounts):
-        yield _refused(tenant, field, existing, "service account", "serviceAccounts")
-    elif existing.partition("@")[0].endswith(values.DB_INIT_ACCOUNT):
+    if existing.partition("@")[0].endswith(values.DB_INIT_ACCOUNT):
         yield Violation(field, f"{existing} reads the password of an instance's administrator. Name another.")
+    elif not matches_any(existing, tenant.spec.allow.service_accounts):
+        yield _refused(tenant, field, existing, "service account", "serviceAccounts")
 
 
 def _network(app: DjangoApp, tenant: DjangoTenant) -> Iterator[Violation]:
