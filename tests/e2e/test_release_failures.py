@@ -20,11 +20,10 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group(
 
 VISITS_A_SECOND = 10  # fifty are the business of the releases that succeed
 QUICK = {"startupProbe": {"periodSeconds": 1, "failureThreshold": 12, "timeoutSeconds": 1}}
-WRONG_ANSWER = """from django.http import HttpResponse
-from django.urls import include, path
+WRONG_ANSWER = """from django.urls import include, path
 
 urlpatterns = [
-    path("ready/", lambda request: HttpResponse(status=500)),
+    path("ready/", lambda request: {}["stock"]),
     path("", include("catalogue.urls")),
 ]
 """
@@ -63,7 +62,7 @@ FAILURES = (
         "Verify",
         "VerifyFailed",
         "answered 500 Internal Server Error",
-        "Internal Server Error: /ready/",
+        "KeyError: 'stock'",  # of one entry that has the whole traceback
         {"verify": {"path": "/ready/"}},
     ),
 )
