@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
-from machine_world import FIRST, REGISTRY, Life, Site, said
+from machine_world import FIRST, PROJECT, REGISTRY, Life, Site, said
 from test_lives import begun
 
+from localcloud.api.messages import run as pb
+from localcloud.runtime.revisions import RevisionFailure
 from localcloud.runtime.tasks import EXITED_WITH_ERROR, Attempt
 from localcloud.runtime.workload import Workload
 
 SECOND = {**FIRST, "image": f"{REGISTRY}/shop:v2"}
 FRAMES = tuple(f'  File "/app/catalogue/migrations/0002.py", line {line}, in forwards' for line in range(40))
+UNHEALTHY = (
+    "The user-provided container failed the configured startup probe checks. Logs for this revision might contain more "
+    "information.\n\nLogs URL: https://console.cloud.google.com/logs/viewer\nFor more troubleshooting guidance, see …"
+)
 EXCEPTION = "django.db.utils.OperationalError: no such table: orders"
 
 
@@ -36,3 +43,32 @@ def test_a_traceback_in_one_entry_of_the_log_is_told_by_its_end(site: Site, monk
     lines = log.splitlines()
     assert lines[:2] == ["Traceback (most recent call last):", "  …"]
     assert lines[-3:-1] == [FRAMES[-1], EXCEPTION]
+
+
+def test_what_is_said_of_a_revision_that_failed_stays_while_its_log_comes(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cloud Logging has a line late, and more of them later: one failure is one Warning."""
+    world, life = site.world, begun(site)
+
+    async def fails(revision: Any) -> None:
+        short = revision.name.rpartition("/")[2]
+        said = f"Revision '{short}' is not ready and cannot serve traffic. {UNHEALTHY}"
+        raise RevisionFailure("revision_reason", int(pb.RevisionReason.HEALTH_CHECK_CONTAINER_ERROR), said)
+
+    monkeypatch.setattr(world.cloud.runtime.revisions, "bring_up", fails)
+    site.run(world.apply(life, SECOND))
+    operator = world.operator()
+    first = said(site.run(world.rest(operator, life)), "Stalled")
+    revision = site.run(world.service(life)).template.revision
+    labels = {"project_id": PROJECT, "service_name": life.service.rpartition("/")[2], "revision_name": revision}
+    for line in (
+        "STARTUP HTTP probe failed: HTTP probe failed with status 503.",
+        "Connection failed with status UNKNOWN",
+    ):
+        world.cloud.runtime.logs.write("cloud_run_revision", labels, "varlog/system", line)
+        assert said(site.run(world.one_pass(operator, life)), "Stalled") == first
+    site.run(operator.close())
+    assert "the event RevisionFailedLog has its log's last lines. Google says: " in first["message"]
+    assert "Logs URL" not in first["message"]
+    assert [reason for reason, _ in site.run(world.told(life))].count("RevisionFailed") == 1

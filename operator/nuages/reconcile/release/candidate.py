@@ -19,8 +19,7 @@ from nuages.reconcile.trouble import shortened
 RECONCILE_AT = "nuages.dev/reconcile-at"
 DENIED = re.compile(r"Permission denied on secret|does not have \S+ access")
 PREAMBLE = re.compile(r"^Revision '[^']*' is not ready and cannot serve traffic\. ")
-LOGS_URL = re.compile(r"\s*Logs URL:.*", re.DOTALL)  # the message has a link of its own
-PROBE = re.compile(r"HTTP probe failed with status \d+|Connection failed with status [A-Z_]+")
+LOGS_URL = re.compile(r"\s*Logs URL:.*", re.DOTALL)  # where a container was started; our message has a link of its own
 NAME_TAKEN = "with different configuration already exists"  # behaviour.md, section 1
 
 
@@ -102,15 +101,18 @@ async def _under_free_name(release: Release, cloud: CloudAccess) -> Release:
 
 
 async def _failure(release: Release, live: Observed[RunService], cloud: CloudAccess) -> Failed:
+    """The message is the same at each pass: what the log says, which comes late, is for the event beside it."""
     kept = f"{release.serving} keeps all traffic" if release.serving else "the service stays closed to the public"
-    cause, lines = _cause(live), await last_lines(release, cloud)
-    probe = next((f' Its log says: "{found[0]}".' for line in reversed(lines) if (found := PROBE.search(line))), "")
-    remedy = f"Grant it, then annotate {RECONCILE_AT}." if DENIED.search(cause) else "Release a fixed image."
+    cause = _cause(live)
+    where = (
+        f"; the event {reasons.REVISION_FAILED}Log has its log's last lines" if LOGS_URL.search(live.message) else ""
+    )
+    remedy = f"Grant it, then annotate {RECONCILE_AT}" if DENIED.search(cause) else f"Release a fixed image{where}"
     return Failed(
         reasons.REVISION_FAILED,
-        f'spec.image: revision {release.revision} did not start; {kept}. {remedy} Google says: "{cause}".{probe}',
+        f'spec.image: revision {release.revision} did not start; {kept}. {remedy}. Google says: "{cause}".',
         log_link=log_link(release),
-        lines=lines,
+        lines=await last_lines(release, cloud),
     )
 
 
