@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from machine_world import FIRST, PROJECT, REGISTRY, Life, Site, said
+from machine_world import FIRST, PATIENCE, PROJECT, REGISTRY, Life, Site, said
 from test_lives import begun
 
 from localcloud.api.messages import run as pb
@@ -72,3 +72,23 @@ def test_what_is_said_of_a_revision_that_failed_stays_while_its_log_comes(
     assert "the event RevisionFailedLog has its log's last lines. Google says: " in first["message"]
     assert "Logs URL" not in first["message"]
     assert [reason for reason, _ in site.run(world.told(life))].count("RevisionFailed") == 1
+
+
+def test_a_superuser_given_up_while_its_job_runs_leaves_no_way_to_its_password(site: Site) -> None:
+    """The grant was made for the job alone; the secret itself holds data, and stays."""
+    world, life = site.world, begun(site)
+    account = site.run(world.service(life)).template.service_account
+    secret = f"projects/{PROJECT}/secrets/{life.namespace}-shop-superuser-password"
+    grant = f"{secret}#roles/secretmanager.secretAccessor#serviceAccount:{account}"
+    site.run(world.apply(life, {**FIRST, "superuser": {"username": "admin", "email": "admin@acme.example"}}))
+    operator = world.operator()
+    for _ in range(PATIENCE):
+        if site.run(world.one_pass(operator, life))["status"]["release"]["stage"] == "Superuser":
+            break
+    assert site.run(world.google.wrong("iam.googleapis.com/PolicyMember", grant)) == ""
+    site.run(world.apply(life, FIRST))
+    assert said(site.run(world.rest(operator, life)), "Ready")["status"] == "True"
+    site.run(operator.close())
+    assert site.run(world.google.wrong("iam.googleapis.com/PolicyMember", grant)) == "is not given"
+    assert site.run(world.google.wrong("secretmanager.googleapis.com/Secret", secret)) == ""
+    assert site.run(world.plan(life)).changes == ()
