@@ -50,6 +50,7 @@ class FrontDoor:
         self._cloud = cloud
         self._state = cloud.shared(RunState)
         self._addresses = Addresses(cloud)
+        self._random = random.Random()  # noqa: S311 - a traffic split needs no secrecy; the global one is others' to seed
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request; what goes wrong is answered as Google's front end does."""
@@ -124,7 +125,7 @@ class FrontDoor:
         if not targets:
             return None
         weights = [target.percent for target in targets] if not tag else None
-        drawn = random.choices(targets, weights)[0]  # noqa: S311 - a traffic split needs no secrecy
+        drawn = self._random.choices(targets, weights)[0]
         name = f"{service.name}/revisions/{drawn.revision}" if drawn.revision else service.latest_ready_revision
         return self._state.revisions.find(name) if name else None
 

@@ -218,6 +218,12 @@ class MachineWorld:
         assert found is not None
         return dict(found)
 
+    async def told(self, life: Life) -> list[tuple[str, str]]:
+        """Reason and message of each event of the app, oldest first."""
+        found = await client.CoreV1Api(self._api).list_namespaced_event(life.namespace)
+        events = sorted(found.items, key=lambda item: item.event_time)
+        return [(item.reason, item.message) for item in events if item.involved_object.name == life.name]
+
     async def one_pass(self, operator: Operator, life: Life) -> dict[str, Any]:
         """The app after it, and after a moment in which operations go on."""
         await operator.one_pass(life.key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -211,6 +212,14 @@ async def test_no_request_fails_while_traffic_moves(services: Services, door: Do
     assert not failures
     assert count > 20
     assert (await door.get("/"))[1] == "b"
+
+
+async def test_a_request_takes_nothing_from_python_s_own_random_numbers(services: Services, door: Door) -> None:
+    """Whoever seeds those, as Hypothesis does for a test, has them to himself."""
+    await services.deploy()
+    before = random.getstate()
+    assert (await door.get("/"))[0] == 200
+    assert random.getstate() == before
 
 
 async def test_unknown_names_are_not_found(door: Door) -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from reports import a_release
 
+from nuages.cloud.access import CloudAccess
 from nuages.cloud.executions import Execution
 from nuages.cloud.logs import LogLine
 from nuages.reconcile.release import db_init, migrate, superuser
-from nuages.reconcile.release.jobs import Run, failure
+from nuages.reconcile.release.jobs import Run, failure, run_once
+from nuages.reconcile.release.outcome import Failed, Waiting
 from nuages.reconcile.release.release import Release
 
 EXITED, OVERTIME = {"exit_code": 1}, {"exit_code": 124, "overtime": 1800}
@@ -75,6 +81,47 @@ def test_a_failure_names_field_cause_and_remedy(
     assert run is not None
     said = failure(run, failed(wanted_run, **fields), [])
     assert (said.reason, said.message, said.log_link) == (run.reason_failed, message, "https://log")
+
+
+@dataclass
+class Ended:
+    """Google, where every execution is this one, with such a log."""
+
+    execution: Execution
+    lines: Sequence[LogLine]
+
+    async def find(self, *_: object) -> Execution:
+        return self.execution
+
+    async def tail(self, *_: object) -> Sequence[LogLine]:
+        return self.lines
+
+
+PLAIN, VERDICT = LogLine("Traceback", "ERROR"), LogLine("no", "ERROR", {"nuages": "migrate", "message": "no"})
+
+
+@pytest.mark.parametrize(
+    ("seconds", "exit_code", "lines", "is_said"),
+    [
+        (5, 1, [], False),
+        (5, 1, [PLAIN], True),
+        (5, 17, [PLAIN], False),
+        (5, 17, [PLAIN, VERDICT], True),
+        (5, None, [], True),
+        (61, 17, [], True),
+    ],
+    ids=["nothing yet", "a traceback", "its verdict is to come", "its verdict", "never started", "nothing will come"],
+)
+async def test_a_failure_is_said_once_its_log_has_come(
+    seconds: float, exit_code: int | None, lines: list[LogLine], is_said: bool
+) -> None:
+    """Or a minute after its end, for there may be none."""
+    run, ended = migrate.wanted_run(a_release()), time.time() - seconds
+    assert run is not None
+    google = Ended(failed(migrate.wanted_run, exit_code=exit_code, ended=ended), lines)
+    outcome = await run_once(run, cast(CloudAccess, SimpleNamespace(runs=google, logs=google)))
+    assert isinstance(outcome, Failed if is_said else Waiting)
+    assert outcome.execution == google.execution.name
 
 
 def test_a_verdict_in_the_log_comes_first() -> None:

@@ -163,6 +163,27 @@ def test_a_traceback_too_long_begins_with_its_first_line_and_keeps_whole_frames(
     assert _log_event(glued) == shown
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (*FIRST_FRAMES, *LAST_FRAMES, "Container called exit(1)."),
+        ("Internal Server Error: /ready/", *FIRST_FRAMES, "KeyError: 'A'", "", "Container called exit(1)."),
+        ("first", "x" * 2000),
+    ],
+    ids=["cut", "whole", "a line too long"],
+)
+def test_an_entry_of_many_lines_is_read_line_by_line(lines: tuple[str, ...]) -> None:
+    """As a logger that writes JSON has a traceback in its message."""
+    read = tuple(line for line in lines if line)
+    assert _log_event(("\n".join(lines[:-1]), lines[-1])) == _log_event(("\n".join(lines),)) == _log_event(read)
+
+
+def test_a_log_without_words_is_no_event() -> None:
+    """Nobody would read it."""
+    report = serving(stage="Migrate", outcome=Failed("MigrationFailed", "spec.image: it failed.", lines=("\n", " ")))
+    assert [event.reason for event in _news(report)] == ["MigrationFailed"]
+
+
 def test_a_traceback_whose_beginning_was_not_fetched_begins_as_it_was_fetched() -> None:
     """With whole lines, and no first line that nobody read."""
     shown = _log_event(LAST_FRAMES)
@@ -176,8 +197,9 @@ def test_a_traceback_whose_beginning_was_not_fetched_begins_as_it_was_fetched() 
         FIRST_FRAMES,
         ("Traceback (most recent call last):", *(f"  {'x' * 500}" for _ in range(3)), "y" * 1000),
         (*FIRST_FRAMES, "KeyError: 'A'", *(f"worker {number} exits {'x' * 60}" for number in range(20))),
+        (*FIRST_FRAMES, f"KeyError: {'y' * 965}"),
     ],
-    ids=["it fits", "its exception alone fits", "it ended before"],
+    ids=["it fits", "its exception alone fits", "it ended before", "no room for a frame under it"],
 )
 def test_no_traceback_is_opened_where_none_was_cut(lines: tuple[str, ...]) -> None:
     """The last whole lines, as of any log."""

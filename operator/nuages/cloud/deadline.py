@@ -40,7 +40,8 @@ class _Connection(HTTPSConnection):
 class BoundedAdapter(HTTPAdapter):
     """Ends by the deadline, whatever timeout the client asks for: of requests' own, each step has the whole of it.
 
-    A name that is not resolved, and headers that come byte by byte, may hold the thread for longer.
+    A name that is not resolved, and headers that come byte by byte, may hold the thread for longer. A session keeps no
+    cookies, which it would take from what was `raw`: requests to Google's APIs carry tokens, in a header.
     """
 
     def get_connection_with_tls_context(self, *args: Any, **fields: Any) -> Any:

@@ -31,8 +31,8 @@ class Execution:
     """One run of a job. `exit_code` is that of the last attempt, None where the container was never started.
 
     `refused`: for want of a secret or a mount, or of a grant on it. `overtime`: the seconds that it was given, where
-    Google ended it for having run longer; else 0. `began` is Google's time, in seconds. `template`: what a failed one
-    was made from, without labels.
+    Google ended it for having run longer; else 0. `began` and `ended` are Google's times, in seconds. `template`: what
+    a failed one was made from, without labels.
     """
 
     name: str  # full
@@ -44,6 +44,7 @@ class Execution:
     refused: bool = False
     overtime: int = 0
     began: float = 0.0
+    ended: float = 0.0
     template: Template | None = None
 
 
@@ -116,6 +117,7 @@ class JobRuns:
             refused=code is None and REFUSED.search(said) is not None,
             overtime=overtime(found, task),
             began=seconds(found.create_time),
+            ended=seconds(found.completion_time),
             template=from_pb(found.template, found.name.split("/")[1], {}),
         )
 

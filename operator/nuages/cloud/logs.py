@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from google.cloud.logging_v2.types import LogEntry
 
 PAGES = 5  # one may be empty although more follow
+LATE = 60.0  # seconds for which a line may be on its way
 log = structlog.get_logger()
 
 

@@ -22,7 +22,7 @@ VERBS = {
 
 EVENT_BYTES = 1024  # of an event's message, as events.k8s.io limits it, by which others read it
 LONGEST = 900  # characters of a list in it
-TRACEBACK, FRAME, CODE = "Traceback (most recent call last):", "  ", "    "  # how Python begins these lines
+TRACEBACK, FRAME = "Traceback (most recent call last):", '  File "'  # how Python begins these lines
 STRANGERS = "Granted by somebody else, who may have meant it, so not taken away; remove it where nobody does"
 
 
@@ -105,27 +105,23 @@ def _verdict(report: Report, before: Mapping[str, Any], after: Mapping[str, Any]
         text = f"{report.release.revision} serves all traffic"
     events = [Event("Warning" if warns else "Normal", str(new.get("reason")), text)]
     failure = report.failure
-    if failure is not None and failure.lines:
-        events.append(Event("Warning", f"{failure.reason}Log", _end_of(failure.lines)))
+    if failure is not None and (said := _end_of(failure.lines)):
+        events.append(Event("Warning", f"{failure.reason}Log", said))
     return events
 
 
-def _end_of(lines: Sequence[str]) -> str:
+def _end_of(entries: Sequence[str]) -> str:
     """As many of the last lines as an event holds, whole ones; of a last line that is longer, its end.
 
-    Of a traceback that is longer its first line, where it was fetched, and its last frames.
+    Of a traceback that is longer its first line, where it was fetched, and its last frames. An entry of a log may have
+    many lines; "" where none has words.
     """
+    lines = [line for entry in entries for line in entry.splitlines() if line.strip()]
     start = _fitting(lines, EVENT_BYTES)
-    if start == len(lines):
-        room = EVENT_BYTES - len("…".encode())
-        return "…" + lines[-1].encode()[-room:].decode(errors="ignore")
-    opening = f"{TRACEBACK}\n  …\n"
-    frame = _fitting(lines, EVENT_BYTES - len(opening.encode()))
-    while frame < len(lines) and lines[frame].startswith(CODE):  # of a frame that does not fit
-        frame += 1
-    if _is_inside_traceback(lines, start) and frame < len(lines):
-        return opening + "\n".join(lines[frame:])
-    return "\n".join(lines[start:])
+    if start < len(lines):
+        return _cut_traceback(lines, start) or "\n".join(lines[start:])
+    room = EVENT_BYTES - len("…".encode())
+    return "".join(f"…{line.encode()[-room:].decode(errors='ignore')}" for line in lines[-1:])
 
 
 def _fitting(lines: Sequence[str], room: int) -> int:
@@ -138,16 +134,20 @@ def _fitting(lines: Sequence[str], room: int) -> int:
     return 0
 
 
-def _is_inside_traceback(lines: Sequence[str], index: int) -> bool:
-    """Whether this line is of a frame, and the lines before it lead to where that traceback begins."""
-    if _opens(lines[index]):
-        return False
-    return next((line for line in reversed(lines[:index]) if _opens(line)), "").endswith(TRACEBACK)
+def _cut_traceback(lines: Sequence[str], start: int) -> str:
+    """The first line and the last frames of one that has its first line before `start` and frames after it; else ""."""
+    opening = f"{TRACEBACK}\n  …\n"
+    fitting = range(_fitting(lines, EVENT_BYTES - len(opening.encode())), len(lines))
+    frame = next((index for index in fitting if lines[index].startswith(FRAME)), 0)
+    opened = next((index for index in range(frame, -1, -1) if not _is_within(lines[index])), frame)
+    if opened >= min(start, frame) or not lines[opened].endswith(TRACEBACK):
+        return ""
+    return opening + "\n".join(lines[frame:])
 
 
-def _opens(line: str) -> bool:
-    """Whether it is no line of a frame, which are all indented; Django's own words may stand before a first line."""
-    return not line.startswith(FRAME) or line.endswith(TRACEBACK)
+def _is_within(line: str) -> bool:
+    """Whether it may be of a frame, which is indented; Django's own words may stand before a traceback's first line."""
+    return line.startswith("  ") and not line.endswith(TRACEBACK)
 
 
 def _of(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -9,6 +9,7 @@ from itertools import count
 from nuages.cloud import errors
 from nuages.cloud.access import CloudAccess
 from nuages.cloud.driver import Observed, Readiness
+from nuages.cloud.logs import LATE
 from nuages.desired.run import RunService, TrafficTarget
 from nuages.reconcile import reasons
 from nuages.reconcile.release.outcome import DONE, Failed, Outcome, Waiting
@@ -16,11 +17,11 @@ from nuages.reconcile.release.release import CANDIDATE_TAG, Release
 from nuages.reconcile.release.revision_log import last_lines, log_link
 from nuages.reconcile.trouble import shortened
 
+POLL = 2.0  # seconds, for a log
 RECONCILE_AT = "nuages.dev/reconcile-at"
 DENIED = re.compile(r"Permission denied on secret|does not have \S+ access")
 PREAMBLE = re.compile(r"^Revision '[^']*' is not ready and cannot serve traffic\. ")
-LOGS_URL = re.compile(r"\s*Logs URL:.*", re.DOTALL)  # the message has a link of its own
-PROBE = re.compile(r"HTTP probe failed with status \d+|Connection failed with status [A-Z_]+")
+LOGS_URL = re.compile(r"\s*Logs URL:.*", re.DOTALL)  # where a container was started; our message has a link of its own
 NAME_TAKEN = "with different configuration already exists"  # behaviour.md, section 1
 
 
@@ -101,14 +102,19 @@ async def _under_free_name(release: Release, cloud: CloudAccess) -> Release:
     return next(release for release in later if release.revision not in taken)
 
 
-async def _failure(release: Release, live: Observed[RunService], cloud: CloudAccess) -> Failed:
+async def _failure(release: Release, live: Observed[RunService], cloud: CloudAccess) -> Waiting | Failed:
+    """The message is the same at each pass: what the log says, which comes late, is for the event beside it."""
+    lines, has_log = await last_lines(release, cloud), LOGS_URL.search(live.message) is not None
+    if has_log and not lines and release.now - float(live.outputs["since"]) < LATE:
+        message = f"{release.revision} did not start; its log is on its way."
+        return Waiting(reasons.DEPLOYING_CANDIDATE, message, log_link=log_link(release), after=POLL)
     kept = f"{release.serving} keeps all traffic" if release.serving else "the service stays closed to the public"
-    cause, lines = _cause(live), await last_lines(release, cloud)
-    probe = next((f' Its log says: "{found[0]}".' for line in reversed(lines) if (found := PROBE.search(line))), "")
-    remedy = f"Grant it, then annotate {RECONCILE_AT}." if DENIED.search(cause) else "Release a fixed image."
+    cause = _cause(live)
+    where = f"; the event {reasons.REVISION_FAILED}Log has its log's last lines" if has_log else ""
+    remedy = f"Grant it, then annotate {RECONCILE_AT}" if DENIED.search(cause) else f"Release a fixed image{where}"
     return Failed(
         reasons.REVISION_FAILED,
-        f'spec.image: revision {release.revision} did not start; {kept}. {remedy} Google says: "{cause}".{probe}',
+        f'spec.image: revision {release.revision} did not start; {kept}. {remedy}. Google says: "{cause}".',
         log_link=log_link(release),
         lines=lines,
     )

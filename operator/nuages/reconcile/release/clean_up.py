@@ -64,16 +64,17 @@ async def _remove(release: Release, left: Sequence[Revision], cloud: CloudAccess
 
 
 async def _withdraw(release: Release, old: Sequence[Revision], left: Sequence[Revision], cloud: CloudAccess) -> None:
-    """The app's own identity reads a secret of others while a revision needs it, no longer. Raises CloudError."""
+    """The app's identity reads a secret while a revision needs it, no longer; nor what is kept for nobody's use, such
+    as a superuser's password. Raises CloudError."""
     email = release.service.template.service_account
-    accounts = [item for item in release.blueprint.resources if isinstance(item, ServiceAccount)]
-    account = next((item for item in accounts if item.email == email), None)
-    if account is None:
-        return  # an identity that others use too: they may need the grant
+    is_own = any(isinstance(item, ServiceAccount) and item.email == email for item in release.blueprint.resources)
+    # An identity that others use too may need the grant, but for secrets of this very app.
+    used = {secret for item in old for secret, _ in item.secret_versions} if is_own else set()
+    kept = {item.state.name for item in release.surplus.kept if isinstance(item.state, Secret)}
     still = {secret for item in left for secret, _ in item.secret_versions}
     wanted = wanted_names(release.blueprint) | {item.state.name for item in release.surplus.removable}
-    for secret in sorted({secret for item in old for secret, _ in item.secret_versions} - still - wanted):
-        grant = IamMember.of(secret, ACCESSOR, account.member)
+    for secret in sorted((used | kept) - still - wanted):
+        grant = IamMember.of(secret, ACCESSOR, f"serviceAccount:{email}")
         driver = cloud.drivers.of(IamMember)
         if grant.name not in wanted and await driver.observe(grant.name) is not None:
             await driver.delete(grant.name)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from nuages.cloud.access import CloudAccess
 from nuages.cloud.driver import Observed
+from nuages.cloud.logs import LATE
 from nuages.desired.run import RunJob
 from nuages.reconcile.release.db_init import run_of, token_of
 from nuages.reconcile.release.jobs import execution_filter, run_once, verdict_of
@@ -19,7 +20,6 @@ from nuages.reconcile.release.release import Release, fingerprint
 
 LINES = 20  # of the log: the verdict is the last one
 POLL = 5.0  # seconds
-LOG_LATE = 60.0  # seconds for which a verdict may be on its way (behaviour-runtime.md, section 4)
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,6 @@ def _check_of(latest: _Latest, release: Release, job: RunJob) -> str:
 
 async def _verdict(job: RunJob, latest: _Latest, cloud: CloudAccess, known: str, now: float) -> Check:
     said = verdict_of(await cloud.logs.tail(job.project, execution_filter(job, latest.name), LINES))
-    if not said and now - latest.ended < LOG_LATE:
+    if not said and now - latest.ended < LATE:
         return Check(execution=known, again=POLL)
     return Check(execution=latest.name, changed=tuple(map(str, said.get("changed") or ())))

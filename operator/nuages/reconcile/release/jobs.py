@@ -12,7 +12,7 @@ from nuages.blueprint import names
 from nuages.cloud.access import CloudAccess
 from nuages.cloud.errors import CloudError
 from nuages.cloud.executions import Execution, execution_name
-from nuages.cloud.logs import LogLine
+from nuages.cloud.logs import LATE, LogLine
 from nuages.dbinit.verdict import Reason
 from nuages.desired.iam import IamMember
 from nuages.desired.run import RunJob
@@ -24,6 +24,7 @@ from nuages.reconcile.release.release import fingerprint
 from nuages.reconcile.trouble import shortened
 
 LINES = 100  # of the log: an event has the last ones, and a traceback of Django's may have as many
+TOLD = range(Reason.NAME_CONFLICT, Reason.FAILED + 1)  # exit codes with which db-init and our scripts tell a verdict
 ATTEMPTS = 5  # of executions that asked for another one
 
 
@@ -161,9 +162,19 @@ async def _start(run: Run, token: str, cloud: CloudAccess) -> Waiting:
     return Waiting(run.reason_running, f"{run.what} has begun.", operation, execution_name(run.job, token))
 
 
-async def _failure(run: Run, execution: Execution, cloud: CloudAccess) -> Failed:
+async def _failure(run: Run, execution: Execution, cloud: CloudAccess) -> Waiting | Failed:
+    """Said once, with what the log says: it is waited for, as long as it may be on its way."""
     lines = await cloud.logs.tail(run.job.project, execution_filter(run.job, execution.name), LINES)
+    if time.time() - execution.ended < LATE and not _has_come(execution, lines):
+        return replace(running(run, execution), message=f"{run.what} has ended; its log is on its way.")
     return failure(run, execution, lines)
+
+
+def _has_come(execution: Execution, lines: Sequence[LogLine]) -> bool:
+    """Whether the log has what there is to say; a container that was never started says nothing."""
+    if execution.exit_code is None or verdict_of(lines):
+        return True
+    return execution.exit_code not in TOLD and any(line.shown for line in lines)
 
 
 def running(run: Run, execution: Execution) -> Waiting:

@@ -15,7 +15,10 @@ from nuages.reconcile.release.release import Release, fingerprint
 
 
 async def superuser(release: Release, cloud: CloudAccess) -> Outcome:
-    """Another username is another superuser; the first one is the user's to remove."""
+    """Another username is another superuser; the first one is the user's to remove.
+
+    Where the spec wants none any more, clean-up withdraws a grant that is left.
+    """
     run = wanted_run(release)
     if run is None:
         return DONE
