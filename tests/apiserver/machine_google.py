@@ -20,6 +20,7 @@ from google.oauth2.credentials import Credentials
 
 ASYNC = (
     run_v2.ServicesAsyncClient,
+    run_v2.JobsAsyncClient,
     run_v2.ExecutionsAsyncClient,
     secretmanager_v1.SecretManagerServiceAsyncClient,
     sqladmin_v1.SqlInstancesServiceAsyncClient,
@@ -59,6 +60,33 @@ class Google:
             return await self._looks[kind](name)
         except NotFound:
             return "is not there"
+
+    async def markers(self, location: str, prefix: str) -> dict[str, str]:
+        """The uid that each resource bears whose name has the prefix, by its full name."""
+        project, _, place = location.partition("/locations/")
+        runs, instances = {"parent": f"{project}/locations/{place}"}, {"project": project.removeprefix("projects/")}
+        services = await self._clients[run_v2.ServicesAsyncClient].list_services(runs)
+        jobs = await self._clients[run_v2.JobsAsyncClient].list_jobs(runs)
+        secrets = await self._clients[secretmanager_v1.SecretManagerServiceAsyncClient].list_secrets(parent=project)
+        accounts = await self._clients[iam_admin_v1.IAMAsyncClient].list_service_accounts(name=project)
+        listed = await self._clients[sqladmin_v1.SqlInstancesServiceAsyncClient].list(request=instances)
+        buckets = await asyncio.to_thread(lambda: list(self._storage.list_buckets()))
+        labels = {item.name: dict(item.labels) for page in (services, jobs, secrets) async for item in page}
+        labels |= {item.name: dict(item.settings.user_labels) for item in listed.items}
+        labels |= {item.name: dict(item.labels) for item in buckets}
+        found = {name: values.get("nuages-uid", "") for name, values in labels.items()}
+        found |= {item.name: item.description.rpartition("uid=")[2] async for item in accounts}
+        return {name: uid for name, uid in found.items() if prefix in name}
+
+    async def payloads(self, secret: str) -> list[bytes]:
+        """Of all versions, the newest first."""
+        client = self._clients[secretmanager_v1.SecretManagerServiceAsyncClient]
+        versions = [item.name async for item in await client.list_secret_versions(parent=secret)]
+        return [bytes((await client.access_secret_version(name=name)).payload.data) for name in versions]
+
+    async def delete_service(self, name: str) -> None:
+        operation = await self._clients[run_v2.ServicesAsyncClient].delete_service(name=name)
+        await operation.result()
 
     async def executions(self, job: str) -> list[run_v2.Execution]:
         """Of a job by its full name, also where the job is gone."""

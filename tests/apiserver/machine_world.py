@@ -169,7 +169,8 @@ class MachineWorld:
         body = {"apiVersion": API_VERSION, "kind": "DjangoApp", "metadata": {"name": life.name}, "spec": dict(spec)}
         await self._call("PATCH", _path(life), body, "application/apply-patch+yaml")
 
-    async def annotate(self, life: Life, name: str, value: str) -> None:
+    async def annotate(self, life: Life, name: str, value: str | None) -> None:
+        """None takes the annotation away."""
         body = {"metadata": {"annotations": {f"{GROUP}/{name}": value}}}
         await self._call("PATCH", _path(life), body, "application/merge-patch+json")
 

@@ -155,7 +155,8 @@ async def test_an_existing_instance_is_read() -> None:
     assert facts.existing_instance == ExistingInstance("europe-west4", "POSTGRES_15", 30, "db-f1-micro")
 
 
-OURS, KEPT = Owner("acme", "shop", "u-1"), Owner("acme", "shop", "u-0", retained=True)
+OURS, OLD = Owner("acme", "shop", "u-1"), Owner("acme", "shop", "u-0")
+KEPT = Owner("acme", "shop", "u-0", retained=True)
 OWN, LAST_LIFE, CLONE = "acme-shop-a24a7f", "acme-shop-0a1b2c", "a-clone"
 TWO = (
     "spec.database.instance.create: a-clone and acme-shop-0a1b2c bear this app's labels, as clones do, and nothing "
@@ -165,7 +166,7 @@ TWO = (
 DELETING = {"deletionTimestamp": "2026-11-21T10:00:00Z"}
 
 
-def _instances(**owners: Owner) -> CloudAccess:
+def _instances(**owners: Owner | None) -> CloudAccess:
     """Instances by id, with _ for -."""
     there: dict[str, Observed[Any]] = {}
     for id_, owner in owners.items():
@@ -189,10 +190,18 @@ class SqlName(Resource):
         ({"acme_shop_0a1b2c": OURS, "a_clone": OURS}, "", LAST_LIFE),  # taken back; the status was lost since
         ({"a_clone": OURS, "renamed": KEPT}, "", "renamed"),
         ({"acme_shop_0a1b2c": KEPT}, "", LAST_LIFE),
-        ({"acme_shop_0a1b2c": Owner("acme", "shop", "u-0")}, "", ""),  # another life's, not left for this one
+        ({"acme_shop_0a1b2c": OLD}, "", LAST_LIFE),  # of another cluster: the plan says whether it is adopted
+        ({"renamed": OLD}, "renamed", "renamed"),
+        ({"acme_shop_0a1b2c": OLD, "a_clone": OLD}, "", LAST_LIFE),
+        ({"acme_shop_0a1b2c": OLD, "acme_shop_a24a7f": OURS}, "", OWN),
+        ({"acme_shop_0a1b2c": OLD, "renamed": KEPT}, "", "renamed"),
+        ({"a_clone": OLD}, "", ""),  # an app that is gone has left it, and its clone is nobody's
+        ({"acme_shop_0a1b2c": Owner("acme", "other", "u-0"), "acme_shop_1a1b2c": None}, "", ""),
     ],
 )
-async def test_the_instance_of_an_app_is_never_a_clone_of_it(there: dict[str, Owner], known: str, chosen: str) -> None:
+async def test_the_instance_of_an_app_is_never_a_clone_of_it(
+    there: dict[str, Owner | None], known: str, chosen: str
+) -> None:
     """What the status has, then the name with the app's uid, then the only one of an earlier life."""
     found = await find_own_instance(an_app(), TENANT, _instances(**there), 0.0, known)
     assert found.rpartition("/")[2] == chosen
@@ -202,6 +211,10 @@ async def test_the_instance_of_an_app_is_never_a_clone_of_it(there: dict[str, Ow
     ("there", "message"),
     [
         ({"acme_shop_0a1b2c": KEPT, "a_clone": KEPT}, TWO),
+        (
+            {"acme_shop_0a1b2c": OLD, "acme_shop_1a1b2c": OLD},
+            TWO.replace("a-clone and acme-shop-0a1b2c", "acme-shop-0a1b2c and acme-shop-1a1b2c"),
+        ),
         ({"a_clone": OURS}, TWO.replace("a-clone and acme-shop-0a1b2c bear", "a-clone bears")),
     ],
 )
@@ -211,6 +224,12 @@ async def test_an_instance_that_may_be_a_clone_is_not_taken(there: dict[str, Own
         await find_own_instance(an_app(), TENANT, _instances(**there), 0.0)
     assert (caught.value.reason, caught.value.message, caught.value.stalled) == ("NameConflict", message, True)
     assert await find_own_instance(an_app(**DELETING), TENANT, _instances(**there), 0.0) == ""
+
+
+async def test_a_deletion_knows_no_instance_of_another_cluster() -> None:
+    """Not even by its name: what is inside would be taken for the app's own."""
+    there = _instances(acme_shop_0a1b2c=OLD)
+    assert await find_own_instance(an_app(**DELETING), TENANT, there, 0.0, LAST_LIFE) == ""
 
 
 async def test_a_project_that_cannot_be_read_is_the_tenants_matter() -> None:

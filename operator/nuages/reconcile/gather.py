@@ -267,8 +267,9 @@ async def find_own_instance(
 ) -> str:
     """Full name of the app's instance, "" where there is none; `known`: its id, as the status has it. Raises Trouble.
 
-    An instance's name carries a hash of the uid, so an app that was created again finds its retained one by label. But
-    a clone has the labels of its origin, so that none is taken for the app's while there is a choice.
+    An instance's name carries a hash of the uid, so an app that was created again finds its retained one by label, and
+    one that came to a new cluster its old one: whether that is adopted, or a conflict, is the plan's to say. But a
+    clone has the labels of its origin, so that none is taken for the app's while there is a choice.
     """
     if not app.spec.database.enabled or instance_of(app, tenant).create is None:
         return ""
@@ -279,14 +280,17 @@ async def find_own_instance(
     except errors.ApiDisabled:
         return ""
     mine = [item for item in found if ours.may_have(item.owner)]
-    there = {item.state.name for item in mine}
+    others = [] if app.is_deleting else [item for item in found if item.owner and item not in mine]
+    of_old = [item for item in others if ours.may_adopt(item.owner)]
+    there = {item.state.name for item in (*mine, *of_old)}
     for name in (f"{project}/instances/{known}", names.instance_name(app, tenant)):
         if name in there:
             return name
     left = [item for item in mine if _is_of_a_life(item, app, tenant)]
+    left = left or [item for item in of_old if _is_of_a_life(item, app, tenant)]
     if len(left) == 1:
         return left[0].state.name
-    if not mine or app.is_deleting:  # what may be somebody's clone outlives the app
+    if not (left or mine) or app.is_deleting:  # what may be somebody's clone outlives the app
         return ""
     raise _undecided(left or mine)
 

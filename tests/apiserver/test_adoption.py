@@ -1,0 +1,99 @@
+"""An app whose manifest comes to a new cluster: it waits to be adopted, and then has all that it had."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from machine_world import APP, FIRST, Life, Operator, Site, said
+
+from localcloud.api.run_state import RunState
+
+ALL = {
+    **FIRST,
+    "env": [{"name": "STRIPE_KEY", "kubernetesSecret": {"name": "stripe", "key": "key"}}],
+    "superuser": {"username": "boss", "email": "boss@acme.example"},
+}
+NO_DATABASE = {**FIRST, "database": {"engine": "None"}}
+EXISTING = {**FIRST, "database": {"instance": {"existing": "shared-pg"}}}
+SPECS = pytest.mark.parametrize(
+    "spec", [ALL, NO_DATABASE, EXISTING], ids=["own-instance", "no-database", "existing-instance"]
+)
+
+
+class Move:
+    """A life that was Ready in one cluster, and whose manifest was applied to the next one."""
+
+    def __init__(self, site: Site, spec: dict[str, Any]) -> None:
+        self.world, self.run, self.spec = site.world, site.run, spec
+        self.life: Life = self.run(self.world.begin())
+        self.run(self.world.apply(self.life, spec))
+        operator = self.world.operator()
+        self.old = self.run(self.world.rest(operator, self.life))
+        assert said(self.old, "Ready")["status"] == "True", self.old["status"]
+        self.before = self.run(self.contents())
+        self.run(self.world.leave_cluster(operator, self.life))
+        self.run(operator.close())
+        self.operator: Operator = self.world.operator()
+        self.run(self.world.apply(self.life, spec))
+
+    def rest(self) -> dict[str, Any]:
+        return self.run(self.world.rest(self.operator, self.life))
+
+    def adopt(self) -> dict[str, Any]:
+        """The app at rest, and Ready."""
+        self.run(self.world.annotate(self.life, "adopt", "true"))
+        app = self.rest()
+        assert said(app, "Ready")["status"] == "True", app["status"]
+        return app
+
+    def changes(self) -> list[tuple[str, str, tuple[str, ...]]]:
+        plan = self.run(self.world.plan(self.life))
+        return [(item.verb.value, item.resource.shown, item.paths) for item in (*plan.changes, *plan.refusals)]
+
+    async def contents(self) -> dict[str, Any]:
+        """What must not be made twice: what there is, payloads, the revision that serves, what has migrated."""
+        there = await self.world.left(self.life)
+        return {
+            "there": there,
+            "payloads": {name: await self.world.google.payloads(name) for name in there["secrets"]},
+            "revisions": self.revisions(),
+            "migrations": [run.name for run in self.world.executions(self.life) if "-migrate-" in run.name],
+        }
+
+    def revisions(self) -> list[str]:
+        state = self.world.cloud.core.shared(RunState)
+        return [name for name in state.revisions if name.startswith(f"{self.life.service}/revisions/")]
+
+    def markers(self) -> dict[str, str]:
+        """The uid that each resource of the app bears, by its full name."""
+        location = self.life.service.partition("/services/")[0]
+        return self.run(self.world.google.markers(location, f"{self.life.namespace}-{APP}"))
+
+
+@SPECS
+def test_an_app_in_a_new_cluster_waits_to_be_adopted(site: Site, spec: dict[str, Any]) -> None:
+    """Nothing is made beside what it has, and the plan would make nothing: not even an instance of another name."""
+    move = Move(site, spec)
+    stalled = said(move.rest(), "Stalled")
+    assert (stalled["reason"], "nuages.dev/adopt" in stalled["message"]) == ("NameConflict", True), stalled
+    assert "create" not in {verb for verb, _, _ in move.changes()}, move.changes()
+    assert move.run(move.contents()) == move.before
+
+
+def test_a_database_is_not_begun_anew_where_the_service_is_gone(site: Site) -> None:
+    """The instance alone is found by its marker: a conflict, until it is adopted."""
+    move = Move(site, ALL)
+    move.run(move.world.google.delete_service(move.life.service))
+    stalled = said(move.rest(), "Stalled")
+    assert stalled["reason"] == "NameConflict", stalled
+    move.adopt()
+    assert move.run(move.world.left(move.life))["instances"] == move.before["there"]["instances"]
+
+
+@SPECS
+def test_what_is_adopted_is_as_it_was(site: Site, spec: dict[str, Any]) -> None:
+    """The same instance, the same payloads, the revision that served, and no second migration."""
+    move = Move(site, spec)
+    move.adopt()
+    assert move.run(move.contents()) == move.before
