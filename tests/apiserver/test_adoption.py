@@ -24,18 +24,18 @@ SPECS = pytest.mark.parametrize(
 class Move:
     """A life that was Ready in one cluster, and whose manifest was applied to the next one."""
 
-    def __init__(self, site: Site, spec: dict[str, Any]) -> None:
-        self.world, self.run, self.spec = site.world, site.run, spec
+    def __init__(self, site: Site, spec: dict[str, Any], then: dict[str, Any] | None = None) -> None:
+        self.world, self.run = site.world, site.run
         self.life: Life = self.run(self.world.begin())
         self.run(self.world.apply(self.life, spec))
         operator = self.world.operator()
         self.old = self.run(self.world.rest(operator, self.life))
         assert said(self.old, "Ready")["status"] == "True", self.old["status"]
-        self.before = self.run(self.contents())
+        self.before, self.old_markers = self.run(self.contents()), self.markers()
         self.run(self.world.leave_cluster(operator, self.life))
         self.run(operator.close())
         self.operator: Operator = self.world.operator()
-        self.run(self.world.apply(self.life, spec))
+        self.run(self.world.apply(self.life, then or spec))
 
     def rest(self) -> dict[str, Any]:
         return self.run(self.world.rest(self.operator, self.life))
@@ -97,3 +97,31 @@ def test_what_is_adopted_is_as_it_was(site: Site, spec: dict[str, Any]) -> None:
     move = Move(site, spec)
     move.adopt()
     assert move.run(move.contents()) == move.before
+
+
+@SPECS
+def test_an_adoption_ends(site: Site, spec: dict[str, Any]) -> None:
+    """Everything bears the new marker; the plan is empty; without the annotation the app goes on, and releases."""
+    move = Move(site, spec)
+    app = move.adopt()
+    markers = move.markers()
+    assert set(markers.values()) == {app["metadata"]["uid"]}, (app["metadata"]["uid"], markers)
+    assert move.changes() == []
+    runs = len(move.world.executions(move.life))
+    move.run(move.world.annotate(move.life, "adopt", None))
+    assert said(move.rest(), "Ready")["status"] == "True"
+    assert (move.run(move.contents()), move.markers(), move.changes()) == (move.before, markers, [])
+    # On an instance of others db-init was told to adopt, and makes sure that it need not be told so any more.
+    assert len(move.world.executions(move.life)) == runs + (spec is EXISTING)
+    move.run(move.world.apply(move.life, {**spec, "env": [{"name": "GREETING", "value": "hello"}]}))
+    assert said(move.rest(), "Ready")["status"] == "True"
+
+
+def test_what_a_manifest_wants_no_more_is_adopted_with_the_rest(site: Site) -> None:
+    """It is removed, or kept, as the old cluster would have it: a revision that is kept refers to the variable."""
+    move = Move(site, ALL, then=FIRST)
+    app = move.adopt()
+    markers = move.markers()
+    assert set(markers.values()) == {app["metadata"]["uid"]}, markers
+    assert move.old_markers.keys() - markers.keys() == {move.life.job("superuser")}
+    assert move.changes() == []

@@ -39,7 +39,9 @@ async def forecast(work: Pass, report: Report) -> Report:
     found = await survey(work, report)
     plan = found.plan or Plan(())
     released = await _released(work, found, plan)
-    return replace(found, plan=plan, forecast=Plan((*plan.before_release.actions, *released, *plan.deletions)))
+    told = {action.resource.name for action in released}  # a job that is adopted may be run too
+    before = tuple(action for action in plan.before_release.actions if action.resource.name not in told)
+    return replace(found, plan=plan, forecast=Plan((*before, *released, *plan.deletions)))
 
 
 async def _released(work: Pass, found: Report, plan: Plan) -> tuple[Action, ...]:

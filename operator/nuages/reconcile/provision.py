@@ -17,6 +17,7 @@ from nuages.desired.iam import IamMember, ProjectService
 from nuages.desired.resource import Owner, Resource
 from nuages.desired.run import RunService
 from nuages.desired.sql import SqlUser
+from nuages.reconcile.adoption import find_left
 from nuages.reconcile.drift import is_judged, of_results, wanted
 from nuages.reconcile.execute import Executor, Result, State
 from nuages.reconcile.gather import find_own_instance, gather, project_number, resolve_image
@@ -64,7 +65,8 @@ async def survey(work: Pass, report: Report) -> Report:
         first = blueprint.problems[0]
         raise Trouble(first.reason, first.message)
     surplus = await find_surplus(work, blueprint, live)
-    plan = await make(work, blueprint.resources, policies_anew=_was_denied(live), surplus=surplus.due)
+    left = await find_left(work, blueprint, live) if adopts(work) else ()
+    plan = await make(work, (*blueprint.resources, *left), policies_anew=_was_denied(live), surplus=surplus.due)
     return replace(report, blueprint=blueprint, plan=plan, surplus=surplus, live=live, wanted=wishes)
 
 

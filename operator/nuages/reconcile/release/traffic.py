@@ -1,4 +1,7 @@
-"""traffic: all of it goes to the verified revision, by name, and the doors are opened or closed as the spec says."""
+"""traffic: all of it goes to the verified revision, by name, and the doors are opened or closed as the spec says.
+
+A service that is adopted as it is gets its marker here, at the latest: for it no revision is made.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,8 @@ async def traffic(release: Release, cloud: CloudAccess) -> Outcome:
         traffic=(TrafficTarget(release.revision, 100, CANDIDATE_TAG),),
     )
     doors = tuple(name for name in unlike_doors(wanted, live.state) if name != "ingress" or wanted.ingress != "ALL")
-    paths = (*(("traffic",) if wanted.traffic != live.state.traffic else ()), *doors)
+    others = tuple(name for name in ("traffic", "owner") if getattr(wanted, name) != getattr(live.state, name))
+    paths = (*others, *doors)
     if not paths:
         return DONE
     release.require_unfailed(wanted.name)
