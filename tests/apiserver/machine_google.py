@@ -84,6 +84,14 @@ class Google:
         versions = [item.name async for item in await client.list_secret_versions(parent=secret)]
         return [bytes((await client.access_secret_version(name=name)).payload.data) for name in versions]
 
+    async def make_job(self, name: str, image: str) -> None:
+        """Somebody's, without a marker."""
+        template = {"template": {"containers": [{"image": image}]}}
+        parent, _, id_ = name.partition("/jobs/")
+        request = {"parent": parent, "job_id": id_, "job": {"template": template}}
+        operation = await self._clients[run_v2.JobsAsyncClient].create_job(request)
+        await operation.result()
+
     async def delete_service(self, name: str) -> None:
         operation = await self._clients[run_v2.ServicesAsyncClient].delete_service(name=name)
         await operation.result()

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from machine_world import APP, FIRST, Life, Operator, Site, said
+from machine_world import APP, FIRST, REGISTRY, Life, Operator, Site, said
 
 from localcloud.api.run_state import RunState
+from localcloud.core.faults import Fault, Kind
+from nuages.reconcile.plan import Verb
 
 ALL = {
     **FIRST,
@@ -117,6 +119,24 @@ def test_an_adoption_ends(site: Site, spec: dict[str, Any]) -> None:
     assert said(move.rest(), "Ready")["status"] == "True"
 
 
+def test_an_interrupted_adoption_goes_on(site: Site) -> None:
+    """The operator dies before or after one of its calls, again and again: nothing is made twice."""
+    move = Move(site, ALL)
+    move.run(move.world.annotate(move.life, "adopt", "true"))
+    died = 0
+    for count in range(12):
+        kill = move.world.cloud.faults.add(Fault("*", Kind.KILL, skip=20 + count, after=bool(count % 2)))
+        died += move.run(move.operator.one_pass(move.life.key, kill)) is None
+        kill.times = 0
+        move.run(move.operator.close())
+        move.operator = move.world.operator()
+    assert died > 3
+    app = move.adopt()
+    markers = move.markers()
+    assert set(markers.values()) == {app["metadata"]["uid"]}, markers
+    assert (move.run(move.contents()), move.changes()) == (move.before, [])
+
+
 def test_what_a_manifest_wants_no_more_is_adopted_with_the_rest(site: Site) -> None:
     """It is removed, or kept, as the old cluster would have it: a revision that is kept refers to the variable."""
     move = Move(site, ALL, then=FIRST)
@@ -125,3 +145,19 @@ def test_what_a_manifest_wants_no_more_is_adopted_with_the_rest(site: Site) -> N
     assert set(markers.values()) == {app["metadata"]["uid"]}, markers
     assert move.old_markers.keys() - markers.keys() == {move.life.job("superuser")}
     assert move.changes() == []
+
+
+def test_a_job_of_nobodys_is_taken_over_before_it_is_run(site: Site) -> None:
+    """As the plan says of it; what it ran before is not what it runs then."""
+    world, life = site.world, site.run(site.world.begin())
+    site.run(world.google.make_job(life.job("migrate"), f"{REGISTRY}/{APP}:v3"))
+    site.run(world.apply(life, FIRST))
+    operator = world.operator()
+    assert "migrate is there and is not ours" in said(site.run(world.rest(operator, life)), "Stalled")["message"]
+    site.run(world.annotate(life, "adopt", "true"))
+    adopts = [item.resource.name for item in site.run(world.plan(life)).changes if item.verb is Verb.ADOPT]
+    assert adopts == [life.job("migrate")]
+    assert said(site.run(world.rest(operator, life)), "Ready")["status"] == "True"
+    images = {run.template.containers[0].image for run in world.executions(life) if "-migrate-" in run.name}
+    assert images == {f"{REGISTRY}/{APP}@{world.digests['v1']}"}
+    site.run(operator.close())

@@ -34,11 +34,12 @@ async def find_left(work: Pass, blueprint: Blueprint, live: Observed[RunService]
     owner, spec, inventory = owner_of(work), work.tenant.spec, work.cloud.inventory
     age = work.max_age if live is not None and live.owner == owner else 0.0
     planned = {item.name for item in blueprint.resources}
+    jobs = {job.name for job in (blueprint.db_init, blueprint.migrate, blueprint.superuser) if job is not None}
     scopes = {False: f"projects/{spec.project}", True: f"projects/{spec.project}/locations/{spec.region}"}
 
     def is_left(item: Observed[Any] | None) -> bool:
-        if item is None or item.owner is None or item.state.name in planned:
-            return False
+        if item is None or item.state.name in planned or (item.owner is None and item.state.name not in jobs):
+            return False  # of what bears no marker, only what the app is about to run
         return owner.may_adopt(item.owner) and not owner.may_have(item.owner) and is_made(work, item.state)
 
     found: list[Resource] = []
