@@ -240,7 +240,7 @@ _REFUSED = (
     Reason(
         PERMISSION_DENIED,
         Kind.STALLED,
-        "The operator's Google identity lacks a permission; from db-init: the database refuses its administrator.",
+        "The operator's Google identity or ClusterRole lacks a permission; of db-init: the database refuses its user.",
         "Grant a role that has the permission named.",
     ),
     Reason(

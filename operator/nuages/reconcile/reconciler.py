@@ -20,7 +20,7 @@ from nuages.cloud.access import CloudAccess, Clouds
 from nuages.cloud.call import request_reason
 from nuages.cloud.driver import Operation
 from nuages.reconcile import reasons
-from nuages.reconcile.cluster import Body, Cluster, Gone, Stale
+from nuages.reconcile.cluster import Body, Cluster, ClusterDenied, ClusterUnavailable, Gone, Stale
 from nuages.reconcile.conditions import trouble_of
 from nuages.reconcile.forecast import forecast, only_looks
 from nuages.reconcile.intervals import Intervals, intervals
@@ -46,7 +46,7 @@ from nuages.reconcile.tenancy import (
     tell_usage,
     tenant_of,
 )
-from nuages.reconcile.trouble import ABANDON, Trouble, of_error
+from nuages.reconcile.trouble import ABANDON, Trouble, of_denial, of_error
 from nuages.reconcile.wait import Wait, poll
 
 STALE = 0.2  # seconds
@@ -123,27 +123,35 @@ class Reconciler:
             return Next()
         except Stale:  # somebody wrote during the pass: what it did is found again
             return Next(after=STALE, under_way=True)
+        except ClusterUnavailable as error:  # it says nothing of the app, whose status stays
+            log.warning("no answer from the API server", app=key, error=str(error))
+            return Next(failed=True)
+        except ClusterDenied as error:
+            log.error("denied by the API server", app=key, error=str(error))
+            return await self._tell_of(key, of_denial(error))
         except asyncio.CancelledError:
             raise
         except Exception as error:  # the queue must outlive any bug in a pass, and people must hear of it
             log.exception("pass failed", app=key)
-            return await self._tell_of_bug(key, error) if name else Next(failed=True)
+            # The type alone: a message of a library's may hold anything.
+            message = f"The operator failed with {type(error).__name__}: a bug, tried again. Its log has the details."
+            return await self._tell_of(key, Trouble(reasons.INTERNAL_ERROR, message, stalled=False))
 
-    async def _tell_of_bug(self, key: str, error: Exception) -> Next:
-        """The type alone: a message of a library's may hold anything."""
-        message = f"The operator failed with {type(error).__name__}: a bug, tried again. Its log has the details."
+    async def _tell_of(self, key: str, trouble: Trouble) -> Next:
+        """What ended the pass; of a tenant's the log tells alone."""
+        namespace, name = key.split("/", 1)
         try:
-            body = await self._cluster.app(*key.split("/", 1))
+            body = await self._cluster.app(namespace, name) if name else None
             if body is not None:
-                trouble = Trouble(reasons.INTERNAL_ERROR, message, stalled=False)
-                await self._tell(body, Report(int(body["metadata"].get("generation", 0)), trouble=trouble), None)
+                generation, deleting = _place_in_life(body)
+                await self._tell(body, Report(generation, trouble=trouble, deleting=deleting), None)
         except Exception as second:  # the API server, most likely
-            log.warning("bug was not told", app=key, error=type(second).__name__)
+            log.warning("trouble was not told", app=key, reason=trouble.reason, error=type(second).__name__)
         return Next(failed=True)
 
     async def _pass(self, body: Body, interrupted: Callable[[], bool]) -> Next:
         metadata = body["metadata"]
-        generation, deleting = int(metadata.get("generation", 0)), bool(metadata.get("deletionTimestamp"))
+        generation, deleting = _place_in_life(body)
         if deleting and FINALIZER not in finalizers(body):  # nothing was made, or all is done: others hold it
             return Next()
         if deleting and (metadata.get("annotations") or {}).get(ABANDON) == "true":
@@ -279,6 +287,12 @@ class Reconciler:
     async def _release_finalizer(self, body: Body) -> None:
         await self._cluster.write_finalizers(body, [item for item in finalizers(body) if item != FINALIZER])
         await let_go(body["metadata"]["namespace"], self._cluster)
+
+
+def _place_in_life(body: Body) -> tuple[int, bool]:
+    """Its generation, and whether it is being deleted."""
+    metadata = body["metadata"]
+    return int(metadata.get("generation", 0)), bool(metadata.get("deletionTimestamp"))
 
 
 def _share(seconds: float) -> float:
