@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -12,7 +13,9 @@ import pytest
 import yaml
 from cluster_gate import NO_ANSWER, Gate, gate
 from kubernetes.aio import client, config
+from kubernetes.aio.client.exceptions import ApiException
 from machine_world import FIRST, Life, MachineWorld, Operator, Site, said
+from structlog.testing import capture_logs
 
 from localcloud.controlplane.plane import ControlPlane
 from nuages.kube import objects
@@ -124,6 +127,41 @@ def test_what_rbac_denies_is_told_by_name(site: Site, controlplane: ControlPlane
     site.run(work())
 
 
+def test_events_that_rbac_denies_are_missed_once(site: Site, controlplane: ControlPlane) -> None:
+    """The log names the rule, and the app is deployed all the same."""
+
+    async def work() -> None:
+        async with await narrowed(controlplane, "events") as api:
+            operator = Operator(api)
+            with capture_logs() as log:
+                life = await ready(site.world, operator)
+            await operator.close()
+            (warned,) = [line for line in log if line["log_level"] == "warning"]
+            assert warned["rule"] == 'apiGroups: [""], resources: [events], verbs: [create]'
+            assert life.namespace in warned["error"]
+
+    site.run(work())
+
+
+def test_an_event_in_a_namespace_that_ends_is_no_rbac(site: Site, controlplane: ControlPlane) -> None:
+    """The API server says 403 there too, in other words: nobody is warned."""
+
+    async def work() -> None:
+        async with await as_user(controlplane) as api:
+            operator = Operator(api)
+            life = await ready(site.world, operator)
+            app, core = await site.world.app(life), client.CoreV1Api(api)
+            await core.delete_namespace(life.namespace)
+            with pytest.raises(ApiException, match=r"(?s)403.*because it is being terminated"):
+                await create_until_refused(core, life)
+            with capture_logs() as log:
+                await operator.cluster.event(app, "Normal", "Told", "Too late.")
+            await operator.close()
+        assert log == []
+
+    site.run(work())
+
+
 def test_an_event_that_hangs_ends_with_the_clients_time(
     site: Site, controlplane: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,6 +203,12 @@ async def narrowed(controlplane: ControlPlane, missing: str) -> client.ApiClient
     made = await as_user(controlplane)
     made.set_default_header("Impersonate-User", name)
     return made
+
+
+async def create_until_refused(core: client.CoreV1Api, life: Life) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            await core.create_namespaced_secret(life.namespace, {"metadata": {"generateName": "any-"}})
 
 
 async def events(api: client.ApiClient, life: Life) -> list[tuple[str, str]]:

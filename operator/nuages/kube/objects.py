@@ -20,6 +20,8 @@ GROUP, VERSION = "nuages.dev", "v1alpha1"
 APPS, TENANTS = "djangoapps", "djangotenants"
 COMPONENT = "nuages"
 TIMEOUT = 15  # seconds: a connection that hangs must not hold a worker
+EVENTS_RULE = 'apiGroups: [""], resources: [events], verbs: [create]'
+EVENTS_DENIED = 'cannot create resource "events"'  # so RBAC says; quotas and namespaces that end say 403 otherwise
 
 log = structlog.get_logger()
 
@@ -30,6 +32,7 @@ class KubernetesCluster:
     def __init__(self, api: client.ApiClient, instance: str) -> None:
         """`instance` is the pod's name, as events show who reported."""
         self._api, self._instance = api, instance
+        self._told_of_events = False
 
     async def app(self, namespace: str, name: str) -> Body | None:
         return await self._read(f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{APPS}/{name}")
@@ -98,6 +101,14 @@ class KubernetesCluster:
         try:
             await self._call("POST", f"/api/v1/namespaces/{metadata['namespace']}/events", body, "application/json")
         except (ClusterError, ApiException) as error:  # a namespace that is ending takes none
+            self._tell_of_lost_event(reason, error)
+
+    def _tell_of_lost_event(self, reason: str, error: Exception) -> None:
+        """Once, and loudly, where RBAC keeps all of them away: nobody misses what never came."""
+        if isinstance(error, ClusterDenied) and EVENTS_DENIED in str(error) and not self._told_of_events:
+            self._told_of_events = True
+            log.warning("no events: the operator's ClusterRole lacks a rule", rule=EVENTS_RULE, error=str(error))
+        else:
             log.debug("event was not taken", reason=reason, error=str(error))
 
     async def _read(self, path: str) -> Body | None:
