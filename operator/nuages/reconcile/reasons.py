@@ -91,7 +91,7 @@ _UNDER_WAY = (
     Reason(
         GOOGLE_UNAVAILABLE,
         Kind.UNDER_WAY,
-        "A call failed in a way that heals: too many requests, an error of the server, no connection.",
+        "A call failed in a way that heals: 429, 5xx, no connection. An app at rest stays Ready for seven minutes.",
         "Nothing. Where it stays, check the operator's way out.",
     ),
     Reason(
