@@ -1,4 +1,4 @@
-"""What the state machine once found: each life as it was found, by itself."""
+"""What the state machine once found, each life as it was found, by itself; and a life with each call's hiccup."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from machine_claims import false_claims
 from machine_moves import delete_old, move
 from machine_world import BETWEEN_S, FIRST, PATIENCE, PROJECT, Life, MachineWorld, Site, said
 
+from localcloud.core.errors import Code, plain
 from localcloud.core.faults import Fault, Kind
 from nuages.desired.iam import ProjectService
 from nuages.reconcile import reasons
@@ -121,3 +123,32 @@ async def wrong(world: MachineWorld, app: Mapping[str, Any]) -> dict[str, str]:
     """What is not at Google as the app's status has it."""
     rows = app["status"]["resources"]
     return {row["name"]: found for row in rows if (found := await world.google.wrong(row["kind"], row["name"]))}
+
+
+def test_a_hiccup_of_googles_leaves_an_app_at_rest_ready(site: Site) -> None:
+    """Whichever of a pass's calls fails: Ready does not move, Reconciling says what is tried again, until it is."""
+    life = begun(site)
+    site.run(_hiccups(site, life))
+
+
+async def _hiccups(site: Site, life: Life) -> None:
+    world = site.world
+    operator = world.operator()
+    before = await world.rest(operator, life)
+    digest, struck = world.digests["v1"], 0
+    for call in range(PATIENCE):
+        await world.annotate(life, "reconcile-at", str(call))  # looks at all there is
+        fault = world.cloud.faults.add(Fault("*", Kind.FAIL, plain(Code.UNAVAILABLE), skip=call))
+        app = await world.one_pass(operator, life)
+        if fault.times:
+            break
+        struck += 1
+        assert said(app, "Ready") == said(before, "Ready")
+        assert said(app, "Reconciling")["reason"] in ("GoogleUnavailable", "ImageUnreachable")
+        assert await false_claims(world.google, app, life.job("migrate"), digest) == []
+        app = await world.one_pass(operator, life)
+        assert said(app, "Reconciling") == {}
+        assert "waiting" not in app["status"]
+    world.cloud.faults.clear()
+    assert struck > 3
+    await operator.close()

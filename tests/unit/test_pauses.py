@@ -36,3 +36,9 @@ def test_what_failed_long_ago_is_another_story() -> None:
 def test_a_try_that_is_overdue_is_due() -> None:
     """However late it is."""
     assert PATIENCE.pause([0.0], 3600.0) == 0.0
+
+
+@pytest.mark.parametrize(("now", "left"), [(1000.0, 5.0), (1600.0, 5.0), (1603.0, 2.0), (2200.0, 0.0)])
+def test_a_clock_that_is_behind_lengthens_no_pause(now: float, left: float) -> None:
+    """The operator's, by ten minutes: five seconds stay five; one that is ahead ends the pause."""
+    assert PATIENCE.pause([1600.0], now) == left

@@ -265,6 +265,37 @@ def test_what_was_not_looked_at_stays() -> None:
     assert condition(after, "DatabaseReady") == condition(before, "DatabaseReady")
 
 
+def test_a_hiccup_of_an_app_at_rest_is_no_news() -> None:
+    """But for Reconciling, and the clock that ends it."""
+    before = status(serving(), {}, NOW)
+    trouble = Trouble("GoogleUnavailable", "Google Cloud: tried again soon.", stalled=False)
+    hiccup = Report(3, trouble=trouble, rested=True)
+    after = status(hiccup, before, LATER)
+    assert condition(after, "Reconciling")["message"] == trouble.message
+    assert after["waiting"] == {"reason": "GoogleUnavailable", "since": LATER}
+    news = ("conditions", "waiting")
+    assert {k: v for k, v in after.items() if k not in news} == {k: v for k, v in before.items() if k not in news}
+    assert [item for item in after["conditions"] if item["type"] != "Reconciling"] == before["conditions"]
+    assert status(hiccup, after, "2026-11-21T11:05:00Z") == after
+    assert status(serving(), after, LATER) == before
+
+
+def test_a_hiccup_that_lasts_is_told() -> None:
+    """As one that struck while something was under way, or while the app was not Ready for this spec."""
+    before = status(serving(), {}, NOW)
+    trouble = Trouble("GoogleUnavailable", "Google Cloud: tried again soon.", stalled=False)
+    hiccup = Report(3, trouble=trouble, rested=True)
+    for told in (
+        status(replace(hiccup, is_waited_for=True), status(hiccup, before, NOW), LATER),
+        status(replace(hiccup, rested=False), before, LATER),
+        status(replace(hiccup, generation=4), before, LATER),
+        status(hiccup, {}, LATER),
+    ):
+        assert condition(told, "Ready")["status"] == "False"
+        assert condition(told, "Ready")["lastTransitionTime"] == LATER
+        assert condition(told, "Reconciling")["reason"] == "GoogleUnavailable"
+
+
 def test_a_resource_that_is_busy_takes_back_no_release() -> None:
     """The release is not looked at while something is provisioned."""
     before = status(serving(), {}, NOW)

@@ -22,7 +22,7 @@ from nuages.desired.run import RunJob
 from nuages.kube.objects import KubernetesCluster
 from nuages.kube.operator import load_config
 from nuages.reconcile import reasons
-from nuages.reconcile.cluster import Body
+from nuages.reconcile.cluster import Body, ClusterError
 from nuages.reconcile.forecast import forecast
 from nuages.reconcile.gather import copies
 from nuages.reconcile.moves import check_tenant
@@ -68,7 +68,7 @@ async def plan_file(file: Path, settings: Settings, namespace: str) -> int:
                     status = max(
                         status, await _plan_one(document, _namespace(document, namespace), cluster, clouds, settings)
                     )
-                except (InvalidSpec, Trouble) as error:
+                except (InvalidSpec, Trouble, ClusterError) as error:
                     typer.echo(f"{document['metadata']['name']}: {error}", err=True)
                     return TROUBLE
         finally:

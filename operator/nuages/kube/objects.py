@@ -13,13 +13,15 @@ import structlog
 from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException
 
-from nuages.reconcile.cluster import Body, Gone, Stale
+from nuages.reconcile.cluster import Body, ClusterDenied, ClusterError, ClusterUnavailable, Gone, Stale
 from nuages.reconcile.news import EVENT_BYTES
 
 GROUP, VERSION = "nuages.dev", "v1alpha1"
 APPS, TENANTS = "djangoapps", "djangotenants"
 COMPONENT = "nuages"
 TIMEOUT = 15  # seconds: a connection that hangs must not hold a worker
+EVENTS_RULE = 'apiGroups: [""], resources: [events], verbs: [create]'
+EVENTS_DENIED = 'cannot create resource "events"'  # so RBAC says; quotas and namespaces that end say 403 otherwise
 
 log = structlog.get_logger()
 
@@ -30,7 +32,7 @@ class KubernetesCluster:
     def __init__(self, api: client.ApiClient, instance: str) -> None:
         """`instance` is the pod's name, as events show who reported."""
         self._api, self._instance = api, instance
-        self._core = client.CoreV1Api(api)
+        self._told_of_events = False
 
     async def app(self, namespace: str, name: str) -> Body | None:
         return await self._read(f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{APPS}/{name}")
@@ -57,12 +59,12 @@ class KubernetesCluster:
             "spec": body["spec"],
             "status": dict(status),
         }
-        return await self._write("PUT", f"{_path(body)}/status", whole, "application/json")
+        return await self._call("PUT", f"{_path(body)}/status", whole, "application/json")
 
     async def write_finalizers(self, body: Body, finalizers: list[str]) -> Body:
         """A merge patch, conditioned on the resourceVersion. Raises Gone, Stale."""
         metadata = {"finalizers": finalizers, "resourceVersion": body["metadata"]["resourceVersion"]}
-        return await self._write("PATCH", _path(body), {"metadata": metadata}, "application/merge-patch+json")
+        return await self._call("PATCH", _path(body), {"metadata": metadata}, "application/merge-patch+json")
 
     async def event(self, app: Body, kind: str, reason: str, message: str) -> None:
         """One event an occurrence: a series would hide when it happened.
@@ -97,32 +99,37 @@ class KubernetesCluster:
         )
         log.info("event", app=f"{metadata['namespace']}/{metadata['name']}", kind=kind, reason=reason, text=text)
         try:
-            await self._core.create_namespaced_event(metadata["namespace"], body)
-        except (ApiException, aiohttp.ClientError) as error:  # a namespace that is ending takes none
+            await self._call("POST", f"/api/v1/namespaces/{metadata['namespace']}/events", body, "application/json")
+        except (ClusterError, ApiException) as error:  # a namespace that is ending takes none
+            self._tell_of_lost_event(reason, error)
+
+    def _tell_of_lost_event(self, reason: str, error: Exception) -> None:
+        """Once, and loudly, where RBAC keeps all of them away: nobody misses what never came."""
+        if isinstance(error, ClusterDenied) and EVENTS_DENIED in str(error) and not self._told_of_events:
+            self._told_of_events = True
+            log.warning("no events: the operator's ClusterRole lacks a rule", rule=EVENTS_RULE, error=str(error))
+        else:
             log.debug("event was not taken", reason=reason, error=str(error))
 
     async def _read(self, path: str) -> Body | None:
         try:
             return await self._call("GET", path, None, None)
-        except ApiException as error:
-            if error.status == 404:
-                return None
-            raise
+        except Gone:
+            return None
 
-    async def _write(self, method: str, path: str, body: Mapping[str, Any], content_type: str) -> Body:
+    async def _call(self, method: str, path: str, body: Any, content_type: str | None) -> dict[str, Any]:
+        """Plain JSON: the generated models would rename fields and lose what they do not know. Raises ClusterError."""
         try:
-            return await self._call(method, path, body, content_type)
+            return await self._answer(method, path, body, content_type)
         except ApiException as error:
-            if error.status == 404:
-                raise Gone from error
-            if error.status == 409:
-                raise Stale from error
-            raise
+            ours = _as_ours(error)
+            if ours is None:  # a request that is wrong: a bug
+                raise
+            raise ours from error
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ClusterUnavailable(str(error) or type(error).__name__) from error
 
-    async def _call(
-        self, method: str, path: str, body: Mapping[str, Any] | None, content_type: str | None
-    ) -> dict[str, Any]:
-        """Plain JSON: the generated models would rename fields and lose what they do not know."""
+    async def _answer(self, method: str, path: str, body: Any, content_type: str | None) -> dict[str, Any]:
         headers = {"Accept": "application/json"}
         if content_type is not None:
             headers["Content-Type"] = content_type
@@ -140,6 +147,31 @@ class KubernetesCluster:
             raise ApiException(status=response.status, reason=response.reason, body=raw.decode(errors="replace"))
         parsed: dict[str, Any] = json.loads(raw)
         return parsed
+
+
+def _as_ours(error: ApiException) -> ClusterError | None:
+    """None for what neither time nor anybody's leave would mend."""
+    match error.status:
+        case 404:
+            return Gone()
+        case 409:
+            return Stale()
+        case 403:
+            return ClusterDenied(_words(error))
+        case 401 | 429:  # a token that is being replaced; too many requests
+            return ClusterUnavailable(_words(error))
+        case status if status >= 500:
+            return ClusterUnavailable(_words(error))
+        case _:
+            return None
+
+
+def _words(error: ApiException) -> str:
+    """The API server's message; a proxy's in front of it is no Status."""
+    try:
+        return str(json.loads(error.body or "")["message"])
+    except (ValueError, TypeError, LookupError):
+        return f"{error.status} {error.reason}"
 
 
 def _path(body: Body) -> str:

@@ -9,7 +9,7 @@ Body = Mapping[str, Any]  # a Kubernetes object as JSON
 
 
 class Cluster(Protocol):
-    """Reads come from the API server; writes carry the resourceVersion that was read. Raises Gone, Stale."""
+    """Reads come from the API server; writes carry the resourceVersion that was read. Raises ClusterError."""
 
     async def app(self, namespace: str, name: str) -> Body | None:
         """The DjangoApp, or None."""
@@ -36,9 +36,21 @@ class Cluster(Protocol):
         """Tell people: `kind` Normal or Warning. Never raises: an event is not worth a failed pass."""
 
 
-class Gone(Exception):
+class ClusterError(Exception):
+    """A call of the API server's that did not do what it was to do."""
+
+
+class Gone(ClusterError):
     """The object is no longer there."""
 
 
-class Stale(Exception):
+class Stale(ClusterError):
     """Somebody wrote in between: read again."""
+
+
+class ClusterUnavailable(ClusterError):
+    """No answer, or that of a server that cannot just now: it says nothing of any object."""
+
+
+class ClusterDenied(ClusterError):
+    """The operator may not; the API server's own words, which name who, the verb, the resource and the namespace."""

@@ -1,6 +1,7 @@
 """How long what heals by itself is waited for: a fresh identity or grant that Google does not know everywhere yet.
 
-All clocks are Google's or the status's, so that a restart neither shortens nor lengthens the wait.
+What is over is told by Google's clock or the status's alone, so that a restart neither shortens nor lengthens the wait.
+When the next try is due is told by the operator's own clock too, which may be wrong.
 """
 
 from __future__ import annotations
@@ -20,10 +21,14 @@ class Patience:
     seconds: float = PROPAGATION_S
 
     def pause(self, failures: Sequence[float], now: float) -> float:
-        """Seconds until the next try; 0.0 where it is due. `failures`: when each try began, oldest first."""
+        """Seconds until the next try; 0.0 where it is due. `failures`: when each try began, oldest first.
+
+        `now` is by the operator's clock: one that is behind Google's makes no pause longer than it is, one that is
+        ahead ends it early.
+        """
         row = self._row(failures)
         pause = self.seconds * min(LAST, FIRST * 2.0 ** (len(row) - 1))
-        return max(0.0, row[-1] + pause - now)
+        return min(pause, max(0.0, row[-1] + pause - now))
 
     def is_over(self, failures: Sequence[float]) -> bool:
         """Whether a try that began that long after the first one has failed too."""

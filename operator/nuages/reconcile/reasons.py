@@ -91,7 +91,7 @@ _UNDER_WAY = (
     Reason(
         GOOGLE_UNAVAILABLE,
         Kind.UNDER_WAY,
-        "A call failed in a way that heals: too many requests, an error of the server, no connection.",
+        "A call failed in a way that heals: 429, 5xx, no connection. An app at rest stays Ready for seven minutes.",
         "Nothing. Where it stays, check the operator's way out.",
     ),
     Reason(
@@ -240,7 +240,7 @@ _REFUSED = (
     Reason(
         PERMISSION_DENIED,
         Kind.STALLED,
-        "The operator's Google identity lacks a permission; from db-init: the database refuses its administrator.",
+        "The operator's Google identity or ClusterRole lacks a permission; of db-init: the database refuses its user.",
         "Grant a role that has the permission named.",
     ),
     Reason(

@@ -20,7 +20,7 @@ from nuages.cloud.access import CloudAccess, Clouds
 from nuages.cloud.call import request_reason
 from nuages.cloud.driver import Operation
 from nuages.reconcile import reasons
-from nuages.reconcile.cluster import Body, Cluster, Gone, Stale
+from nuages.reconcile.cluster import Body, Cluster, ClusterDenied, ClusterUnavailable, Gone, Stale
 from nuages.reconcile.conditions import trouble_of
 from nuages.reconcile.forecast import forecast, only_looks
 from nuages.reconcile.intervals import Intervals, intervals
@@ -32,7 +32,7 @@ from nuages.reconcile.release.outcome import Waiting
 from nuages.reconcile.report import Report
 from nuages.reconcile.rollout import rollout
 from nuages.reconcile.settings import Settings
-from nuages.reconcile.status import status, waiting
+from nuages.reconcile.status import is_ready, status, waiting
 from nuages.reconcile.teardown import tear_down
 from nuages.reconcile.tenancy import (
     FINALIZER,
@@ -46,7 +46,7 @@ from nuages.reconcile.tenancy import (
     tell_usage,
     tenant_of,
 )
-from nuages.reconcile.trouble import ABANDON, Trouble, of_error
+from nuages.reconcile.trouble import ABANDON, Trouble, of_denial, of_error
 from nuages.reconcile.wait import Wait, poll
 
 STALE = 0.2  # seconds
@@ -67,6 +67,7 @@ class Pass:
     settings: Settings
     underway: tuple[Operation, ...]
     interrupted: Callable[[], bool]
+    rested: bool = False  # Ready when the last pass of this process ended, and nothing was written since
     began: float = field(default_factory=time.monotonic)
     failed: Mapping[str, errors.CloudError] = field(default_factory=dict)  # operations of earlier passes, by resource
 
@@ -96,6 +97,7 @@ class Reconciler:
     def __init__(self, cluster: Cluster, clouds: Clouds, settings: Settings) -> None:
         self._cluster, self._clouds, self._settings = cluster, clouds, settings
         self._waits: dict[str, Wait] = {}
+        self._rested: set[str] = set()  # the apps that the last pass of this process left Ready
         self._ends: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by namespace
 
     async def reconcile(self, key: str, interrupted: Callable[[], bool] = lambda: False) -> Next:
@@ -110,6 +112,7 @@ class Reconciler:
             body = await self._cluster.app(namespace, name)
             if body is None:
                 self._waits.pop(key, None)
+                self._rested.discard(key)
                 await let_go(namespace, self._cluster)  # the answer to its last write may have been lost
                 return Next()
             generation = body["metadata"].get("generation", 0)
@@ -123,27 +126,37 @@ class Reconciler:
             return Next()
         except Stale:  # somebody wrote during the pass: what it did is found again
             return Next(after=STALE, under_way=True)
+        except ClusterUnavailable as error:  # it says nothing of the app, whose status stays
+            log.warning("no answer from the API server", app=key, error=str(error))
+            return Next(failed=True)
+        except ClusterDenied as error:
+            log.error("denied by the API server", app=key, error=str(error))
+            return await self._tell_of(key, of_denial(error))
         except asyncio.CancelledError:
             raise
         except Exception as error:  # the queue must outlive any bug in a pass, and people must hear of it
             log.exception("pass failed", app=key)
-            return await self._tell_of_bug(key, error) if name else Next(failed=True)
+            # The type alone: a message of a library's may hold anything.
+            message = f"The operator failed with {type(error).__name__}: a bug, tried again. Its log has the details."
+            return await self._tell_of(key, Trouble(reasons.INTERNAL_ERROR, message, stalled=False))
 
-    async def _tell_of_bug(self, key: str, error: Exception) -> Next:
-        """The type alone: a message of a library's may hold anything."""
-        message = f"The operator failed with {type(error).__name__}: a bug, tried again. Its log has the details."
+    async def _tell_of(self, key: str, trouble: Trouble) -> Next:
+        """What ended the pass; of a tenant's the log tells alone."""
+        namespace, name = key.split("/", 1)
         try:
-            body = await self._cluster.app(*key.split("/", 1))
+            body = await self._cluster.app(namespace, name) if name else None
             if body is not None:
-                trouble = Trouble(reasons.INTERNAL_ERROR, message, stalled=False)
-                await self._tell(body, Report(int(body["metadata"].get("generation", 0)), trouble=trouble), None)
+                generation, deleting = _place_in_life(body)
+                await self._tell(body, Report(generation, trouble=trouble, deleting=deleting), None)
         except Exception as second:  # the API server, most likely
-            log.warning("bug was not told", app=key, error=type(second).__name__)
+            log.warning("trouble was not told", app=key, reason=trouble.reason, error=type(second).__name__)
         return Next(failed=True)
 
     async def _pass(self, body: Body, interrupted: Callable[[], bool]) -> Next:
         metadata = body["metadata"]
-        generation, deleting = int(metadata.get("generation", 0)), bool(metadata.get("deletionTimestamp"))
+        generation, deleting = _place_in_life(body)
+        rested = _key(body) in self._rested
+        self._rested.discard(_key(body))  # until this pass has ended so too
         if deleting and FINALIZER not in finalizers(body):  # nothing was made, or all is done: others hold it
             return Next()
         if deleting and (metadata.get("annotations") or {}).get(ABANDON) == "true":
@@ -151,9 +164,11 @@ class Reconciler:
         try:
             app, held, cloud = await self._parse(body)
         except Trouble as trouble:
-            return await self._tell(body, Report(generation, trouble=trouble, deleting=deleting), None)
+            return await self._tell(body, Report(generation, trouble=trouble, deleting=deleting, rested=rested), None)
         underway, failed = await self._operations(body, cloud)
-        work = Pass(body, app, held.tenant, self._cluster, cloud, self._settings, underway, interrupted, failed=failed)
+        work = Pass(
+            body, app, held.tenant, self._cluster, cloud, self._settings, underway, interrupted, rested, failed=failed
+        )
         report = await self._work(work)
         coming = await (self._end(work, report) if report.gone else self._tell(work.body, report, app, cloud))
         await tell_usage(held, cloud, self._cluster)
@@ -174,13 +189,14 @@ class Reconciler:
                 return Report(**common, paused=True)
             if only_looks(app):
                 return await forecast(work, Report(**common))
-            report = await provision(work, Report(**common))
+            report = await provision(work, Report(**common))  # whose Trouble comes before its first write
+            work.rested = work.rested and not any(result.did for result in report.results.values())
             return await rollout(work, report) if report.is_provisioned else report
         except Trouble as trouble:
-            return Report(**common, trouble=trouble, deleting=app.is_deleting)
+            return Report(**common, trouble=trouble, deleting=app.is_deleting, rested=work.rested)
         except errors.CloudError as error:
             unforeseen = of_error(error, "Google Cloud", work.cloud.identity.principal)
-            return Report(**common, trouble=unforeseen, deleting=app.is_deleting)
+            return Report(**common, trouble=unforeseen, deleting=app.is_deleting, rested=work.rested)
 
     async def _end(self, work: Pass, report: Report) -> Next:
         """After a deletion that is through: one app of a namespace at a time, so that the last one knows that it is."""
@@ -231,11 +247,13 @@ class Reconciler:
         after = status(report, before, now)
         if after != before:
             body = await self._cluster.write_status(body, after)
+        if is_ready(after):
+            self._rested.add(_key(body))
         for event in news(report, before, after):
             await self._cluster.event(body, event.kind, event.reason, event.message)
         wait = Wait.of(report, body, cloud) if cloud is not None else None
         if wait is not None:
-            self._waits[f"{body['metadata']['namespace']}/{body['metadata']['name']}"] = wait
+            self._waits[_key(body)] = wait
         return self._next(report, after, app)
 
     def _next(self, report: Report, after: Mapping[str, Any], app: DjangoApp | None) -> Next:
@@ -279,6 +297,16 @@ class Reconciler:
     async def _release_finalizer(self, body: Body) -> None:
         await self._cluster.write_finalizers(body, [item for item in finalizers(body) if item != FINALIZER])
         await let_go(body["metadata"]["namespace"], self._cluster)
+
+
+def _key(body: Body) -> str:
+    return f"{body['metadata']['namespace']}/{body['metadata']['name']}"
+
+
+def _place_in_life(body: Body) -> tuple[int, bool]:
+    """Its generation, and whether it is being deleted."""
+    metadata = body["metadata"]
+    return int(metadata.get("generation", 0)), bool(metadata.get("deletionTimestamp"))
 
 
 def _share(seconds: float) -> float:

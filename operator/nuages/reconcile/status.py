@@ -29,7 +29,10 @@ def status(report: Report, before: Mapping[str, Any], now: str) -> dict[str, Any
     Raises ValidationError for what the CRD would not take, which is a bug: the status that is there stays.
     """
     # Another version of the operator may have written it, with phases that this one does not know.
+    phase = before.get("phase")
     before = parse_status({"status": {name: value for name, value in before.items() if name != "phase"}}).dump()
+    if is_hiccup(report, before):
+        return before | {"phase": phase} | _tried_again(report, before, now)
     made: dict[str, Any] = {
         "observedGeneration": report.generation,
         "phase": _phase(report, bool(before.get("revision"))),
@@ -59,14 +62,41 @@ def status(report: Report, before: Mapping[str, Any], now: str) -> dict[str, Any
 def waiting(report: Report, before: Mapping[str, Any], now: str) -> dict[str, str] | None:
     """The trouble that heals by itself, and since when it is there: a clock that a restart does not set back.
 
-    An operation under way leaves it alone, for that may fail in the same way.
+    Of what is merely tried again, what kept an app at rest from being looked at. An operation under way leaves it
+    alone, for that may fail in the same way.
     """
     trouble, known = trouble_of(report), before.get("waiting") or {}
     if trouble is None and report.operations:
         return known or None
-    if trouble is None or not trouble.heals:
+    if trouble is None or not (trouble.heals or (report.rested and not trouble.stalled)):
         return None
     return {"reason": trouble.reason, "since": known["since"] if known.get("reason") == trouble.reason else now}
+
+
+def is_ready(told: Mapping[str, Any]) -> bool:
+    """Whether this status says so of the generation that it is about."""
+    ready = [item for item in told.get("conditions") or [] if item["type"] == reasons.READY]
+    return any(item["status"] == "True" and item["observedGeneration"] == told["observedGeneration"] for item in ready)
+
+
+def is_hiccup(report: Report, before: Mapping[str, Any]) -> bool:
+    """Whether an app that is Ready could not be looked at, and nothing else is known: no news, until it lasts."""
+    trouble = report.trouble
+    if trouble is None or trouble.stalled or trouble.heals or report.deleting or report.is_waited_for:
+        return False
+    return report.rested and is_ready(before) and before["observedGeneration"] == report.generation
+
+
+def _tried_again(report: Report, before: Mapping[str, Any], now: str) -> dict[str, Any]:
+    """What changes in the status of an app at rest: Reconciling says what is tried again, and the clock runs."""
+    trouble, told = report.trouble, before["conditions"]
+    assert trouble is not None
+    again = Condition(reasons.RECONCILING, "True", trouble.reason, trouble.message)
+    ready, *parts = [item for item in told if item["type"] not in (reasons.RECONCILING, reasons.STALLED)]
+    return {
+        "conditions": [ready, *dated([again], report.generation, told, now), *parts],
+        "waiting": waiting(report, before, now),
+    }
 
 
 def _planned(action: Action) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from nuages.cloud import errors
 from nuages.cloud.access import CloudAccess, Clouds
 from nuages.cloud.call import request_reason
 from nuages.reconcile import reasons
-from nuages.reconcile.cluster import Body, Cluster, Gone, Stale
+from nuages.reconcile.cluster import Body, Cluster, ClusterError, Stale
 from nuages.reconcile.gather import project_number
 from nuages.reconcile.moves import check_tenant
 from nuages.reconcile.queue import Next
@@ -115,7 +115,8 @@ async def _check(body: Body, clouds: Clouds) -> dict[str, Any]:
 async def tell_usage(held: Held, cloud: CloudAccess, cluster: Cluster) -> None:
     """After a pass over an app: how near the limits are, where that changed and the tenant was looked at before.
 
-    The namespace's other apps may write at the same time: what one of them misses, the next pass tells.
+    The namespace's other apps may write at the same time: what one of them misses, the next pass tells. Nor has the app
+    to do with a tenant that cannot be written.
     """
     limits = usage(held.tenant, cloud.inventory)
     if held.body is None or not with_limits(held.body, limits):
@@ -124,7 +125,7 @@ async def tell_usage(held: Held, cloud: CloudAccess, cluster: Cluster) -> None:
         body = await cluster.tenant(held.tenant.metadata.namespace)
         if body is not None and (after := with_limits(body, limits)):
             await cluster.write_status(body, after)
-    except (Gone, Stale):
+    except ClusterError:
         return
 
 

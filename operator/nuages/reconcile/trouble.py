@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from nuages.cloud import errors
 from nuages.reconcile import reasons
+from nuages.reconcile.cluster import ClusterDenied
 from nuages.reconcile.plan import Action, Verb
 from nuages.reconcile.roles import role_for
 
@@ -95,6 +96,16 @@ def of_error(error: errors.CloudError, what: str, principal: str = "") -> Troubl
         case _:
             retry = error.retry_after or 0.0
             return Trouble(reasons.GOOGLE_UNAVAILABLE, f"{what}: tried again soon. {quoted}", False, retry)
+
+
+def of_denial(error: ClusterDenied) -> Trouble:
+    """What the API server denies the operator."""
+    return Trouble(
+        reasons.PERMISSION_DENIED,
+        "The operator may not do in the cluster what it has to. Apply the ClusterRole nuages of this version and bind "
+        f'it; where a policy is named, except the operator from it. The API server says: "{shortened(str(error))}".',
+        heals=True,
+    )
 
 
 def of_refusal(action: Action) -> Trouble:

@@ -1,0 +1,217 @@
+"""What of the API server's own troubles an app hears: nothing of those that pass, and all of what is denied."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cluster_gate import NO_ANSWER, Gate, gate
+from kubernetes.aio import client, config
+from kubernetes.aio.client.exceptions import ApiException
+from machine_world import FIRST, Life, MachineWorld, Operator, Site, said
+from structlog.testing import capture_logs
+
+from localcloud.controlplane.plane import ControlPlane
+from nuages.kube import objects
+from nuages.reconcile.queue import Next
+
+RBAC = Path(__file__).parents[2] / "deploy" / "kustomize" / "base" / "rbac.yaml"
+KEY = {"name": "KEY", "kubernetesSecret": {"name": "stripe", "key": "key"}}
+SECRET = {**FIRST, "database": {"engine": "None"}, "env": [KEY]}
+NARROW = f"operator-{os.getpid()}-without"  # and what
+WAIT_S = 0.3  # of the client's, for an answer
+
+
+async def ready(world: MachineWorld, operator: Operator) -> Life:
+    """An app that is Ready, and names a Secret."""
+    life = await world.begin()
+    await world.apply(life, SECRET)
+    app = await world.rest(operator, life)
+    assert said(app, "Ready")["status"] == "True", app["status"]
+    return life
+
+
+def through(site: Site, controlplane: ControlPlane, work: Callable[[Gate, Operator], Awaitable[None]]) -> None:
+    """With an operator whose calls go through a gate."""
+
+    async def run() -> None:
+        async with gate(Path(controlplane.kubeconfig)) as opened:
+            operator = Operator(opened.api)
+            try:
+                await work(opened, operator)
+            finally:
+                await operator.close()
+
+    site.run(run())
+
+
+@pytest.mark.parametrize("status", [NO_ANSWER, 401, 429, 500, 503])
+@pytest.mark.parametrize("path", ["djangoapps/shop", "djangotenants/default", "secrets/stripe"])
+def test_a_read_that_fails_says_nothing_of_the_app(
+    site: Site, controlplane: ControlPlane, monkeypatch: pytest.MonkeyPatch, path: str, status: int
+) -> None:
+    """The pass comes again; the status of an app that is Ready is not touched, and no event comes."""
+    monkeypatch.setattr(objects, "TIMEOUT", WAIT_S)
+
+    async def work(gate: Gate, operator: Operator) -> None:
+        life = await ready(site.world, operator)
+        before, told = await site.world.app(life), await events(gate.api, life)
+        assert "Available" in {reason for reason, _ in told}
+        hiccup = gate.fail("GET", path, status)
+        assert await operator.one_pass(life.key) == Next(failed=True)
+        assert hiccup.struck == 1
+        assert await site.world.app(life) == before
+        assert await events(gate.api, life) == told
+
+    through(site, controlplane, work)
+
+
+@pytest.mark.parametrize("status", [NO_ANSWER, 403, 409, 500])
+def test_limits_that_are_not_told_are_not_the_apps(
+    site: Site, controlplane: ControlPlane, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """The tenant's status is written after the pass, which was good."""
+    monkeypatch.setattr(objects, "TIMEOUT", WAIT_S)
+
+    async def work(gate: Gate, operator: Operator) -> None:
+        life = await site.world.begin()
+        await operator.one_pass(f"{life.namespace}/")
+        hiccup = gate.fail("PUT", "djangotenants/default/status", status, times=1000)
+        await site.world.apply(life, SECRET)
+        app = await site.world.rest(operator, life)
+        assert hiccup.struck > 0
+        assert said(app, "Ready")["status"] == "True"
+        assert "InternalError" not in {reason for reason, _ in await events(gate.api, life)}
+
+    through(site, controlplane, work)
+
+
+def test_a_status_that_is_not_written_is_written_later(site: Site, controlplane: ControlPlane) -> None:
+    """What the pass did is found again."""
+
+    async def work(gate: Gate, operator: Operator) -> None:
+        life = await site.world.begin()
+        gate.fail("PUT", "djangoapps/shop/status", 503, times=3)
+        await site.world.apply(life, SECRET)
+        app = await site.world.rest(operator, life)
+        assert said(app, "Ready")["status"] == "True"
+
+    through(site, controlplane, work)
+
+
+def test_what_rbac_denies_is_told_by_name(site: Site, controlplane: ControlPlane) -> None:
+    """Who, the verb, the resource and the namespace, and which ClusterRole; and it is no bug."""
+
+    async def work() -> None:
+        async with await narrowed(controlplane, "secrets") as api:
+            operator = Operator(api)
+            life = await site.world.begin()
+            await site.world.apply(life, SECRET)
+            app = await site.world.one_pass(operator, life)
+            await operator.close()
+        for kind in ("Ready", "Reconciling"):
+            assert said(app, kind)["reason"] == "PermissionDenied"
+            assert said(app, kind)["message"] == (
+                "The operator may not do in the cluster what it has to. Apply the ClusterRole nuages of this version "
+                "and bind it; where a policy is named, except the operator from it. The API server says: "
+                f'"secrets "stripe" is forbidden: User "{NARROW}-secrets" cannot get resource "secrets" in API group '
+                f'"" in the namespace "{life.namespace}"".'
+            )
+
+    site.run(work())
+
+
+def test_events_that_rbac_denies_are_missed_once(site: Site, controlplane: ControlPlane) -> None:
+    """The log names the rule, and the app is deployed all the same."""
+
+    async def work() -> None:
+        async with await narrowed(controlplane, "events") as api:
+            operator = Operator(api)
+            with capture_logs() as log:
+                life = await ready(site.world, operator)
+            await operator.close()
+            (warned,) = [line for line in log if line["log_level"] == "warning"]
+            assert warned["rule"] == 'apiGroups: [""], resources: [events], verbs: [create]'
+            assert life.namespace in warned["error"]
+
+    site.run(work())
+
+
+def test_an_event_in_a_namespace_that_ends_is_no_rbac(site: Site, controlplane: ControlPlane) -> None:
+    """The API server says 403 there too, in other words: nobody is warned."""
+
+    async def work() -> None:
+        async with await as_user(controlplane) as api:
+            operator = Operator(api)
+            life = await ready(site.world, operator)
+            app, core = await site.world.app(life), client.CoreV1Api(api)
+            await core.delete_namespace(life.namespace)
+            with pytest.raises(ApiException, match=r"(?s)403.*because it is being terminated"):
+                await create_until_refused(core, life)
+            with capture_logs() as log:
+                await operator.cluster.event(app, "Normal", "Told", "Too late.")
+            await operator.close()
+        assert log == []
+
+    site.run(work())
+
+
+def test_an_event_that_hangs_ends_with_the_clients_time(
+    site: Site, controlplane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And raises nothing."""
+    monkeypatch.setattr(objects, "TIMEOUT", WAIT_S)
+
+    async def work(gate: Gate, operator: Operator) -> None:
+        life = await ready(site.world, operator)
+        hiccup = gate.fail("POST", "events", NO_ANSWER)
+        began = time.monotonic()
+        await operator.cluster.event(await site.world.app(life), "Normal", "Told", "To nobody.")
+        assert hiccup.struck == 1
+        assert time.monotonic() - began < 10 * WAIT_S + 5
+
+    through(site, controlplane, work)
+
+
+async def as_user(controlplane: ControlPlane) -> client.ApiClient:
+    """An administrator's."""
+    made = client.Configuration()
+    await config.load_kube_config(config_file=str(controlplane.kubeconfig), client_configuration=made)
+    return client.ApiClient(made)
+
+
+async def narrowed(controlplane: ControlPlane, missing: str) -> client.ApiClient:
+    """As a user with the operator's ClusterRole, but for the rule of this resource."""
+    role: dict[str, Any] = next(item for item in yaml.safe_load_all(RBAC.read_text()) if item["kind"] == "ClusterRole")
+    rules = [rule for rule in role["rules"] if missing not in rule["resources"]]
+    assert len(rules) == len(role["rules"]) - 1
+    name = f"{NARROW}-{missing}"
+    async with await as_user(controlplane) as api:
+        rbac = client.RbacAuthorizationV1Api(api)
+        await rbac.create_cluster_role({"metadata": {"name": name}, "rules": rules})
+        reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name}
+        subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": name}
+        await rbac.create_cluster_role_binding(
+            {"metadata": {"name": name}, "roleRef": reference, "subjects": [subject]}
+        )
+    made = await as_user(controlplane)
+    made.set_default_header("Impersonate-User", name)
+    return made
+
+
+async def create_until_refused(core: client.CoreV1Api, life: Life) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            await core.create_namespaced_secret(life.namespace, {"metadata": {"generateName": "any-"}})
+
+
+async def events(api: client.ApiClient, life: Life) -> list[tuple[str, str]]:
+    """Reason and message of each, sorted."""
+    found = await client.CoreV1Api(api).list_namespaced_event(life.namespace)
+    return sorted((item.reason, item.message) for item in found.items)
