@@ -33,7 +33,6 @@ FAULTS = {
 }
 EXPECTED = {  # what a spec that admission accepts may lead to in this world; all else would be the operator's fault
     reasons.NOT_ALLOWED,
-    reasons.IMAGE_NOT_FOUND,
     reasons.INSTANCE_NOT_FOUND,
     reasons.ACCOUNT_NOT_FOUND,
     reasons.SECRET_MISSING,
@@ -204,7 +203,7 @@ class OneApp(RuleBasedStateMachine):
         if now == self.looked_at:
             return
         self.looked_at = now
-        digest = self.world.digests.get(self.spec["image"].rpartition(":")[2], "no digest")
+        digest = self.world.digests[self.spec["image"].rpartition(":")[2]]
         found = self.run(false_claims(self.world.google, app, self.life.job("migrate"), digest))
         assert found == [], f"{found} of {self.spec}: {app['status']}"
 
