@@ -120,6 +120,10 @@ class Scenes:
         results = {instance.name: Result(instance, State.WAITING, did=Verb.DELETE, operation=under_way)}
         return Report(self.generation, blueprint=blueprint, results=results, deleting=True)
 
+    def deletion_paused(self) -> Report:
+        """Deleted while paused, before anything went."""
+        return Report(self.generation, paused=True, deleting=True)
+
     def deletion_denied(self) -> Report:
         """Somebody took the operator's role away before the app was deleted."""
         cause = "Permission 'iam.serviceAccounts.delete' denied on resource (or it may not exist)."

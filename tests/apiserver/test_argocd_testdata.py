@@ -51,6 +51,7 @@ LIVES: dict[str, tuple[Step, ...]] = {
     "observed": ({"management": "Observe"}, Scenes.observed),
     "deletion_not_processed": (Scenes.healthy, "delete"),
     "deleting": (Scenes.healthy, "delete", Scenes.deleting),
+    "deletion_paused": (Scenes.healthy, {"paused": True}, "delete", Scenes.deletion_paused),
     "deletion_denied": (Scenes.healthy, "delete", Scenes.deletion_denied),
 }
 

@@ -138,6 +138,24 @@ async def test_a_database_that_cannot_be_opened_stops_the_deletion(place: World,
     assert await left(place, place.google_id("locked")) == {}
 
 
+async def test_paused_holds_the_deletion(place: World, local: Any) -> None:
+    """Nothing is written at Google, and the app stays; it goes once the pause is over."""
+    app = Deployment(place, "held")
+    await app.release(image=await app.image("v1"), deletionPolicy="Delete")
+    await app.apply(paused=True)
+    await place.wait("held", status="False", reason="Paused")
+    asked = len(local.requests(place.namespace, "held"))
+    place.kubectl("delete", "djangoapp", "held", "--wait=false")
+    message = "spec.paused: the deletion waits until it is false."
+    found = await place.until(lambda app: condition(app, "Ready")["message"] == message, "held")
+    assert "deletionTimestamp" in found["metadata"]
+    assert found["status"]["phase"] == "Paused"
+    assert [r.method for r in local.requests(place.namespace, "held")[asked:] if local.is_write(r)] == []
+    await place.patch("DjangoApp", "held", {"spec": {"paused": False}})
+    await place.delete("DjangoApp", "held")
+    assert await left(place, place.google_id("held")) == {}
+
+
 async def test_an_app_of_the_longest_name_leaves_at_the_second_attempt(place: World, local: Any) -> None:
     """What starts its jobs fits Google's limits, also where a person has asked for another try."""
     name = "longest-".ljust(40, "x")

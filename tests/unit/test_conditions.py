@@ -66,6 +66,12 @@ def test_paused_is_neither_reconciling_nor_stalled() -> None:
     assert list(conditions(Report(3, paused=True))) == expected
 
 
+def test_paused_holds_a_deletion_and_says_so() -> None:
+    """What waits is the deletion: Ready says until when, and the phase is no other one."""
+    expected = [Condition("Ready", "False", "Paused", "spec.paused: the deletion waits until it is false.")]
+    assert list(conditions(Report(3, paused=True, deleting=True))) == expected
+
+
 def test_an_instance_that_is_being_made_says_how_long_it_takes() -> None:
     """The sentence stays the same for all the minutes."""
     operation = Operation("sql", "op-1", "projects/acme-prod/instances/acme-shop-a24a7f")

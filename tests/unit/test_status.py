@@ -227,6 +227,7 @@ def test_before_the_first_answer_there_is_no_url() -> None:
         ({}, "Ready"),
         ({"paused": True}, "Paused"),
         ({"deleting": True}, "Deleting"),
+        ({"paused": True, "deleting": True}, "Paused"),
         ({"stage": "DbInit", "outcome": Waiting("x", "y")}, "Migrating"),
         ({"stage": "Migrate", "outcome": Waiting("x", "y")}, "Migrating"),
         ({"stage": "Migrate", "outcome": Waiting("MigrationPending", "y")}, "Releasing"),

@@ -141,7 +141,7 @@ class DjangoAppSpec(Part):
     )
 
     image: values.Image = Field(description="Image with a tag or digest; a tag is resolved once per release.")
-    paused: bool = Field(False, description="Write nothing, whatever changes.")
+    paused: bool = Field(False, description="Write nothing at Google, whatever changes; a deletion waits too.")
     management: Literal["Manage", "Observe"] = Field(
         defaults.MANAGEMENT,
         description="Observe writes nothing and says in status.plan what Manage would do. Default: Manage.",

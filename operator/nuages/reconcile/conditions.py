@@ -39,6 +39,9 @@ def conditions(report: Report) -> tuple[Condition, ...]:
 
 def _verdict(report: Report) -> Trouble:
     """The one thing to say of the app: its reason, its sentence, and whether somebody has to act."""
+    if report.paused:
+        held = "the deletion waits" if report.deleting else "nothing is changed"
+        return Trouble(reasons.PAUSED, f"spec.paused: {held} until it is false.", stalled=False)
     if report.deleting:
         trouble = trouble_of(report)
         if trouble is not None and trouble.stalled:
@@ -50,8 +53,6 @@ def _verdict(report: Report) -> Trouble:
     trouble = trouble_of(report)
     if trouble is not None:
         return trouble
-    if report.paused:
-        return Trouble(reasons.PAUSED, "spec.paused: nothing is changed until it is false.", stalled=False)
     if report.forecast is not None and not report.is_ready:
         message = "spec.management: nothing is changed, and what is there differs from the spec. Read status.plan."
         return Trouble(reasons.OBSERVED, message, stalled=False)

@@ -383,7 +383,12 @@ TABLE = (
     ),
     Reason(APPLIED, Kind.READY, "Of MigrationsApplied: the database is up to date."),
     *_UNDER_WAY,
-    Reason(PAUSED, Kind.HELD, "`spec.paused` is true: nothing is written.", "Set it to false."),
+    Reason(
+        PAUSED,
+        Kind.HELD,
+        "`spec.paused` is true: nothing is written at Google, and a deletion waits.",
+        "Set it to false, while it is being deleted too.",
+    ),
     Reason(
         OBSERVED,
         Kind.HELD,

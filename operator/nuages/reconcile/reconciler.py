@@ -181,12 +181,12 @@ class Reconciler:
         try:
             if app.is_deleting and app.spec.management == "Observe":
                 return Report(**common, deleting=True, kept=("everything",), gone=True)
+            if app.spec.paused:
+                return Report(**common, paused=True, deleting=app.is_deleting)
             if app.is_deleting:
                 if work.failed:  # told, and tried again in a later pass
                     raise next(iter(work.failed.values()))
                 return await tear_down(work, Report(**common, deleting=True))
-            if app.spec.paused:
-                return Report(**common, paused=True)
             if only_looks(app):
                 return await forecast(work, Report(**common))
             report = await provision(work, Report(**common))  # whose Trouble comes before its first write

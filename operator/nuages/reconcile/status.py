@@ -123,10 +123,10 @@ def _database(report: Report) -> dict[str, Any] | None:
 
 
 def _phase(report: Report, served_before: bool) -> str:
-    if report.deleting:
-        return "Deleting"
     if report.paused:
         return "Paused"
+    if report.deleting:
+        return "Deleting"
     if report.forecast is not None and report.trouble is None:
         return "Observing"
     if report.is_ready:
@@ -166,7 +166,7 @@ def dated(
 
 def _conditions(report: Report, before: Sequence[Mapping[str, Any]], now: str) -> list[dict[str, Any]]:
     made = dated(conditions(report), report.generation, before, now)
-    if report.release is None and not report.deleting:  # not looked at, wholly or the release: as they were
+    if report.release is None and (report.paused or not report.deleting):  # not looked at, wholly or in part
         spoken = {item["type"] for item in made} | {reasons.RECONCILING, reasons.STALLED}
         made += [dict(item) for item in before if item["type"] not in spoken]
     return made
