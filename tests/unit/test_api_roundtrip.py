@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from nuages.api import parse_app
 
 NAMES = st.from_regex(r"[A-Z]{3}_VAR[0-9]{0,3}", fullmatch=True)
+VALUES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=50)
 SOURCES = st.one_of(
-    st.fixed_dictionaries({"value": st.text(max_size=50)}),
+    st.fixed_dictionaries({"value": VALUES}),
     st.fixed_dictionaries({"secret": st.just({"name": "stripe", "version": "3"})}),
     st.fixed_dictionaries({"kubernetesSecret": st.just({"name": "openai", "key": "token"})}),
 )
