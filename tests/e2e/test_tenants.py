@@ -131,7 +131,7 @@ UNSAYABLE: dict[str, tuple[dict[str, Any], str]] = {
     "project": ({"project": "{project}"}, 'unknown field "spec.project"'),
 }
 
-# What Mallory's tenant does not allow, in the operator's words.
+# What Mallory's tenant does not allow, or no tenant can, in the operator's words.
 NOT_ALLOWED: dict[str, tuple[dict[str, Any], str]] = {
     "secret": (
         {"env": [{"name": "A", "secret": {"name": "{acme}-shop-secret-key", "version": "1"}}]},
@@ -139,7 +139,7 @@ NOT_ALLOWED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "administrators-password": (
         {"env": [{"name": "A", "secret": {"name": "nuages-admin-{acme}-pg", "version": "1"}}]},
-        f"spec.env[0].secret.name: The tenant does not allow secret nuages-admin-{{acme}}-pg. {ELSEWHERE}.secrets.",
+        "spec.env[0].secret.name: Secret nuages-admin-{acme}-pg opens every database of an instance: for db-init only. Name another.",
     ),
     "instance": (
         {"database": {"instance": {"existing": "{acme}-pg"}}},
