@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from google.cloud.logging_v2.services.logging_service_v2 import LoggingServiceV2AsyncClient
     from google.cloud.logging_v2.types import LogEntry
 
+LINES = 100  # an event has the last ones, and a traceback of Django's may have as many
 PAGES = 5  # one may be empty although more follow
 LATE = 60.0  # seconds for which a line may be on its way
 log = structlog.get_logger()
@@ -42,7 +43,7 @@ class Logs:
     def __init__(self, api: Callable[[], LoggingServiceV2AsyncClient], call: Call) -> None:
         self._api, self._call = api, call
 
-    async def tail(self, project: str, filter_text: str, limit: int) -> list[LogLine]:
+    async def tail(self, project: str, filter_text: str, limit: int = LINES) -> list[LogLine]:
         """The newest lines that match, oldest first. Never raises CloudError: without a log there are none."""
         try:
             return await self._tail(project, filter_text, limit)

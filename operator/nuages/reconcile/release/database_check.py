@@ -18,7 +18,6 @@ from nuages.reconcile.release.jobs import execution_filter, run_once, verdict_of
 from nuages.reconcile.release.outcome import DONE, Failed, Outcome
 from nuages.reconcile.release.release import Release, fingerprint
 
-LINES = 20  # of the log: the verdict is the last one
 POLL = 5.0  # seconds
 
 
@@ -89,7 +88,7 @@ def _check_of(latest: _Latest, release: Release, job: RunJob) -> str:
 
 
 async def _verdict(job: RunJob, latest: _Latest, cloud: CloudAccess, known: str, now: float) -> Check:
-    said = verdict_of(await cloud.logs.tail(job.project, execution_filter(job, latest.name), LINES))
+    said = verdict_of(await cloud.logs.tail(job.project, execution_filter(job, latest.name)))
     if not said and now - latest.ended < LATE:
         return Check(execution=known, again=POLL)
     return Check(execution=latest.name, changed=tuple(map(str, said.get("changed") or ())))

@@ -23,7 +23,6 @@ from nuages.reconcile.release.outcome import Done, Failed, Outcome, Waiting
 from nuages.reconcile.release.release import fingerprint
 from nuages.reconcile.trouble import shortened
 
-LINES = 100  # of the log: an event has the last ones, and a traceback of Django's may have as many
 TOLD = range(Reason.NAME_CONFLICT, Reason.FAILED + 1)  # exit codes with which db-init and our scripts tell a verdict
 ATTEMPTS = 5  # of executions that asked for another one
 
@@ -164,7 +163,7 @@ async def _start(run: Run, token: str, cloud: CloudAccess) -> Waiting:
 
 async def _failure(run: Run, execution: Execution, cloud: CloudAccess) -> Waiting | Failed:
     """Said once, with what the log says: it is waited for, as long as it may be on its way."""
-    lines = await cloud.logs.tail(run.job.project, execution_filter(run.job, execution.name), LINES)
+    lines = await cloud.logs.tail(run.job.project, execution_filter(run.job, execution.name))
     if time.time() - execution.ended < LATE and not _has_come(execution, lines):
         return replace(running(run, execution), message=f"{run.what} has ended; its log is on its way.")
     return failure(run, execution, lines)

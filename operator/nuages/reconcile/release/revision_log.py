@@ -5,8 +5,6 @@ from __future__ import annotations
 from nuages.cloud.access import CloudAccess
 from nuages.reconcile.release.release import Release
 
-LINES = 100  # an event has the last ones, and a traceback of Django's may have as many
-
 
 def log_link(release: Release) -> str:
     """Where the console shows the log of the release's revision."""
@@ -25,4 +23,4 @@ async def last_lines(release: Release, cloud: CloudAccess) -> tuple[str, ...]:
         f'resource.labels.revision_name = "{release.revision}" '
         f'logName != "projects/{service.project}/logs/run.googleapis.com%2Frequests"'
     )
-    return tuple(line.shown for line in await cloud.logs.tail(service.project, query, LINES) if line.shown)
+    return tuple(line.shown for line in await cloud.logs.tail(service.project, query) if line.shown)
