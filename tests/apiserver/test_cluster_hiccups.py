@@ -57,12 +57,12 @@ def test_a_read_that_fails_says_nothing_of_the_app(
     site: Site, controlplane: ControlPlane, monkeypatch: pytest.MonkeyPatch, path: str, status: int
 ) -> None:
     """The pass comes again; the status of an app that is Ready is not touched, and no event comes."""
-    monkeypatch.setattr(objects, "TIMEOUT", WAIT_S)
 
     async def work(gate: Gate, operator: Operator) -> None:
         life = await ready(site.world, operator)
         before, told = await site.world.app(life), await events(gate.api, life)
         assert "Available" in {reason for reason, _ in told}
+        monkeypatch.setattr(objects, "TIMEOUT", WAIT_S)
         hiccup = gate.fail("GET", path, status)
         assert await operator.one_pass(life.key) == Next(failed=True)
         assert hiccup.struck == 1
@@ -166,10 +166,10 @@ def test_an_event_that_hangs_ends_with_the_clients_time(
     site: Site, controlplane: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And raises nothing."""
-    monkeypatch.setattr(objects, "TIMEOUT", WAIT_S)
 
     async def work(gate: Gate, operator: Operator) -> None:
         life = await ready(site.world, operator)
+        monkeypatch.setattr(objects, "TIMEOUT", WAIT_S)
         hiccup = gate.fail("POST", "events", NO_ANSWER)
         began = time.monotonic()
         await operator.cluster.event(await site.world.app(life), "Normal", "Told", "To nobody.")

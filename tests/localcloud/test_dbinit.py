@@ -217,9 +217,9 @@ async def test_a_missing_extension_leaves_nothing_half_made(server):
 
 async def test_an_extension_that_is_refused_is_not_called_missing(server):
     """It is there, and PostgreSQL says what is in its way."""
-    assert (await run(server, spec_of("taken", extensions=()))).code == 0
-    await sql(server, "taken-a", SECRETS["PASSWORD_A"], "taken", "CREATE TYPE public.citext AS (mine int)")
-    answer = await run(server, spec_of("taken", extensions=("citext",)))
+    assert (await run(server, spec_of("clash", extensions=()))).code == 0
+    await sql(server, "clash-a", SECRETS["PASSWORD_A"], "clash", "CREATE TYPE public.citext AS (mine int)")
+    answer = await run(server, spec_of("clash", extensions=("citext",)))
     assert (answer.code, answer.reason, answer.changed) == (11, "ExtensionNotAvailable", [])
     assert answer.message == (
         "spec.database.extensions: citext cannot be created. Remove it, or see what it needs: "
