@@ -123,7 +123,7 @@ def test_a_later_visit_asked_for_while_active_is_left_to_the_pass() -> None:
     assert run(scenario()).times == [0.0, 30.0]
 
 
-def test_failures_back_off_to_five_minutes() -> None:
+def test_failures_back_off_to_two_minutes() -> None:
     """Each wait is twice the one before, give or take a quarter."""
 
     async def scenario() -> Passes:
@@ -138,6 +138,19 @@ def test_failures_back_off_to_five_minutes() -> None:
     for number, gap in enumerate(gaps):
         planned = min(BACKOFF_LAST, 2.0**number)
         assert 0.75 * planned <= gap <= 1.25 * planned
+
+
+def test_weeks_of_failures_end_nothing() -> None:
+    """One app that nobody corrects is no reason to serve no other."""
+
+    async def scenario() -> Passes:
+        passes = Passes(*[Next(failed=True)] * 2000)
+        async with serving(passes) as queue:
+            queue.add("a")
+            await asyncio.sleep(2000 * 1.25 * BACKOFF_LAST)
+        return passes
+
+    assert len(run(scenario()).times) >= 2000
 
 
 def test_success_forgets_the_failures() -> None:
@@ -170,7 +183,7 @@ def test_retry_after_is_honoured() -> None:
 
 
 def test_a_new_event_ends_the_backoff() -> None:
-    """Who corrects a spec does not wait for five minutes."""
+    """Who corrects a spec does not wait for two minutes."""
 
     async def scenario() -> Passes:
         passes = Passes(*[Next(failed=True)] * 9)

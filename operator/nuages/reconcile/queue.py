@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from prometheus_client import Counter, Gauge
 
 BACKOFF_FIRST, BACKOFF_LAST = 1.0, 120.0  # seconds
+MOST_DOUBLINGS = 10  # of the first: beyond the last
 JITTERED = 30.0  # seconds: shorter waits are polls
 
 DEPTH = Gauge("nuages_queue_depth", "Keys that are due and wait for a worker.")
@@ -111,8 +112,7 @@ class Queue:
         PASSES.labels("failed" if outcome.failed else "ok").inc()
         if outcome.failed:
             failures = self._failures[key] = self._failures.get(key, 0) + 1
-            delay = min(BACKOFF_LAST, BACKOFF_FIRST * 2 ** (failures - 1)) * self._random.uniform(0.75, 1.25)
-            self.add(key, 0.0 if again else max(delay, outcome.at_least))
+            self.add(key, 0.0 if again else max(self._backoff(failures), outcome.at_least))
             return
         if not outcome.under_way:
             self._failures.pop(key, None)
@@ -120,6 +120,10 @@ class Queue:
             self.add(key)
         elif outcome.after is not None:
             self.add(key, self.jittered(outcome.after) if outcome.after >= JITTERED else outcome.after)
+
+    def _backoff(self, failures: int) -> float:
+        doublings = min(failures - 1, MOST_DOUBLINGS)  # an app may be stalled for weeks, and no float holds 2 ** 1024
+        return min(BACKOFF_LAST, BACKOFF_FIRST * 2.0**doublings) * self._random.uniform(0.75, 1.25)
 
     def jittered(self, seconds: float) -> float:
         """An interval spread by a tenth, so that apps that started together drift apart."""
