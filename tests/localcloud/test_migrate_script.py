@@ -152,6 +152,15 @@ async def test_pending_migrations_are_applied_and_named(shop: Shop) -> None:
     assert (await shop.migrate("v2")).applied == ["catalogue.0003_product_stock"]
 
 
+async def test_what_follows_the_migrations_is_made_up_for(shop: Shop) -> None:
+    """A run that ended between Django's last migration and its handlers left no permissions: the next one makes them."""
+    await shop.migrate("v1")
+    await shop.ask("WITH gone AS (DELETE FROM auth_permission RETURNING id) SELECT count(*) FROM gone")
+    again = await shop.migrate("v1")
+    assert (again.code, again.verdict["reason"]) == (0, "NothingToMigrate")
+    assert (await shop.ask("SELECT count(*) FROM auth_permission WHERE codename = 'add_product'")) == [1]
+
+
 async def test_two_at_once_take_turns(shop: Shop) -> None:
     """Neither begins while another holds the lock; then one migrates, and the other finds nothing to do."""
     waiting = (

@@ -58,8 +58,8 @@ def main():
     executor = MigrationExecutor(connection)
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     names = [migration.app_label + "." + migration.name for migration, _ in plan]
-    if not names:
-        tell("NothingToMigrate", "migrate: the database is up to date.", 0, applied=[])
+    # Without a plan too: what Django does after its migrations, such as permissions, may be what a run before this one
+    # failed at, or was ended in.
     for attempt in range(ATTEMPTS):
         try:
             limit(connection)
@@ -73,6 +73,8 @@ def main():
             time.sleep(2**attempt)
     if holder is not None:
         holder.close()
+    if not names:
+        tell("NothingToMigrate", "migrate: the database is up to date.", 0, applied=[])
     tell("Migrated", f"migrate: {len(names)} applied.", 0, applied=names)
 
 
