@@ -93,6 +93,9 @@ class Ended:
     async def find(self, *_: object) -> Execution:
         return self.execution
 
+    async def succeeded(self, *_: object, since: float) -> None:
+        """None has."""
+
     async def tail(self, *_: object) -> Sequence[LogLine]:
         return self.lines
 
