@@ -170,7 +170,8 @@ async def _failure(run: Run, execution: Execution, cloud: CloudAccess) -> Waitin
     """Said once, with what the log says: it is waited for, as long as it may be on its way."""
     lines = await cloud.logs.tail(run.job.project, execution_filter(run.job, execution.name))
     if time.time() - execution.ended < LATE and not _has_come(execution, lines):
-        return replace(running(run, execution), message=f"{run.what} has ended; its log is on its way.")
+        said = f"{run.what} has ended; its log is on its way."
+        return replace(running(run, execution), message=said, has_failed=True)
     return failure(run, execution, lines)
 
 
