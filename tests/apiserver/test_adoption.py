@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ from machine_world import APP, FIRST, REGISTRY, Life, Operator, Site, said
 
 from localcloud.api.run_state import RunState
 from localcloud.core.faults import Fault, Kind
+from localcloud.runtime.tasks import EXITED_WITH_ERROR, Attempt
+from localcloud.runtime.workload import Workload
 from nuages.reconcile.plan import Verb
 
 ALL = {
@@ -113,10 +116,38 @@ def test_an_adoption_ends(site: Site, spec: dict[str, Any]) -> None:
     move.run(move.world.annotate(move.life, "adopt", None))
     assert said(move.rest(), "Ready")["status"] == "True"
     assert (move.run(move.contents()), move.markers(), move.changes()) == (move.before, markers, [])
-    # On an instance of others db-init was told to adopt, and makes sure that it need not be told so any more.
-    assert len(move.world.executions(move.life)) == runs + (spec is EXISTING)
+    assert len(move.world.executions(move.life)) == runs
     move.run(move.world.apply(move.life, {**spec, "env": [{"name": "GREETING", "value": "hello"}]}))
     assert said(move.rest(), "Ready")["status"] == "True"
+
+
+def test_a_conflict_from_before_an_adoption_does_not_come_back(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On an instance of others: what db-init took over stays so without the annotation, and asks for no other run."""
+    world, life, attempt = site.world, site.run(site.world.begin()), site.world.cloud.runtime.tasks.attempt
+
+    async def conflicts(of: Workload, *rest: Any) -> Attempt:
+        """Until it is told to adopt."""
+        asked = {item.name: item.value for item in of.container.env}
+        if json.loads(asked.get("NUAGES_DBINIT", "{}")).get("adopt", True):
+            return await attempt(of, *rest)
+        verdict = {"nuages": "dbinit", "reason": "NameConflict", "message": "spec.database.name: it is another's."}
+        labels = (of.resource_type, of.resource_labels)
+        world.cloud.runtime.logs.write(*labels, "stdout", json.dumps(verdict), entry_labels=of.entry_labels)
+        return Attempt(10, message=EXITED_WITH_ERROR)
+
+    monkeypatch.setattr(world.cloud.runtime.tasks, "attempt", conflicts)
+    site.run(world.apply(life, EXISTING))
+    operator = world.operator()
+    assert said(site.run(world.rest(operator, life)), "Stalled")["message"].startswith("spec.database.name: it is ")
+    site.run(world.annotate(life, "adopt", "true"))
+    assert said(site.run(world.rest(operator, life)), "Ready")["status"] == "True"
+    runs = [run.name for run in world.executions(life)]
+    site.run(world.annotate(life, "adopt", None))
+    app = site.run(world.rest(operator, life))
+    assert said(app, "Ready")["status"] == "True", app["status"]
+    assert [run.name for run in world.executions(life)] == runs
+    assert site.run(world.plan(life)).changes == ()
+    site.run(operator.close())
 
 
 def test_an_interrupted_adoption_goes_on(site: Site) -> None:

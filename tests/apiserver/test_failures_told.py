@@ -98,6 +98,7 @@ def test_a_job_s_failure_is_told_once_its_verdict_has_come(site: Site, monkeypat
     site.run(world.apply(life, SECOND))
     operator = world.operator()
     until(site, life, operator, "migrate has ended; its log is on its way.")
+    assert site.run(world.app(life))["status"]["release"]["migration"]["state"] == "Failed"
     verdict = {"nuages": "migrate", "reason": "DjangoMissing", "message": "spec.image: migrate found no Django."}
     [of] = begun_by
     world.cloud.runtime.logs.write(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from engine_scene import Scene
@@ -11,12 +13,14 @@ from google.cloud import run_v2 as run
 from google.cloud.secretmanager_v1 import SecretManagerServiceAsyncClient, SecretVersion
 from google.oauth2.credentials import Credentials
 
+from localcloud.runtime.tasks import EXITED_WITH_ERROR, Attempt
+from localcloud.runtime.workload import Workload
 from nuages.cloud.errors import Transient
 from nuages.desired.resource import Owner
 from nuages.desired.run import RunJob, Template
 from nuages.desired.secretmanager import Random, Secret
-from nuages.reconcile.release.jobs import Run, run_once
-from nuages.reconcile.release.outcome import Done, Outcome, Waiting
+from nuages.reconcile.release.jobs import Run, is_to_run, run_once
+from nuages.reconcile.release.outcome import Done, Failed, Outcome, Waiting
 
 LOCATION, OWNER = "projects/demo/locations/europe-west1", Owner("shop", "web", "uid-1")
 JOB = RunJob(
@@ -71,6 +75,26 @@ async def test_what_was_done_is_not_done_again(scene: Scene) -> None:
     for _ in range(3):
         assert isinstance(await run_once(MIGRATE, scene.access), Done)
     assert scene.asked("Jobs.CreateJob") + scene.asked("Jobs.UpdateJob") == asked == 1
+
+
+async def test_a_success_outweighs_an_older_failure(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that was mended, and is described as it was before: what it has done is not undone by that."""
+    attempt, logs = scene.cloud.runtime.tasks.attempt, scene.cloud.runtime.logs
+
+    async def needs_memory(of: Workload, *rest: Any) -> Attempt:
+        if of.container.resources.limits["memory"] != JOB.template.memory:
+            return await attempt(of, *rest)
+        logs.write(of.resource_type, of.resource_labels, "stderr", "MemoryError", entry_labels=of.entry_labels)
+        return Attempt(1, message=EXITED_WITH_ERROR)
+
+    monkeypatch.setattr(scene.cloud.runtime.tasks, "attempt", needs_memory)
+    assert isinstance(await ended(scene, MIGRATE), Failed)
+    mended = replace(MIGRATE, job=replace(JOB, template=replace(JOB.template, memory="1Gi")))
+    done = await ended(scene, mended)
+    assert isinstance(done, Done)
+    assert await ended(scene, MIGRATE) == done
+    assert not await is_to_run(MIGRATE, scene.access)
+    assert len(await executions()) == 2
 
 
 async def test_an_execution_has_one_name(scene: Scene) -> None:

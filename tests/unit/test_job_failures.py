@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
-from reports import a_release
+from reports import NOW, a_release, serving
 
 from nuages.cloud.access import CloudAccess
 from nuages.cloud.executions import Execution
@@ -18,6 +18,7 @@ from nuages.reconcile.release import db_init, migrate, superuser
 from nuages.reconcile.release.jobs import Run, failure, run_once
 from nuages.reconcile.release.outcome import Failed, Waiting
 from nuages.reconcile.release.release import Release
+from nuages.reconcile.status import status
 
 EXITED, OVERTIME = {"exit_code": 1}, {"exit_code": 124, "overtime": 1800}
 REFUSED = {"refused": True, "message": "Permission denied on secret: s"}
@@ -93,6 +94,9 @@ class Ended:
     async def find(self, *_: object) -> Execution:
         return self.execution
 
+    async def succeeded(self, *_: object, since: float) -> None:
+        """None has."""
+
     async def tail(self, *_: object) -> Sequence[LogLine]:
         return self.lines
 
@@ -122,6 +126,8 @@ async def test_a_failure_is_said_once_its_log_has_come(
     outcome = await run_once(run, cast(CloudAccess, SimpleNamespace(runs=google, logs=google)))
     assert isinstance(outcome, Failed if is_said else Waiting)
     assert outcome.execution == google.execution.name
+    migrates = replace(serving(), stage="Migrate", outcome=outcome, release=a_release())
+    assert status(migrates, {}, NOW)["release"]["migration"]["state"] == "Failed"
 
 
 def test_a_verdict_in_the_log_comes_first() -> None:

@@ -42,6 +42,9 @@ class Failing:
         name = f"{job.name}/executions/{job.id}-{token}"
         return Execution(name, "Failed", refused=refused, exit_code=1, template=before)
 
+    async def succeeded(self, job: RunJob, token: str, since: float) -> None:
+        """Nothing has."""
+
     async def running(self, job: RunJob) -> Execution:
         return Execution(f"{job.name}/executions/another", "Running")
 

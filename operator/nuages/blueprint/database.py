@@ -11,7 +11,7 @@ from nuages.blueprint import names
 from nuages.blueprint.blueprint import Capability
 from nuages.blueprint.budget import budget
 from nuages.blueprint.scope import Scope
-from nuages.dbinit.spec import Action, DbInitSpec, Login, Marker
+from nuages.dbinit.spec import DOCUMENT, Action, DbInitSpec, Login, Marker
 from nuages.desired.iam import IamMember, ServiceAccount
 from nuages.desired.resource import Resource
 from nuages.desired.run import Environment, RunJob, Template
@@ -81,7 +81,7 @@ def db_init(scope: Scope, action: Action = "ensure") -> RunJob | None:
         "PGHOST": f"/cloudsql/{scope.connection_name}",
         "PGUSER": ADMINISTRATOR,
         "PGPASSWORD": SecretRef(administrator_secret(scope).name),
-        "NUAGES_DBINIT": document.to_json(),
+        DOCUMENT: document.to_json(),
     }
     for letter in _letters(scope) if action == "ensure" else ():
         environment[f"{PASSWORD_VARIABLE}{letter.upper()}"] = SecretRef(scope.secret(names.login_part(letter)))

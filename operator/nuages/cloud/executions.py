@@ -10,13 +10,15 @@ from google.cloud import run_v2 as run
 
 from nuages.cloud.call import Call
 from nuages.cloud.driver import Operation
-from nuages.cloud.errors import Conflict, Invalid
+from nuages.cloud.errors import Conflict, Invalid, NotFound
+from nuages.cloud.paging import all_pages
 from nuages.cloud.run import RunJobDriver
 from nuages.cloud.runmapping import reason_of, seconds
 from nuages.cloud.runtemplate import duration, from_pb
 from nuages.desired.resource import Owner
 from nuages.desired.run import RunJob, Template
 
+PAGE = 100
 State = Literal["Running", "Succeeded", "Failed"]
 GOOD, BAD = run.Condition.State.CONDITION_SUCCEEDED, run.Condition.State.CONDITION_FAILED
 SIGNALLED, TIMED_OUT = 128, 124  # as shells and timeout(1) have it
@@ -61,6 +63,18 @@ class JobRuns:
         found = await self._call.or_none(self._executions.get_execution, {"name": execution_name(job, token)})
         return None if found is None else await self._seen(found)
 
+    async def succeeded(self, job: RunJob, token: str, since: float) -> Execution | None:
+        """One that ended well and began after `since`, by the token or one that begins with it. Raises CloudError."""
+        request = {"parent": job.name, "page_size": PAGE}
+        try:
+            found = await all_pages(self._call, self._executions.list_executions, request, "executions")
+        except NotFound:  # no job yet
+            return None
+        name = execution_name(job, token)
+        done = (item for item in found if item.name.startswith(name) and _completed(item).state == GOOD)
+        newer = next((item for item in done if seconds(item.create_time) > since), None)
+        return None if newer is None else await self._seen(newer)
+
     async def running(self, job: RunJob) -> Execution | None:
         """The job's newest execution, by whatever token, where it is under way."""
         there = await self._jobs.observe(job.name)
@@ -98,7 +112,7 @@ class JobRuns:
             return
 
     async def _seen(self, found: run.Execution) -> Execution:
-        completed = next((c for c in found.conditions if c.type_ == "Completed"), run.Condition())
+        completed = _completed(found)
         if completed.state == GOOD:
             return Execution(found.name, "Succeeded", exit_code=0, log_uri=found.log_uri)
         if completed.state != BAD:
@@ -125,6 +139,10 @@ class JobRuns:
 def execution_name(job: RunJob, token: str) -> str:
     """The full name of the execution that the token starts."""
     return f"{job.name}/executions/{job.id}-{token}"
+
+
+def _completed(execution: run.Execution) -> run.Condition:
+    return next((c for c in execution.conditions if c.type_ == "Completed"), run.Condition())
 
 
 def exit_code(task: run.Task) -> int | None:

@@ -14,10 +14,9 @@ from psycopg import sql
 
 from nuages.dbinit import observe, plan
 from nuages.dbinit.observe import Connection
-from nuages.dbinit.spec import DbInitSpec, Login, bad_input
+from nuages.dbinit.spec import DOCUMENT, DbInitSpec, Login, bad_input
 from nuages.dbinit.verdict import Reason, StoppedError, Verdict
 
-DOCUMENT = "NUAGES_DBINIT"
 ADMINISTRATORS_DATABASE = "postgres"
 ATTEMPT_SECONDS = 10
 SHORTEST_REDACTED = 4  # shorter ones would blot out ordinary words

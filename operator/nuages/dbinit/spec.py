@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from nuages.dbinit.verdict import Reason, StoppedError
 
+DOCUMENT = "NUAGES_DBINIT"  # the environment variable that holds it
 Action = Literal["ensure", "retain", "drop"]
 LONGEST_NAME_BYTES = 63  # PostgreSQL cuts longer ones silently, and two could become one
 RESERVED = ("pg_", "cloudsql")

@@ -307,7 +307,7 @@ def _migration(report: Report, before: Mapping[str, Any]) -> dict[str, Any]:
     if done is not None or report.stage != "Migrate":
         return kept | what | {"state": "Succeeded"}
     if isinstance(outcome, Waiting | Failed) and outcome.execution:
-        state = "Failed" if isinstance(outcome, Failed) else "Running"
+        state = "Failed" if isinstance(outcome, Failed) or outcome.has_failed else "Running"
         return what | _run(state, outcome.execution, outcome.log_link)
     return {} if kept.get("state") == "Running" else kept
 

@@ -67,7 +67,7 @@ async def check_database(release: Release, cloud: CloudAccess, known: str, age: 
     is_recent = not latest.ended or latest.ended > release.now - age
     if is_recent and current and latest.succeeded:
         return await _verdict(job, latest, cloud, known, release.now)
-    token = current if is_recent and current else f"{token_of(release, job)}-c{fingerprint(latest.name)[:7]}"
+    token = current if is_recent and current else f"{token_of(release, job)}-c{fingerprint(latest.name)[:6]}"
     outcome = await run_once(run_of(release, job, token), cloud)
     cloud.inventory.forget(job.name)
     if isinstance(outcome, Failed):
@@ -83,7 +83,7 @@ def _is_checked(latest: _Latest, release: Release, job: RunJob, known: str, sinc
 
 def _check_of(latest: _Latest, release: Release, job: RunJob) -> str:
     """The token of the check that an execution is a try of; "" where it is none."""
-    found = re.fullmatch(rf"{re.escape(job.id)}-({token_of(release, job)}-c[0-9a-f]{{7}})(-\w+)*", latest.name)
+    found = re.fullmatch(rf"{re.escape(job.id)}-({token_of(release, job)}-c[0-9a-f]{{6}})(-\w+)*", latest.name)
     return "" if found is None else found[1]
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from nuages.cloud.access import CloudAccess
+from nuages.dbinit.spec import DOCUMENT, DbInitSpec
 from nuages.dbinit.verdict import RETRYABLE
 from nuages.desired.run import RunJob
 from nuages.reconcile import reasons
 from nuages.reconcile.release.jobs import Run, run_once
 from nuages.reconcile.release.outcome import DONE, Outcome
 from nuages.reconcile.release.release import RETRY_MIGRATION, Release, fingerprint
+
+ADOPTS = "a"  # at the end of a token
 
 
 async def db_init(release: Release, cloud: CloudAccess) -> Outcome:
@@ -23,18 +28,30 @@ async def db_init(release: Release, cloud: CloudAccess) -> Outcome:
 def wanted_run(release: Release) -> Run | None:
     """None for an app without a database."""
     job = release.db_init
-    return None if job is None else run_of(release, job, token_of(release, job))
+    if job is None:
+        return None
+    return replace(run_of(release, job, token_of(release, job)), is_derived_from=not document_of(job).adopt)
 
 
 def token_of(release: Release, job: RunJob) -> str:
     """What stands for all that the job does, for the instance that it does it on, and for the user's word.
 
     An older backup that was restored into the instance knows neither newer passwords nor newer roles; that it was
-    restored shows nowhere but in the instance's operations.
+    restored shows nowhere but in the instance's operations. Leave to take over is a letter more: what succeeded with it
+    is done without it too, and what was refused without it is not refused for good.
     """
-    made_of = [job.template.args, job.template.image, [str(item) for item in job.template.environment]]
+    environment = dict(job.template.environment)
+    document = document_of(job)
+    environment[DOCUMENT] = replace(document, adopt=False, adopt_unmarked=False).to_json()
+    made_of = [job.template.args, job.template.image, [str(item) for item in environment.items()]]
     asked = release.annotation(RETRY_MIGRATION)
-    return fingerprint([*made_of, release.instance_created, *([asked] if asked else [])])[:6]
+    wish = fingerprint([*made_of, release.instance_created, *([asked] if asked else [])])[:6]
+    return f"{wish}{ADOPTS}" if document.adopt else wish
+
+
+def document_of(job: RunJob) -> DbInitSpec:
+    """What the job is asked for."""
+    return DbInitSpec.from_json(str(dict(job.template.environment)[DOCUMENT]))
 
 
 def run_of(release: Release, job: RunJob, token: str) -> Run:

@@ -45,6 +45,7 @@ class Run:
     grant: IamMember | None = None  # of the job's identity, made before a start
     login: SqlUser | None = None  # that the job uses: given its password again where it was refused
     failure: CloudError | None = None  # why an earlier pass's operation on the job failed
+    is_derived_from: bool = False  # by tokens whose success is as good where this one was never started
 
 
 async def run_once(run: Run, cloud: CloudAccess) -> Outcome:
@@ -79,11 +80,15 @@ class _Newest:
 
 
 async def _newest(run: Run, cloud: CloudAccess) -> _Newest:
+    """What succeeded after a failure outweighs it, though it was asked for, or described, otherwise than now."""
     newest = await _tried(run, cloud)
-    if newest.execution is not None and newest.execution.state == "Failed":
-        again = _another(run, newest.execution)
-        return await _tried(replace(run, token=f"{run.token}-{again}"), cloud) if again else newest
-    return newest
+    seen = newest.execution
+    if (seen is not None and seen.state == "Failed") or (seen is None and run.is_derived_from):
+        done = await cloud.runs.succeeded(run.job, run.token, since=seen.began if seen else 0.0)
+        if done is not None:
+            return replace(newest, execution=done)
+    again = _another(run, seen) if seen is not None and seen.state == "Failed" else ""
+    return await _tried(replace(run, token=f"{run.token}-{again}"), cloud) if again else newest
 
 
 def _another(run: Run, failed: Execution) -> str:
@@ -165,7 +170,8 @@ async def _failure(run: Run, execution: Execution, cloud: CloudAccess) -> Waitin
     """Said once, with what the log says: it is waited for, as long as it may be on its way."""
     lines = await cloud.logs.tail(run.job.project, execution_filter(run.job, execution.name))
     if time.time() - execution.ended < LATE and not _has_come(execution, lines):
-        return replace(running(run, execution), message=f"{run.what} has ended; its log is on its way.")
+        said = f"{run.what} has ended; its log is on its way."
+        return replace(running(run, execution), message=said, has_failed=True)
     return failure(run, execution, lines)
 
 

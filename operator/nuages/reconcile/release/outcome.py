@@ -24,7 +24,7 @@ class Waiting:
     """Come back: an execution, an operation, a person or time is needed. `after` seconds; a step never sleeps.
 
     `execution` is the step's own, `behind` another one, which has to end first (full names). `anew`: the step's clock
-    begins here, not when a pass first came to it.
+    begins here, not when a pass first came to it. `has_failed`: the execution, whose log alone is waited for.
     """
 
     reason: str
@@ -35,6 +35,7 @@ class Waiting:
     behind: str = ""
     after: float = 1.0
     anew: bool = False
+    has_failed: bool = False
 
     @property
     def awaited(self) -> str:
