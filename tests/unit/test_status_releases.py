@@ -9,7 +9,8 @@ import pytest
 from reports import LATER, NOW, a_release, a_service, serving
 from unit_support import DIGEST
 
-from nuages.reconcile.release.outcome import Done, Failed, Waiting
+from nuages.reconcile.release import superuser
+from nuages.reconcile.release.outcome import DONE, Done, Failed, Waiting
 from nuages.reconcile.status import HISTORY, status
 
 Status = dict[str, Any]
@@ -38,6 +39,23 @@ def test_releases_that_served_are_remembered() -> None:
     assert again["release"]["history"] == made["release"]["history"]
     numbers = [int(item["id"], 16) for item in made["release"]["history"]]
     assert numbers == list(range(HISTORY + 1, 1, -1))
+
+
+def test_a_superuser_that_was_made_is_not_made_again() -> None:
+    """Its step has nothing to run from then on, whatever else is released; another one is another run."""
+    made = status(serving(done={"Superuser": DONE}), {}, NOW)
+    rested = status(serving(), made, LATER)
+    known = replace(a_release(), made_superuser=rested["release"]["superuser"])
+    assert superuser.wanted_run(known) is None
+    assert superuser.wanted_run(replace(known, digest="sha256:other")) is None
+    other = a_release({"superuser": {"username": "root", "email": "root@acme.example"}})
+    assert superuser.wanted_run(replace(other, made_superuser=known.made_superuser)) is not None
+
+
+def test_a_superuser_whose_job_has_not_ended_is_not_known() -> None:
+    """A failure may be mended, and then the job runs."""
+    failed = serving(stage="Superuser", outcome=Failed("SuperuserFailed", "y"))
+    assert status(failed, {}, NOW)["release"]["superuser"] == ""
 
 
 def test_a_failed_release_is_no_history() -> None:

@@ -93,6 +93,7 @@ class ReleaseStatus(StatusPart):
     stage_started_at: str | None = Field(
         None, description="When the step began, RFC 3339.", json_schema_extra={"format": "date-time"}
     )
+    superuser: str = Field("", description="Stands for the superuser that was made, and is not made again.")
     migration: MigrationStatus | None = Field(None, description="Its migration.")
     started_at: str | None = Field(None, description="RFC 3339.", json_schema_extra={"format": "date-time"})
     history: tuple[ReleaseRecord, ...] = Field((), description="Releases before, newest first.")

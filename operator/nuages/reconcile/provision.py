@@ -25,6 +25,7 @@ from nuages.reconcile.moves import begun_with, check_database, known_database
 from nuages.reconcile.permissions import check_permissions
 from nuages.reconcile.pin import pinned
 from nuages.reconcile.plan import Action, Plan, Sight, Verb, make_plan, whose
+from nuages.reconcile.release.release import ADOPT
 from nuages.reconcile.report import Report
 from nuages.reconcile.rotation import rotating_secrets, with_rotation
 from nuages.reconcile.surplus import find_surplus
@@ -32,8 +33,6 @@ from nuages.reconcile.trouble import Trouble, of_error, of_refusal
 
 if TYPE_CHECKING:
     from nuages.reconcile.reconciler import Pass
-
-ADOPT = "nuages.dev/adopt"
 
 
 async def survey(work: Pass, report: Report) -> Report:

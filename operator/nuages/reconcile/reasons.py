@@ -224,7 +224,7 @@ _WRONG_INPUT = (
     Reason(
         SECRET_VERSION_DISABLED,
         Kind.STALLED,
-        "Somebody disabled the version of a generated secret that the app runs with: no new instance can start.",
+        "Somebody disabled the version of a generated secret that new instances of the app, or a job, need.",
         "Enable it again, then annotate `nuages.dev/rotate` to be rid of it.",
     ),
     Reason(CONFIG_MAP_MISSING, Kind.STALLED, "A ConfigMap of `spec.envFrom` is not there.", "Create it."),

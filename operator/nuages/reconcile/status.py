@@ -16,6 +16,7 @@ from nuages.reconcile.execute import Result, State
 from nuages.reconcile.plan import Action, Verb
 from nuages.reconcile.release.outcome import Failed, Waiting
 from nuages.reconcile.release.steps import DONE, STEPS
+from nuages.reconcile.release.superuser import token_of
 from nuages.reconcile.report import Report
 
 HISTORY = 10  # releases
@@ -281,6 +282,7 @@ def _release(report: Report, before: Mapping[str, Any], now: str) -> dict[str, A
         "reconcileAt": report.reconcile_at,
         "checked": report.checked or before.get("checked", ""),
         "wanted": report.wanted if through else before.get("wanted", ""),
+        "superuser": (token_of(release) if "Superuser" in report.done else "") or before.get("superuser", ""),
         "migration": _migration(report, before.get("migration") or {}),
         "history": list(before.get("history") or []),
     }

@@ -10,18 +10,21 @@ from typing import Any
 
 from nuages.blueprint import names
 from nuages.cloud.access import CloudAccess
-from nuages.cloud.errors import CloudError
+from nuages.cloud.errors import CloudError, VersionDisabled
 from nuages.cloud.executions import Execution, execution_name
 from nuages.cloud.logs import LATE, LogLine
 from nuages.dbinit.verdict import Reason
 from nuages.desired.iam import IamMember
 from nuages.desired.run import RunJob
+from nuages.desired.secretmanager import Secret
 from nuages.desired.sql import SqlUser
 from nuages.reconcile import reasons
+from nuages.reconcile.execute import Executor
 from nuages.reconcile.patience import PATIENCE, Patience
+from nuages.reconcile.plan import Action, Plan, Verb
 from nuages.reconcile.release.outcome import Done, Failed, Outcome, Waiting
 from nuages.reconcile.release.release import fingerprint
-from nuages.reconcile.trouble import shortened
+from nuages.reconcile.trouble import Trouble, of_refusal, shortened
 
 TOLD = range(Reason.NAME_CONFLICT, Reason.FAILED + 1)  # exit codes with which db-init and our scripts tell a verdict
 ATTEMPTS = 5  # of executions that asked for another one
@@ -42,6 +45,8 @@ class Run:
     retry_exit_codes: frozenset[int] = frozenset()
     again: str = ""  # after a final failure: any new value is another try, as another template is
     patience: Patience = PATIENCE
+    secret: Secret | None = None  # that nothing but this job reads: made before a start
+    adopts: bool = False  # that secret, where it is not ours
     grant: IamMember | None = None  # of the job's identity, made before a start
     login: SqlUser | None = None  # that the job uses: given its password again where it was refused
     failure: CloudError | None = None  # why an earlier pass's operation on the job failed
@@ -153,12 +158,28 @@ async def _start(run: Run, token: str, cloud: CloudAccess) -> Waiting:
         return Waiting(run.reason_running, message, behind=other.name)
     if run.failure is not None:
         raise run.failure
+    if run.secret is not None:
+        await _provide(run, run.secret, cloud)
     if run.grant is not None and await cloud.drivers.of(IamMember).observe(run.grant.name) is None:
         await cloud.drivers.of(IamMember).create(run.grant)
     operation = await cloud.runs.start(run.job, token)
     if operation is not None and operation.error is not None:
         raise operation.error
     return Waiting(run.reason_running, f"{run.what} has begun.", operation, execution_name(run.job, token))
+
+
+async def _provide(run: Run, secret: Secret, cloud: CloudAccess) -> None:
+    """Raises CloudError, and Trouble where it cannot be read, or is somebody else's."""
+    executor = Executor(cloud.drivers, cloud.inventory, run.adopts)
+    result = (await executor.execute(Plan((Action(Verb.CREATE, secret),))))[secret.name]
+    if isinstance(result.error, VersionDisabled):
+        remedy = "Enable that version again, or delete the secret: another one is made."
+        message = f"{run.field}: {secret.shown}: {result.error.cause} {run.what} has still to read it. {remedy}"
+        raise Trouble(reasons.SECRET_VERSION_DISABLED, message)
+    if result.error is not None:
+        raise result.error
+    if result.refused is not None:
+        raise of_refusal(result.refused)
 
 
 async def _failure(run: Run, execution: Execution, cloud: CloudAccess) -> Waiting | Failed:

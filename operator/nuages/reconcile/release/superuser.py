@@ -1,5 +1,8 @@
 """superuser: created once in an app's life, with a password from Secret Manager.
 
+The password is made when the job is about to run, and not looked at otherwise: once there is a superuser, a secret made
+anew would show a password that Django does not know. From then on it is people's to disable or delete.
+
 The job runs as the app, which may read the password for as long as that lasts, and not afterwards. An identity of the
 job's own would need every grant that the app has, and one more of a project's 100 service accounts for each app.
 """
@@ -11,7 +14,7 @@ from nuages.desired.iam import IamMember
 from nuages.reconcile import reasons
 from nuages.reconcile.release.jobs import Run, run_once
 from nuages.reconcile.release.outcome import DONE, Outcome, Waiting
-from nuages.reconcile.release.release import Release, fingerprint
+from nuages.reconcile.release.release import ADOPT, Release, fingerprint
 
 
 async def superuser(release: Release, cloud: CloudAccess) -> Outcome:
@@ -29,13 +32,13 @@ async def superuser(release: Release, cloud: CloudAccess) -> Outcome:
 
 
 def wanted_run(release: Release) -> Run | None:
-    """None where the spec wants no superuser."""
-    job, spec = release.superuser, release.app.spec.superuser
-    if job is None or spec is None:
+    """None where the spec wants no superuser, or has it."""
+    job, spec, token = release.superuser, release.app.spec.superuser, token_of(release)
+    if job is None or spec is None or token == release.made_superuser:
         return None
     return Run(
         job,
-        fingerprint([spec.username, release.app.metadata.uid, job.template.cloud_sql])[:6],
+        token,
         what=f"createsuperuser {spec.username}",
         reason_running=reasons.CREATING_SUPERUSER,
         reason_failed=reasons.SUPERUSER_FAILED,
@@ -43,9 +46,19 @@ def wanted_run(release: Release) -> Run | None:
         field="spec.superuser",
         longer=f"{release.revision} serves. Raise it, or correct the command",
         patience=release.patience,
+        secret=release.blueprint.superuser_password,
+        adopts=release.annotation(ADOPT) == "true",
         grant=release.blueprint.superuser_grant,
         failure=release.failed.get(job.name),
     )
+
+
+def token_of(release: Release) -> str:
+    """What stands for the superuser: whom, and where. "" where the spec wants none."""
+    job, spec = release.superuser, release.app.spec.superuser
+    if job is None or spec is None:
+        return ""
+    return fingerprint([spec.username, release.app.metadata.uid, job.template.cloud_sql])[:6]
 
 
 async def _withdraw(grant: IamMember, cloud: CloudAccess) -> None:
