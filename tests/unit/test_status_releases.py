@@ -133,6 +133,7 @@ def test_an_instance_that_was_made_again_is_another_database() -> None:
     assert again.database != before.database
     assert again.inputs != before.inputs
     assert (again.id, again.revision) == (before.id, before.revision)
+    assert superuser.wanted_run(replace(again, made_superuser=superuser.token_of(before))) is not None
     migration = {"imageDigest": DIGEST, "database": before.database, "state": "Succeeded"}
     assert not replace(again, migration=migration).is_migrated
 

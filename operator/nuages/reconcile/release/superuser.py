@@ -54,11 +54,12 @@ def wanted_run(release: Release) -> Run | None:
 
 
 def token_of(release: Release) -> str:
-    """What stands for the superuser: whom, and where. "" where the spec wants none."""
-    job, spec = release.superuser, release.app.spec.superuser
-    if job is None or spec is None:
-        return ""
-    return fingerprint([spec.username, release.app.metadata.uid, job.template.cloud_sql])[:6]
+    """What stands for the superuser: whom, and in which database. "" where the spec wants none.
+
+    Not for the user's word, as db-init's: it would make a password anew where one was deleted after the first login.
+    """
+    spec = release.app.spec.superuser
+    return "" if spec is None else fingerprint([spec.username, release.app.metadata.uid, release.database])[:6]
 
 
 async def _withdraw(grant: IamMember, cloud: CloudAccess) -> None:
