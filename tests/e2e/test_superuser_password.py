@@ -54,6 +54,16 @@ async def logs_in(app: Deployment, username: str, password: str) -> bool:
     return "Site administration" in page.text
 
 
+async def test_the_app_says_where_the_password_is(shop: Deployment) -> None:
+    """In its status, and in events."""
+    known = (await shop.status())["release"]["superuser"]
+    assert (known["username"], known["state"], known["secret"]) == ("admin", "Created", secret_of(shop))
+    short = f"Secret {secret_of(shop).rpartition('/')[2]}"
+    assert await shop.world.told(shop.name, "Created", "superuser-password") == short
+    assert await shop.world.told(shop.name, "Superuser") == f"admin is in the database, with the password in {short}."
+    assert await logs_in(shop, "admin", await superuser_password(shop.world, shop.name))
+
+
 async def test_a_disabled_password_is_no_trouble(shop: Deployment) -> None:
     """Nothing reads it any more; who disables it after the first login does well."""
     secrets = shop.world.google(SecretManagerServiceAsyncClient)
@@ -102,3 +112,18 @@ async def test_a_password_that_is_still_to_be_read_must_be_enabled(shop: Deploym
     await looked_at(shop, "mended")
     await shop.world.wait(shop.name)
     assert await logs_in(shop, "third", await superuser_password(shop.world, shop.name))
+
+
+async def test_a_user_of_an_earlier_life_keeps_its_password(shop: Deployment) -> None:
+    """The app comes back to its database, its secret does not: one made anew would show what opens nothing."""
+    password = await superuser_password(shop.world, shop.name)
+    await shop.world.delete("DjangoApp", shop.name)
+    await shop.world.google(SecretManagerServiceAsyncClient).delete_secret(name=secret_of(shop))
+    app = await shop.release()
+    known = app["status"]["release"]["superuser"]
+    assert {**known, "id": ""} == {"id": "", "username": "third", "state": "Found"}
+    assert "its password was not changed" in await shop.world.told(shop.name, "SuperuserExists", "third")
+    assert not await is_there(shop)
+    assert await logs_in(shop, "third", password)
+    await shop.release(image=await shop.image("v1"))
+    assert len(await shop.executions("superuser")) == 1

@@ -189,7 +189,6 @@ def test_an_app_that_serves() -> None:
         "inputs": report.release.inputs,
         "checked": "",
         "wanted": "",
-        "superuser": "",
         "revision": revision,
         "image": f"{REGISTRY}/shop:v4",
         "imageDigest": DIGEST,

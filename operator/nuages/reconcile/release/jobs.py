@@ -19,7 +19,7 @@ from nuages.desired.run import RunJob
 from nuages.desired.secretmanager import Secret
 from nuages.desired.sql import SqlUser
 from nuages.reconcile import reasons
-from nuages.reconcile.execute import Executor
+from nuages.reconcile.execute import Executor, Result
 from nuages.reconcile.patience import PATIENCE, Patience
 from nuages.reconcile.plan import Action, Plan, Verb
 from nuages.reconcile.release.outcome import Done, Failed, Outcome, Waiting
@@ -43,6 +43,7 @@ class Run:
     field: str = ""  # of the spec, where a failure is most likely mended
     longer: str = ""  # the remedy for one that ran longer than spec.jobs.timeoutSeconds, where that is its limit
     retry_exit_codes: frozenset[int] = frozenset()
+    done_exit_code: int | None = None  # besides 0, where there is nothing more to do, as the step tells
     again: str = ""  # after a final failure: any new value is another try, as another template is
     patience: Patience = PATIENCE
     secret: Secret | None = None  # that nothing but this job reads: made before a start
@@ -64,8 +65,8 @@ async def run_once(run: Run, cloud: CloudAccess) -> Outcome:
         return _pause(run, failures) or await _mend(run, failures, cloud) or await _start(run, newest.token, cloud)
     if execution.state == "Running":
         return running(run, execution)
-    if execution.state == "Succeeded":
-        return Done(execution=execution.name, log_link=execution.log_uri)
+    if _is_done(run, execution):
+        return Done(execution=execution.name, log_link=execution.log_uri, exit_code=execution.exit_code or 0)
     return await _failure(run, execution, cloud)
 
 
@@ -85,10 +86,17 @@ class _Newest:
 
 async def _newest(run: Run, cloud: CloudAccess) -> _Newest:
     newest = await _tried(run, cloud)
-    if newest.execution is not None and newest.execution.state == "Failed":
-        again = _another(run, newest.execution)
+    execution = newest.execution
+    if execution is not None and execution.state == "Failed" and not _is_done(run, execution):
+        again = _another(run, execution)
         return await _tried(replace(run, token=f"{run.token}-{again}"), cloud) if again else newest
     return newest
+
+
+def _is_done(run: Run, execution: Execution) -> bool:
+    if execution.state == "Failed" and run.done_exit_code is not None:
+        return execution.exit_code == run.done_exit_code
+    return execution.state == "Succeeded"
 
 
 def _another(run: Run, failed: Execution) -> str:
@@ -158,17 +166,16 @@ async def _start(run: Run, token: str, cloud: CloudAccess) -> Waiting:
         return Waiting(run.reason_running, message, behind=other.name)
     if run.failure is not None:
         raise run.failure
-    if run.secret is not None:
-        await _provide(run, run.secret, cloud)
+    made = await _provide(run, run.secret, cloud) if run.secret is not None else None
     if run.grant is not None and await cloud.drivers.of(IamMember).observe(run.grant.name) is None:
         await cloud.drivers.of(IamMember).create(run.grant)
     operation = await cloud.runs.start(run.job, token)
     if operation is not None and operation.error is not None:
         raise operation.error
-    return Waiting(run.reason_running, f"{run.what} has begun.", operation, execution_name(run.job, token))
+    return Waiting(run.reason_running, f"{run.what} has begun.", operation, execution_name(run.job, token), made=made)
 
 
-async def _provide(run: Run, secret: Secret, cloud: CloudAccess) -> None:
+async def _provide(run: Run, secret: Secret, cloud: CloudAccess) -> Result:
     """Raises CloudError, and Trouble where it cannot be read, or is somebody else's."""
     executor = Executor(cloud.drivers, cloud.inventory, run.adopts)
     result = (await executor.execute(Plan((Action(Verb.CREATE, secret),))))[secret.name]
@@ -180,6 +187,7 @@ async def _provide(run: Run, secret: Secret, cloud: CloudAccess) -> None:
         raise result.error
     if result.refused is not None:
         raise of_refusal(result.refused)
+    return result
 
 
 async def _failure(run: Run, execution: Execution, cloud: CloudAccess) -> Waiting | Failed:

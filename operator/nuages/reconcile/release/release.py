@@ -46,7 +46,7 @@ class Release:
     heals_in: float = 0.0  # seconds until the next attempt of a revision that failed for a reason which heals
     patience: Patience = PATIENCE
     surplus: Surplus = NO_SURPLUS
-    made_superuser: str = ""  # from status: the token of the run that has made one
+    known_superuser: Mapping[str, Any] = field(default_factory=dict)  # what the status tells of the last one
     failed: Mapping[str, CloudError] = field(default_factory=dict)  # why operations of earlier passes have failed
 
     def require_unfailed(self, resource: str) -> None:
