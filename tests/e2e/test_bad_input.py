@@ -108,6 +108,7 @@ CASES = {
     "media-is-image": Case("MountHidesImage", "spec.storage.media.mountPath: /app would hide the image's working directory /app. Use a folder below it, such as /app/media.", {"storage": {"media": {"mountPath": "/app"}}}),
     "media-above-image": Case("MountHidesImage", "spec.storage.media.mountPath: /srv/acme would hide the image's working directory /srv/acme/site. Use a folder below it, such as /srv/acme/site/media.", {"image": "{deep}", "storage": {"media": {"mountPath": "/srv/acme"}}}),
     "name-taken": Case("NameConflict", 'metadata.name: Secret {namespace}-shop-secret-key is not ours: it bears no marker of ours. Read "nuages plan", then annotate nuages.dev/adopt: "true", or rename.', others_secret="{namespace}-shop-secret-key"),
+    "name-of-password-taken": Case("NameConflict", 'metadata.name: Secret {namespace}-shop-superuser-password is not ours: it bears no marker of ours. Read "nuages plan", then annotate nuages.dev/adopt: "true", or rename.', {"superuser": {"username": "admin", "email": "admin@acme.example"}}, others_secret="{namespace}-shop-superuser-password"),
     "image-not-allowed": Case("NotAllowed", "spec.image: The tenant does not allow image {image}. Name another, or add it to DjangoTenant spec.allow.images.", {}, {"allow": {"images": ["gcr.io/**"]}}),
     "instance-not-allowed": Case("NotAllowed", "spec.database.instance.existing: The operator's default tenant does not allow instance acme-pg. Name another, or create a DjangoTenant in namespace {namespace} with spec.allow.instances: [acme-pg].", EXISTING),
     "over-budget": Case("ConnectionBudgetExceeded", "spec.web.maxInstances: 2 revisions of 30 instances with 8 connections each exceed {namespace}-shop-{uid6}'s 100. Use at most 5, or raise max_connections.", {"web": {"maxInstances": 30}}),
@@ -227,7 +228,8 @@ async def attempt(local: LocalSite, world: World, case: Case, values: Mapping[st
     known["uid6"] = hashlib.sha256(app["metadata"]["uid"].encode()).hexdigest()[:6]
     known["log"] = said.rpartition(" Log: ")[2]
     writes = [f"{r.method} {r.resource}" for r in local.requests(world.namespace, "shop") if changes(r)]
-    made = [name for name in await made_for(world) if not (case.others_secret and name.endswith("-secret-key"))]
+    of_others = f"/{filled(case.others_secret, known)}"  # "/" ends no name
+    made = [name for name in await made_for(world) if not name.endswith(of_others)]
     return Outcome(world, app, filled(case.message, known), writes, made)
 
 

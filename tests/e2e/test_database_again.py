@@ -6,7 +6,9 @@ import uuid
 from typing import Any
 
 import pytest
+from e2e_accounts import superuser_password
 from e2e_backups import back_up, restore
+from e2e_leftovers import ADMIN
 from e2e_plan import plan
 from e2e_release import SQL_READY_S, Deployment, condition, eventually, served, shared_instance
 from e2e_site import Site
@@ -14,17 +16,19 @@ from e2e_world import World, open_world
 from google.api_core.exceptions import NotFound
 from google.cloud.sqladmin_v1 import SqlInstancesServiceAsyncClient
 
+PARTS = ("db-init", "migrate", "superuser")
+
 
 @pytest.mark.xdist_group("database_again")
 async def test_an_instance_that_was_made_again_is_initialised_and_migrated(
     site: Site, google_environment: None, local: Any
 ) -> None:
-    """Once, without a new revision; the page that it serves is in the new database."""
+    """Once, without a new revision; the page that it serves is in the new database, and the superuser logs in to it."""
     async with open_world(site, f"again-{uuid.uuid4().hex[:4]}") as world:
         name = f"{world.namespace}-pg"
         await shared_instance(world, name)
         shop = Deployment(world, "shop")
-        before = await shop.release(image=await shop.image("v1"))
+        before = await shop.release(image=await shop.image("v1"), superuser=ADMIN)
         asked = {"project": site.project, "instance": name}
         instances = world.google(SqlInstancesServiceAsyncClient)
         await instances.delete(request=asked)
@@ -39,7 +43,7 @@ async def test_an_instance_that_was_made_again_is_initialised_and_migrated(
         await eventually(gone, f"instance {name} gone", SQL_READY_S)
         await local.free_instance_name(f"projects/{site.project}/instances/{name}")
         await shared_instance(world, name)
-        shown = [f"> run Job {world.google_id('shop', part)}" for part in ("db-init", "migrate")]
+        shown = [f"> run Job {world.google_id('shop', part)}" for part in PARTS]
         code, output = await plan(local, world, shop.manifest)
         assert (code, [line for line in output.splitlines() if "Job" in line]) == (2, shown), output
         await world.annotate("shop", "nuages.dev/reconcile-at", "now")
@@ -52,8 +56,7 @@ async def test_an_instance_that_was_made_again_is_initialised_and_migrated(
             "shop",
             180,
         )
-        assert [run.succeeded_count for run in await shop.executions("db-init")] == [1, 1]
-        assert [run.succeeded_count for run in await shop.executions()] == [1, 1]
+        assert [[run.succeeded_count for run in await shop.executions(part)] for part in PARTS] == [[1, 1]] * len(PARTS)
         assert served(app["status"]) == served(before["status"])
         browser = await shop.browser()
 
@@ -61,6 +64,9 @@ async def test_an_instance_that_was_made_again_is_initialised_and_migrated(
             return (await browser.get("/")).status == 200
 
         await eventually(answers, "a page from the new database")
+        password = await superuser_password(world, "shop")
+        page = await browser.log_in("/admin/login/?next=/admin/", ADMIN["username"], password)
+        assert "Site administration" in page.text
 
 
 @pytest.mark.xdist_group("database_again")

@@ -99,6 +99,15 @@ def test_the_superusers_password_is_granted_to_nobody_for_good(blueprint: Bluepr
 
 
 @given(blueprints())
+def test_the_superusers_password_is_its_steps_alone(blueprint: Blueprint) -> None:
+    """Wanted for good it would be made anew when it is deleted, as a password that Django does not know."""
+    assert not [item.name for item in blueprint.resources if item.name.endswith("-superuser-password")]
+    password = blueprint.superuser_password
+    assert (password is None) == (blueprint.superuser_grant is None)
+    assert password is None or password in [item.resource for item in blueprint.own]
+
+
+@given(blueprints())
 def test_the_app_cannot_read_the_administrators_password(blueprint: Blueprint) -> None:
     """Nor run as the identity that can."""
     readers = {
@@ -127,7 +136,7 @@ def test_every_resource_stands_after_what_it_needs(blueprint: Blueprint) -> None
 @given(blueprints())
 def test_what_a_workload_uses_is_in_the_graph(blueprint: Blueprint) -> None:
     """Its secrets (but those that the spec pins), the parts of composed ones, its bucket and its instance."""
-    there = {item.name for item in blueprint.resources}
+    there = {item.name for item in (*blueprint.resources, blueprint.superuser_password) if item is not None}
     ids = {item.id for item in blueprint.resources}
     for item in _workloads(blueprint):
         for _, value in item.template.environment:

@@ -10,7 +10,7 @@ from hypothesis import given
 from reports import LATER, NOW, a_release, a_service, reports, serving, with_result
 
 from nuages.cloud.driver import Operation
-from nuages.reconcile.execute import State
+from nuages.reconcile.execute import Result, State
 from nuages.reconcile.news import Event, news
 from nuages.reconcile.plan import Verb
 from nuages.reconcile.release.outcome import DONE, Done, Failed, Waiting
@@ -55,6 +55,16 @@ def test_what_was_retained_is_told_when_it_is_used_again() -> None:
     """Data of an earlier life is a surprise to whoever does not know of it."""
     report = with_result(serving(), BUCKET, state=State.READY, did=Verb.UPDATE, taken_back=True)
     assert _news(report)[0] == Event("Normal", "TakenBack", f"Bucket {BUCKET}, kept from an earlier life of this app")
+
+
+def test_what_a_step_made_for_itself_is_told_like_any_resource() -> None:
+    """A superuser's password is its step's, not the plan's."""
+    report = serving()
+    assert report.release is not None
+    password = report.release.blueprint.superuser_password
+    assert password is not None
+    outcome = Waiting("x", "y", execution="e-1", made=Result(password, State.READY, did=Verb.CREATE))
+    assert _news(replace(report, outcome=outcome))[0] == Event("Normal", "Created", f"Secret {password.id}")
 
 
 def test_becoming_ready_names_the_revision() -> None:

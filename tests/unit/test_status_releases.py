@@ -9,7 +9,10 @@ import pytest
 from reports import LATER, NOW, a_release, a_service, serving
 from unit_support import DIGEST
 
-from nuages.reconcile.release.outcome import Done, Failed, Waiting
+from nuages.reconcile.execute import Result, State
+from nuages.reconcile.plan import Verb
+from nuages.reconcile.release import superuser
+from nuages.reconcile.release.outcome import DONE, Done, Failed, Waiting
 from nuages.reconcile.status import HISTORY, status
 
 Status = dict[str, Any]
@@ -38,6 +41,52 @@ def test_releases_that_served_are_remembered() -> None:
     assert again["release"]["history"] == made["release"]["history"]
     numbers = [int(item["id"], 16) for item in made["release"]["history"]]
     assert numbers == list(range(HISTORY + 1, 1, -1))
+
+
+MADE = Done(execution="e-1")
+FOUND = Done(execution="e-1", exit_code=superuser.FOUND)
+PASSWORD = a_release().blueprint.superuser_password
+assert PASSWORD is not None
+
+
+@pytest.mark.parametrize("done", [MADE, FOUND], ids=["made", "found"])
+def test_a_superuser_that_is_there_is_not_made_again(done: Done) -> None:
+    """Its step has nothing to run from then on, whatever else is released; another one is another run."""
+    made = status(serving(done={"Superuser": done}), {}, NOW)
+    rested = status(serving(done={"Superuser": DONE}), made, LATER)
+    known = replace(a_release(), known_superuser=rested["release"]["superuser"])
+    assert superuser.wanted_run(known) is None
+    assert superuser.wanted_run(replace(known, digest="sha256:other")) is None
+    other = a_release({"superuser": {"username": "root", "email": "root@acme.example"}})
+    assert superuser.wanted_run(replace(other, known_superuser=known.known_superuser)) is not None
+
+
+def test_a_superuser_whose_job_has_not_ended_is_not_known() -> None:
+    """A failure may be mended, and then the job runs."""
+    failed = serving(stage="Superuser", outcome=Failed("SuperuserFailed", "y", execution="e-1"))
+    known = replace(a_release(), known_superuser=status(failed, {}, NOW)["release"]["superuser"])
+    assert known.known_superuser["state"] == "Failed"
+    assert superuser.wanted_run(known) is not None
+
+
+def test_the_status_says_where_the_superusers_password_is() -> None:
+    """While its job runs, only what was made for it; where the user was there before, nowhere."""
+    told = {"id": superuser.token_of(a_release()), "username": "admin"}
+    begun = Waiting("x", "y", execution="e-1", made=Result(PASSWORD, State.READY, did=Verb.CREATE))
+    runs = Waiting("x", "y", execution="e-1")
+
+    def said(before: Status, **fields: Any) -> dict[str, Any]:
+        known = (before.get("release") or {}).get("superuser") or {}
+        release = replace(a_release(), known_superuser=known)
+        return status(serving(release=release, **fields), before, NOW)
+
+    begins = said({}, stage="Superuser", outcome=begun)
+    assert begins["release"]["superuser"] == {**told, "state": "Creating", "secret": PASSWORD.name}
+    assert said(begins, stage="Superuser", outcome=runs)["release"]["superuser"] == begins["release"]["superuser"]
+    assert said({}, stage="Superuser", outcome=runs)["release"]["superuser"] == {**told, "state": "Creating"}
+    made = said({}, done={"Superuser": MADE})
+    assert made["release"]["superuser"] == {**told, "state": "Created", "secret": PASSWORD.name}
+    assert said(begins, done={"Superuser": FOUND})["release"]["superuser"] == {**told, "state": "Found"}
 
 
 def test_a_failed_release_is_no_history() -> None:
@@ -115,6 +164,9 @@ def test_an_instance_that_was_made_again_is_another_database() -> None:
     assert again.database != before.database
     assert again.inputs != before.inputs
     assert (again.id, again.revision) == (before.id, before.revision)
+    made = {"id": superuser.token_of(before), "username": "admin", "state": "Created"}
+    assert superuser.wanted_run(replace(before, known_superuser=made)) is None
+    assert superuser.wanted_run(replace(again, known_superuser=made)) is not None
     migration = {"imageDigest": DIGEST, "database": before.database, "state": "Succeeded"}
     assert not replace(again, migration=migration).is_migrated
 

@@ -69,6 +69,15 @@ class MigrationStatus(StatusPart):
     log_uri: str | None = Field(None, description="Where its log is.")
 
 
+class SuperuserStatus(StatusPart):
+    """The superuser that a release has made, or found."""
+
+    id: str = Field(description="Stands for username and database: such a one is not made again.")
+    username: str = Field(description="spec.superuser.username.")
+    state: str = Field(description="Creating, Created, Failed, or Found: it was there, with a password of its own.")
+    secret: str | None = Field(None, description="Full name of the secret with its password, as far as Nuages made it.")
+
+
 class ReleaseRecord(StatusPart):
     """A release that came to serve."""
 
@@ -93,6 +102,7 @@ class ReleaseStatus(StatusPart):
     stage_started_at: str | None = Field(
         None, description="When the step began, RFC 3339.", json_schema_extra={"format": "date-time"}
     )
+    superuser: SuperuserStatus | None = Field(None, description="The superuser, made by this release or one before.")
     migration: MigrationStatus | None = Field(None, description="Its migration.")
     started_at: str | None = Field(None, description="RFC 3339.", json_schema_extra={"format": "date-time"})
     history: tuple[ReleaseRecord, ...] = Field((), description="Releases before, newest first.")

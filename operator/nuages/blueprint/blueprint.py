@@ -9,6 +9,7 @@ from itertools import chain
 from nuages.desired.iam import IamMember, ServiceAccount
 from nuages.desired.resource import Resource
 from nuages.desired.run import Environment, RunJob, RunService
+from nuages.desired.secretmanager import Secret
 from nuages.desired.sql import SqlUser
 
 
@@ -59,6 +60,7 @@ class Blueprint:
     db_leave: RunJob | None = None  # the same job for a deletion on an instance that stays: drop, or mark as retained
     migrate: RunJob | None = None
     superuser: RunJob | None = None
+    superuser_password: Secret | None = None  # made when its job is about to run, and never looked at again
     superuser_grant: IamMember | None = None  # on its password, for as long as its job runs
     access: tuple[IamMember, ...] = ()
     problems: tuple[Problem, ...] = field(default=())
@@ -76,7 +78,8 @@ class Blueprint:
         A grant goes with its target, else with the instance in its condition, else with its member, where that is the
         app's: another app of the tenant may need any other one too. Accounts go after all that they may reach.
         """
-        mine = [item for item in reversed(self.resources) if item.owner is not None and item.owner.app]
+        every = [item for item in (*self.resources, self.superuser_password) if item is not None]
+        mine = [item for item in reversed(every) if item.owner is not None and item.owner.app]
         grants: dict[str, list[IamMember]] = {item.name: [] for item in mine}
         for item in (*self.resources, self.superuser_grant):
             if isinstance(item, IamMember) and (name := _goes_with(item, mine)):

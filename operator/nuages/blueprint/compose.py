@@ -43,6 +43,7 @@ def compose(app: DjangoApp, tenant: DjangoTenant, facts: Facts) -> Blueprint:
     resources = _ordered([item for capability in capabilities for item in capability.resources])
     image = facts.image
     grant = superuser_grant(scope)
+    is_for_job = app.spec.superuser is not None and grant not in resources  # else a variable of the app names it
     own_instance = instance_of(app, tenant).create is not None
     return Blueprint(
         resources=resources,
@@ -59,7 +60,8 @@ def compose(app: DjangoApp, tenant: DjangoTenant, facts: Facts) -> Blueprint:
         db_leave=None if own_instance else db_init(scope, "retain" if app.spec.deletion_policy == "Retain" else "drop"),
         migrate=migrate(scope, image, environment) if image else None,
         superuser=superuser(scope, image, environment) if image else None,
-        superuser_grant=None if grant in resources else grant,  # where a variable of the app names that secret
+        superuser_password=superuser_password(scope) if is_for_job else None,
+        superuser_grant=grant if is_for_job else None,
         access=invokers(scope),
         rotates=facts.rotates,
         problems=tuple(problem for capability in capabilities for problem in capability.problems),
@@ -67,10 +69,10 @@ def compose(app: DjangoApp, tenant: DjangoTenant, facts: Facts) -> Blueprint:
 
 
 def _grants(scope: Scope, environment: Environment) -> Capability:
-    """Every grant that stays, and the superuser's password, which only its job refers to."""
+    """Every grant that stays, and the superuser's password where the app itself refers to it."""
     runtime = f"serviceAccount:{scope.runtime_account}"
     resources: list[Resource] = [*secret_grants(scope, [environment])]
-    if scope.app.spec.superuser is not None:
+    if superuser_grant(scope) in resources:
         resources.append(superuser_password(scope))
     if scope.app.spec.database.enabled:
         db_init_member = f"serviceAccount:{scope.db_init_account.rsplit('/', 1)[-1]}"

@@ -71,7 +71,7 @@ STAGES = {
     "after the last new one, when Google knows it everywhere.",
     "Traffic": "All traffic goes to the new revision; the first one of an app is opened as `spec.web.access` says.",
     "Ingress": "Where `spec.web.ingress` becomes All, the service is opened last, then asked for the health path.",
-    "Superuser": "A job makes `spec.superuser`. Once a username.",
+    "Superuser": "A job makes `spec.superuser`, with a password made for it. Once a username.",
     "CleanUp": "Revisions beyond `spec.release.keepRevisions` are deleted.",
     "Done": "The release is through.",
 }

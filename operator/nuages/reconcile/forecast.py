@@ -66,7 +66,7 @@ async def _released(work: Pass, found: Report, plan: Plan) -> tuple[Action, ...]
 
 
 async def _jobs(work: Pass, release: Release) -> tuple[Action, ...]:
-    """Those that a pass would run, as their steps decide it."""
+    """Those that a pass would run, as their steps decide it, each after the secret that is made for it."""
     wanted = [step.wanted_run(release) for step in (db_init, migrate, superuser)]
     runs = {run.job.name: run for run in wanted if run is not None}
     there = await make(work, tuple(run.job for run in runs.values()))
@@ -75,7 +75,10 @@ async def _jobs(work: Pass, release: Release) -> tuple[Action, ...]:
     except errors.CloudError as error:
         raise of_error(error, "The release's jobs", work.cloud.identity.principal) from error
     shown = [action for action, is_due in zip(there.actions, due, strict=True) if is_due]
-    return tuple(item if item.verb in ASIDE else replace(item, verb=Verb.RUN, paths=()) for item in shown)
+    secrets = [secret for item in shown if (secret := runs[item.resource.name].secret) is not None]
+    made = await make(work, tuple(secrets))
+    jobs = [item if item.verb in ASIDE else replace(item, verb=Verb.RUN, paths=()) for item in shown]
+    return (*made.actions, *jobs)
 
 
 def _of_service(wanted: RunService, live: Observed[RunService], hash_host: str) -> Action:

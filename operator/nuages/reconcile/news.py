@@ -10,6 +10,7 @@ from nuages.reconcile import reasons
 from nuages.reconcile.conditions import trouble_of
 from nuages.reconcile.drift import Drift, strange, unknown
 from nuages.reconcile.plan import Verb
+from nuages.reconcile.release.outcome import Waiting
 from nuages.reconcile.report import Report
 
 VERBS = {
@@ -73,7 +74,8 @@ def _listed(said: str, items: list[Drift]) -> str:
 
 def _writes(report: Report) -> list[tuple[str, str]]:
     lines = []
-    for result in report.results.values():
+    made = report.outcome.made if isinstance(report.outcome, Waiting) else None
+    for result in (*report.results.values(), *([made] if made is not None else [])):
         if result.did in VERBS:
             under_way = " (under way)" if result.operation and not result.operation.done else ""
             if result.taken_back:
@@ -85,7 +87,7 @@ def _writes(report: Report) -> list[tuple[str, str]]:
 
 def _told(report: Report) -> list[tuple[str, str]]:
     """Of the steps that this pass brought to their end."""
-    return [(stage, done.news) for stage, done in report.done.items() if done.news]
+    return [(done.reason or stage, done.news) for stage, done in report.done.items() if done.news]
 
 
 def _verdict(report: Report, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Event]:

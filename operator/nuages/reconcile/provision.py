@@ -25,6 +25,7 @@ from nuages.reconcile.moves import begun_with, check_database, known_database
 from nuages.reconcile.permissions import check_permissions
 from nuages.reconcile.pin import pinned
 from nuages.reconcile.plan import Action, Plan, Sight, Verb, make_plan, whose
+from nuages.reconcile.release.release import ADOPT
 from nuages.reconcile.report import Report
 from nuages.reconcile.rotation import rotating_secrets, with_rotation
 from nuages.reconcile.surplus import find_surplus
@@ -32,8 +33,6 @@ from nuages.reconcile.trouble import Trouble, of_error, of_refusal
 
 if TYPE_CHECKING:
     from nuages.reconcile.reconciler import Pass
-
-ADOPT = "nuages.dev/adopt"
 
 
 async def survey(work: Pass, report: Report) -> Report:
@@ -75,8 +74,8 @@ async def provision(work: Pass, report: Report) -> Report:
     report = await survey(work, report)
     plan, is_first = report.plan or Plan(()), report.live is None
     require_own_service(work, report.live)
-    if is_first and plan.refusals and not _has_begun(plan, work):
-        raise of_refusal(plan.refusals[0])  # rather nothing than half an app
+    if is_first and not _has_begun(plan, work):
+        await _require_unrefused(plan, work, report)
     await check_permissions(work, plan, is_first)
     await work.hold()
     executor = Executor(work.cloud.drivers, work.cloud.inventory, adopts(work))
@@ -85,6 +84,16 @@ async def provision(work: Pass, report: Report) -> Report:
     drift = of_results(plan, results) if is_judged(work.before, report.wanted) else ()
     kept = {item.state.name: Result(item.state, State.READY, item, Verb.KEEP) for item in report.surplus.kept}
     return replace(report, results=results | kept, drift=drift)
+
+
+async def _require_unrefused(plan: Plan, work: Pass, report: Report) -> None:
+    """Rather nothing than half an app; so what only a step of the release makes is looked at too, in the list that has
+    shown the other secrets. Raises Trouble."""
+    password = None if report.blueprint is None else report.blueprint.superuser_password
+    later = await make(work, () if password is None else (password,))
+    refusals = (*plan.refusals, *later.refusals)
+    if refusals:
+        raise of_refusal(refusals[0])
 
 
 def _has_begun(plan: Plan, work: Pass) -> bool:

@@ -36,6 +36,7 @@ REVISION_FAILED, VERIFY_FAILED = "RevisionFailed", "VerifyFailed"
 ACCESS_FAILED, SUPERUSER_FAILED, DATABASE_NOT_LEFT = "AccessFailed", "SuperuserFailed", "DatabaseNotLeft"
 CREATED, UPDATED, ADOPTED, DELETED = "Created", "Updated", "Adopted", "Deleted"
 TAKEN_BACK, RETAINED, ABANDONED, LEFT_ALONE = "TakenBack", "Retained", "Abandoned", "LeftAlone"
+SUPERUSER_EXISTS = "SuperuserExists"
 DRIFT_CORRECTED, DRIFT_DETECTED = "DriftCorrected", "DriftDetected"
 
 
@@ -224,7 +225,7 @@ _WRONG_INPUT = (
     Reason(
         SECRET_VERSION_DISABLED,
         Kind.STALLED,
-        "Somebody disabled the version of a generated secret that the app runs with: no new instance can start.",
+        "Somebody disabled the version of a generated secret that new instances of the app, or a job, need.",
         "Enable it again, then annotate `nuages.dev/rotate` to be rid of it.",
     ),
     Reason(CONFIG_MAP_MISSING, Kind.STALLED, "A ConfigMap of `spec.envFrom` is not there.", "Create it."),
@@ -357,6 +358,7 @@ _EVENTS = (
     Reason(ADOPTED, Kind.EVENT, "A Google resource was taken over, as `nuages.dev/adopt` asks."),
     Reason(DELETED, Kind.EVENT, "A Google resource was deleted."),
     Reason(TAKEN_BACK, Kind.EVENT, "What an earlier app of this name left behind is used again."),
+    Reason(SUPERUSER_EXISTS, Kind.EVENT, "`spec.superuser` was in the database already, and keeps its own password."),
     Reason(DRIFT_CORRECTED, Kind.EVENT, "Somebody else's change of a Google resource was found, and is set back."),
     Reason(
         DRIFT_DETECTED,

@@ -118,6 +118,7 @@ def release_of(work: Pass, report: Report, parts: Parts, seen: Sight) -> Release
         migration=(work.before.get("release") or {}).get("migration") or {},
         patience=work.settings.patience,
         surplus=report.surplus,
+        known_superuser=(work.before.get("release") or {}).get("superuser") or {},
     )
 
 

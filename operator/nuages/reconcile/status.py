@@ -16,6 +16,7 @@ from nuages.reconcile.execute import Result, State
 from nuages.reconcile.plan import Action, Verb
 from nuages.reconcile.release.outcome import Failed, Waiting
 from nuages.reconcile.release.steps import DONE, STEPS
+from nuages.reconcile.release.superuser import told
 from nuages.reconcile.report import Report
 
 HISTORY = 10  # releases
@@ -281,6 +282,7 @@ def _release(report: Report, before: Mapping[str, Any], now: str) -> dict[str, A
         "reconcileAt": report.reconcile_at,
         "checked": report.checked or before.get("checked", ""),
         "wanted": report.wanted if through else before.get("wanted", ""),
+        "superuser": _superuser(report, before.get("superuser") or {}),
         "migration": _migration(report, before.get("migration") or {}),
         "history": list(before.get("history") or []),
     }
@@ -310,6 +312,14 @@ def _migration(report: Report, before: Mapping[str, Any]) -> dict[str, Any]:
         state = "Failed" if isinstance(outcome, Failed) or outcome.has_failed else "Running"
         return what | _run(state, outcome.execution, outcome.log_link)
     return {} if kept.get("state") == "Running" else kept
+
+
+def _superuser(report: Report, before: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the last one whose job was begun, whatever the spec wants since."""
+    if report.release is None or not (report.stage == "Superuser" or "Superuser" in report.done):
+        return dict(before)
+    outcome = report.done.get("Superuser", report.outcome)
+    return told(report.release, outcome) or dict(before)
 
 
 def _run(state: str, execution: str, log_uri: str) -> dict[str, str]:

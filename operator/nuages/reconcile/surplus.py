@@ -112,7 +112,8 @@ def is_caller(state: Resource) -> bool:
 
 def wanted_names(blueprint: Blueprint) -> frozenset[str]:
     """Full names of everything that is wanted, what the release makes included."""
-    made = (blueprint.db_init, blueprint.migrate, blueprint.superuser, blueprint.superuser_grant)
+    for_superuser = (blueprint.superuser, blueprint.superuser_password, blueprint.superuser_grant)
+    made = (blueprint.db_init, blueprint.migrate, *for_superuser)
     named = (item.name for item in (*blueprint.resources, *blueprint.access, *made) if item is not None)
     return frozenset((blueprint.service_name, *named))
 

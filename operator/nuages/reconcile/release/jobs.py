@@ -10,18 +10,21 @@ from typing import Any
 
 from nuages.blueprint import names
 from nuages.cloud.access import CloudAccess
-from nuages.cloud.errors import CloudError
+from nuages.cloud.errors import CloudError, VersionDisabled
 from nuages.cloud.executions import Execution, execution_name
 from nuages.cloud.logs import LATE, LogLine
 from nuages.dbinit.verdict import Reason
 from nuages.desired.iam import IamMember
 from nuages.desired.run import RunJob
+from nuages.desired.secretmanager import Secret
 from nuages.desired.sql import SqlUser
 from nuages.reconcile import reasons
+from nuages.reconcile.execute import Executor, Result
 from nuages.reconcile.patience import PATIENCE, Patience
+from nuages.reconcile.plan import Action, Plan, Verb
 from nuages.reconcile.release.outcome import Done, Failed, Outcome, Waiting
 from nuages.reconcile.release.release import fingerprint
-from nuages.reconcile.trouble import shortened
+from nuages.reconcile.trouble import Trouble, of_refusal, shortened
 
 TOLD = range(Reason.NAME_CONFLICT, Reason.FAILED + 1)  # exit codes with which db-init and our scripts tell a verdict
 ATTEMPTS = 5  # of executions that asked for another one
@@ -40,8 +43,11 @@ class Run:
     field: str = ""  # of the spec, where a failure is most likely mended
     longer: str = ""  # the remedy for one that ran longer than spec.jobs.timeoutSeconds, where that is its limit
     retry_exit_codes: frozenset[int] = frozenset()
+    done_exit_code: int | None = None  # besides 0, where there is nothing more to do, as the step tells
     again: str = ""  # after a final failure: any new value is another try, as another template is
     patience: Patience = PATIENCE
+    secret: Secret | None = None  # that nothing but this job reads: made before a start
+    adopts: bool = False  # that secret, where it is not ours
     grant: IamMember | None = None  # of the job's identity, made before a start
     login: SqlUser | None = None  # that the job uses: given its password again where it was refused
     failure: CloudError | None = None  # why an earlier pass's operation on the job failed
@@ -60,8 +66,8 @@ async def run_once(run: Run, cloud: CloudAccess) -> Outcome:
         return _pause(run, failures) or await _mend(run, failures, cloud) or await _start(run, newest.token, cloud)
     if execution.state == "Running":
         return running(run, execution)
-    if execution.state == "Succeeded":
-        return Done(execution=execution.name, log_link=execution.log_uri)
+    if _is_done(run, execution):
+        return Done(execution=execution.name, log_link=execution.log_uri, exit_code=execution.exit_code or 0)
     return await _failure(run, execution, cloud)
 
 
@@ -83,12 +89,19 @@ async def _newest(run: Run, cloud: CloudAccess) -> _Newest:
     """What succeeded after a failure outweighs it, though it was asked for, or described, otherwise than now."""
     newest = await _tried(run, cloud)
     seen = newest.execution
-    if (seen is not None and seen.state == "Failed") or (seen is None and run.is_derived_from):
-        done = await cloud.runs.succeeded(run.job, run.token, since=seen.began if seen else 0.0)
+    failed = seen if seen is not None and seen.state == "Failed" and not _is_done(run, seen) else None
+    if failed is not None or (seen is None and run.is_derived_from):
+        done = await cloud.runs.succeeded(run.job, run.token, since=failed.began if failed else 0.0)
         if done is not None:
             return replace(newest, execution=done)
-    again = _another(run, seen) if seen is not None and seen.state == "Failed" else ""
+    again = _another(run, failed) if failed is not None else ""
     return await _tried(replace(run, token=f"{run.token}-{again}"), cloud) if again else newest
+
+
+def _is_done(run: Run, execution: Execution) -> bool:
+    if execution.state == "Failed" and run.done_exit_code is not None:
+        return execution.exit_code == run.done_exit_code
+    return execution.state == "Succeeded"
 
 
 def _another(run: Run, failed: Execution) -> str:
@@ -158,12 +171,28 @@ async def _start(run: Run, token: str, cloud: CloudAccess) -> Waiting:
         return Waiting(run.reason_running, message, behind=other.name)
     if run.failure is not None:
         raise run.failure
+    made = await _provide(run, run.secret, cloud) if run.secret is not None else None
     if run.grant is not None and await cloud.drivers.of(IamMember).observe(run.grant.name) is None:
         await cloud.drivers.of(IamMember).create(run.grant)
     operation = await cloud.runs.start(run.job, token)
     if operation is not None and operation.error is not None:
         raise operation.error
-    return Waiting(run.reason_running, f"{run.what} has begun.", operation, execution_name(run.job, token))
+    return Waiting(run.reason_running, f"{run.what} has begun.", operation, execution_name(run.job, token), made=made)
+
+
+async def _provide(run: Run, secret: Secret, cloud: CloudAccess) -> Result:
+    """Raises CloudError, and Trouble where it cannot be read, or is somebody else's."""
+    executor = Executor(cloud.drivers, cloud.inventory, run.adopts)
+    result = (await executor.execute(Plan((Action(Verb.CREATE, secret),))))[secret.name]
+    if isinstance(result.error, VersionDisabled):
+        remedy = "Enable that version again, or delete the secret: another one is made."
+        message = f"{run.field}: {secret.shown}: {result.error.cause} {run.what} has still to read it. {remedy}"
+        raise Trouble(reasons.SECRET_VERSION_DISABLED, message)
+    if result.error is not None:
+        raise result.error
+    if result.refused is not None:
+        raise of_refusal(result.refused)
+    return result
 
 
 async def _failure(run: Run, execution: Execution, cloud: CloudAccess) -> Waiting | Failed:

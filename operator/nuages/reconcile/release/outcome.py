@@ -5,18 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nuages.cloud.driver import Operation
+from nuages.reconcile.execute import Result
 
 
 @dataclass(frozen=True)
 class Done:
-    """The step's effect is there. `news` is an event worth telling, where this pass brought it about.
+    """The step's effect is there. `news` is an event worth telling, where this pass brought it about, under `reason`,
+    or else the stage's name.
 
-    `execution` (full name) is the one of the step's job whose end was seen, with its `log_link`.
+    `execution` (full name) is the one of the step's job whose end was seen, with its `log_link` and `exit_code`.
     """
 
     news: str = ""
     execution: str = ""
     log_link: str = ""
+    exit_code: int = 0
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,8 @@ class Waiting:
     """Come back: an execution, an operation, a person or time is needed. `after` seconds; a step never sleeps.
 
     `execution` is the step's own, `behind` another one, which has to end first (full names). `anew`: the step's clock
-    begins here, not when a pass first came to it. `has_failed`: the execution, whose log alone is waited for.
+    begins here, not when a pass first came to it. `has_failed`: the execution, whose log alone is waited for. `made`:
+    what the step needed besides, as this pass has made it.
     """
 
     reason: str
@@ -36,6 +41,7 @@ class Waiting:
     after: float = 1.0
     anew: bool = False
     has_failed: bool = False
+    made: Result | None = None
 
     @property
     def awaited(self) -> str:

@@ -18,6 +18,7 @@ from nuages.reconcile.patience import PATIENCE, Patience
 from nuages.reconcile.surplus import NO_SURPLUS, Surplus
 
 CANDIDATE_TAG = "candidate"
+ADOPT = "nuages.dev/adopt"
 RETRY_MIGRATION = "nuages.dev/retry-migration"
 MIGRATE = "nuages.dev/migrate"
 DOORS = ("ingress", "open_access", "service_scaling")
@@ -45,6 +46,7 @@ class Release:
     heals_in: float = 0.0  # seconds until the next attempt of a revision that failed for a reason which heals
     patience: Patience = PATIENCE
     surplus: Surplus = NO_SURPLUS
+    known_superuser: Mapping[str, Any] = field(default_factory=dict)  # what the status tells of the last one
     failed: Mapping[str, CloudError] = field(default_factory=dict)  # why operations of earlier passes have failed
 
     def require_unfailed(self, resource: str) -> None:
@@ -126,7 +128,9 @@ def bind(blueprint: Blueprint, versions: Mapping[str, str]) -> Parts | None:
         return None
     service, migrate = blueprint.service.bind(versions), blueprint.migrate.bind(versions)
     db_init = blueprint.db_init.bind(versions) if blueprint.db_init else None
-    superuser = blueprint.superuser.bind(versions) if blueprint.superuser else None
+    password = blueprint.superuser_password  # made by its step, which alone needs it
+    known = {**versions, password.name: "latest"} if password is not None else versions
+    superuser = blueprint.superuser.bind(known) if blueprint.superuser else None
     incomplete = (blueprint.db_init and not db_init) or (blueprint.superuser and not superuser)
     if service is None or migrate is None or incomplete:
         return None

@@ -1,17 +1,29 @@
 """superuser: created once in an app's life, with a password from Secret Manager.
 
+The password is made when the job is about to run, and not looked at otherwise: once there is a superuser, a secret made
+anew would show a password that Django does not know. From then on it is people's to disable or delete.
+
 The job runs as the app, which may read the password for as long as that lasts, and not afterwards. An identity of the
 job's own would need every grant that the app has, and one more of a project's 100 service accounts for each app.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from nuages.cloud.access import CloudAccess
 from nuages.desired.iam import IamMember
+from nuages.desired.secretmanager import Secret, SecretRef
 from nuages.reconcile import reasons
+from nuages.reconcile.execute import Executor
+from nuages.reconcile.plan import Action, Plan, Verb
 from nuages.reconcile.release.jobs import Run, run_once
-from nuages.reconcile.release.outcome import DONE, Outcome, Waiting
-from nuages.reconcile.release.release import Release, fingerprint
+from nuages.reconcile.release.outcome import DONE, Done, Failed, Outcome, Waiting
+from nuages.reconcile.release.release import ADOPT, Release, fingerprint
+
+FOUND = 93  # how the job exits where the user was there with another password: see blueprint/scripts/superuser.py
+SETTLED = ("Created", "Found")
 
 
 async def superuser(release: Release, cloud: CloudAccess) -> Outcome:
@@ -25,27 +37,94 @@ async def superuser(release: Release, cloud: CloudAccess) -> Outcome:
     outcome = await run_once(run, cloud)
     if run.grant is not None and not isinstance(outcome, Waiting):
         await _withdraw(run.grant, cloud)
+    if isinstance(outcome, Done):
+        return await _settled(release, run, outcome, cloud)
     return outcome
 
 
 def wanted_run(release: Release) -> Run | None:
-    """None where the spec wants no superuser."""
-    job, spec = release.superuser, release.app.spec.superuser
-    if job is None or spec is None:
+    """None where the spec wants no superuser, or has it."""
+    job, spec, known = release.superuser, release.app.spec.superuser, _known(release)
+    if job is None or spec is None or known.get("state") in SETTLED:
         return None
     return Run(
         job,
-        fingerprint([spec.username, release.app.metadata.uid, job.template.cloud_sql])[:6],
+        token_of(release),
         what=f"createsuperuser {spec.username}",
         reason_running=reasons.CREATING_SUPERUSER,
         reason_failed=reasons.SUPERUSER_FAILED,
         remedy=f"{release.revision} serves. Correct its username, email or command, or release a fixed image",
         field="spec.superuser",
         longer=f"{release.revision} serves. Raise it, or correct the command",
+        done_exit_code=FOUND,
         patience=release.patience,
+        secret=release.blueprint.superuser_password,
+        adopts=release.annotation(ADOPT) == "true",
         grant=release.blueprint.superuser_grant,
         failure=release.failed.get(job.name),
     )
+
+
+def token_of(release: Release) -> str:
+    """What stands for the superuser: whom, and in which database. "" where the spec wants none.
+
+    Not for the user's word, as db-init's: it would make a password anew where one was deleted after the first login.
+    """
+    spec = release.app.spec.superuser
+    return "" if spec is None else fingerprint([spec.username, release.app.metadata.uid, release.database])[:6]
+
+
+def told(release: Release, outcome: Outcome | None) -> dict[str, Any]:
+    """What the status says of the superuser after such an outcome of the step; empty where nothing was run.
+
+    While it is on its way, `secret` is one that was made for it alone.
+    """
+    spec = release.app.spec.superuser
+    if spec is None or outcome is None or not outcome.execution:
+        return {}
+    state, secret = "Creating", _known(release).get("secret", "")
+    if isinstance(outcome, Waiting) and outcome.made is not None and outcome.made.did is Verb.CREATE:
+        secret = outcome.made.resource.name
+    if isinstance(outcome, Failed):
+        state = "Failed"
+    if isinstance(outcome, Done):
+        is_found = outcome.exit_code == FOUND
+        state, secret = ("Found", "") if is_found else ("Created", _password(release))
+    made = {"id": token_of(release), "username": spec.username, "state": state}
+    return made | ({"secret": secret} if secret else {})
+
+
+def _known(release: Release) -> dict[str, Any]:
+    """What the status tells of just this superuser."""
+    known = release.known_superuser
+    return dict(known) if known.get("id") == token_of(release) else {}
+
+
+def _password(release: Release) -> str:
+    """Full name of the secret that the job reads it from."""
+    environment = () if release.superuser is None else release.superuser.template.environment
+    reference = dict(environment).get("DJANGO_SUPERUSER_PASSWORD")
+    return reference.secret if isinstance(reference, SecretRef) else ""
+
+
+async def _settled(release: Release, run: Run, done: Done, cloud: CloudAccess) -> Done:
+    """With the news. A password that was made for nothing goes again. Raises CloudError."""
+    spec, secret = release.app.spec.superuser, f"Secret {_password(release).rpartition('/')[2]}"
+    name = "" if spec is None else spec.username
+    if done.exit_code != FOUND:
+        return replace(done, news=f"{name} is in the database, with the password in {secret}.")
+    news = f"{name} was in the database already: its password was not changed, and is not the one in {secret}"
+    if run.secret is not None and _known(release).get("secret") == run.secret.name:  # else another superuser's, perhaps
+        await _discard(run.secret, cloud)
+        news += ", which was made for it and is deleted again"
+    return replace(done, reason=reasons.SUPERUSER_EXISTS, news=f"{news}.")
+
+
+async def _discard(secret: Secret, cloud: CloudAccess) -> None:
+    executor = Executor(cloud.drivers, cloud.inventory)
+    result = (await executor.execute(Plan((Action(Verb.DELETE, secret),))))[secret.name]
+    if result.error is not None:
+        raise result.error
 
 
 async def _withdraw(grant: IamMember, cloud: CloudAccess) -> None:
