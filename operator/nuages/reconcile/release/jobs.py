@@ -158,7 +158,7 @@ async def _start(run: Run, token: str, cloud: CloudAccess) -> Waiting:
     operation = await cloud.runs.start(run.job, token)
     if operation is not None and operation.error is not None:
         raise operation.error
-    return Waiting(run.reason_running, f"{run.what} has begun.", operation, execution_name(run.job, token))
+    return Waiting(run.reason_running, f"{run.what} is being started.", operation, execution_name(run.job, token))
 
 
 async def _failure(run: Run, execution: Execution, cloud: CloudAccess) -> Waiting | Failed:
