@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import enum
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -45,7 +44,6 @@ async def follow(kubeconfig: Path, namespace: str, name: str, say: Lines) -> dic
         try:
             return await _states(api, namespace, name, telling)
         finally:
-            await telling.told.wait()  # the last event is on its way
             events.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await events
@@ -59,7 +57,7 @@ async def _states(api: client.ApiClient, namespace: str, name: str, telling: Tel
         with contextlib.suppress(aiohttp.ClientError, ApiException):
             async for event in stream:
                 app = event["object"]
-                telling.status(app.get("status") or {})
+                await telling.status(app.get("status") or {})
                 if _is_ready(app):
                     return dict(app)
         await asyncio.sleep(1)
@@ -89,99 +87,62 @@ def _watched(read: Callable[..., Any], *place: str, **options: str) -> AsyncIter
 
 
 class Telling:
-    """Tells what is new in the order in which it happened.
+    """Tells what is new, pass by pass.
 
     The operator writes the status at the end of a pass and then the pass's events, of which the last says the head of
-    the conditions; they come by two watches. What belongs together is gathered until that event is there, the next
-    status comes, or LATE_S have gone by, and told with the time at which the first of it came.
+    the conditions; they come by two watches. So a status with another head is told with the events up to that one, or
+    where it does not come, with those that came within LATE_S.
     """
 
     def __init__(self, say: Callable[[str, float], None]) -> None:
         self._say = say
-        self._operations: dict[str, tuple[str, float]] = {}
-        self._states: dict[str, str] = {}
+        self._events: asyncio.Queue[tuple[str, str]] = asyncio.Queue()  # reason and line
+        self._operations: dict[str, tuple[str, float]] = {}  # name: resource, and when it was seen first
         self._stage = ""
         self._head: tuple[str, ...] = ()
-        self._lines: list[tuple[_Rank, str]] = []
-        self._events: list[tuple[str, str]] = []  # reason and line
-        self._since = 0.0
-        self._awaited: str | None = None  # the reason of the event that closes what is gathered, once a status came
-        self._late: asyncio.TimerHandle | None = None
-        self.told = asyncio.Event()  # nothing is held back
-        self.told.set()
-
-    def status(self, found: Mapping[str, Any]) -> None:
-        """A status that was seen."""
-        if self._awaited is not None:
-            self._tell()
-        lines = list(self._news(found))
-        head: Mapping[str, Any] = next((item for item in found.get("conditions") or [] if item["type"] == "Ready"), {})
-        changed = tuple(str(head.get(name, "")) for name in ("reason", "message", "status"))
-        if not lines and changed == self._head:
-            return
-        self._gather()
-        self._lines += lines
-        self._awaited = changed[0] if changed != self._head else ""
-        self._head = changed
-        self._tell_if_whole()
 
     def event(self, reason: str, line: str) -> None:
-        """An event that was seen."""
-        self._gather()
-        self._events.append((reason, line))
-        self._tell_if_whole()
+        """An event that was seen; told with its pass."""
+        self._events.put_nowait((reason, line))
 
-    def _gather(self) -> None:
-        if self._late is None:
-            self._since = time.monotonic()
-            self._late = asyncio.get_running_loop().call_later(LATE_S, self._tell)
-            self.told.clear()
+    async def status(self, found: Mapping[str, Any]) -> None:
+        """A status that was seen, and what its pass did: what has ended, was written, has begun; then the verdict."""
+        at = time.monotonic()
+        now = {item["name"]: item["resource"] for item in found.get("operations") or []}
+        ended, begun = list(self._ended(now, at)), list(self._begun(found, now, at))
+        written, verdict = await self._written(found)
+        for line in (*ended, *written, *begun, *verdict):
+            self._say(line, at)
 
-    def _tell_if_whole(self) -> None:
-        if self._awaited in {reason for reason, _ in self._events}:
-            self._tell()
+    async def _written(self, found: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+        """The lines of the pass's events, and of the verdict on it, where it comes to another one."""
+        ready: Mapping[str, Any] = next((item for item in found.get("conditions") or [] if item["type"] == "Ready"), {})
+        head = tuple(str(ready.get(name, "")) for name in ("reason", "message", "status"))
+        awaited = head[0] if head != self._head else None  # None: what is there, and no more
+        self._head = head
+        lines: list[str] = []
+        reason = ""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0 if awaited is None else LATE_S):
+                while reason != awaited:
+                    reason, line = await self._events.get()
+                    lines.append(line)
+        return (lines[:-1], lines[-1:]) if reason == awaited else (lines, [])
 
-    def _tell(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-        for reason, line in self._events:
-            self._lines.append((_Rank.VERDICT if reason == self._awaited else _Rank.WRITTEN, line))
-        for _, line in sorted(self._lines, key=lambda ranked: ranked[0]):
-            self._say(line, self._since)
-        self._lines, self._events, self._awaited, self._late = [], [], None, None
-        self.told.set()
-
-    def _news(self, status: Mapping[str, Any]) -> Iterator[tuple[_Rank, str]]:
-        now = {item["name"]: item["resource"] for item in status.get("operations") or []}
-        ended = [name for name in self._operations if name not in now]
-        waited_for = {self._operations[name][0] for name in ended}
-        for name in ended:
+    def _ended(self, now: Mapping[str, str], at: float) -> Iterator[str]:
+        for name in [name for name in self._operations if name not in now]:
             resource, since = self._operations.pop(name)
-            yield _Rank.ENDED, f"Operation done: {_id(resource)}, after {time.monotonic() - since:.1f} s"
-        for row in status.get("resources") or []:
-            if row["state"] == "Ready" and self._states.get(row["name"]) not in ("Ready", None):
-                rank = _Rank.ENDED if row["name"] in waited_for else _Rank.READY
-                yield rank, f"Ready: {_kind(row['kind'])} {_id(row['name'])}"
-            self._states[row["name"]] = row["state"]
-        stage = (status.get("release") or {}).get("stage", "")
+            yield f"Operation done: {_short(resource)}, after {at - since:.1f} s"
+
+    def _begun(self, found: Mapping[str, Any], now: Mapping[str, str], at: float) -> Iterator[str]:
+        stage = (found.get("release") or {}).get("stage", "")
         if stage != self._stage:
             self._stage = stage
-            yield _Rank.STEP, f"Release: {stage}"
+            yield f"Release: {stage}"
         for name, resource in now.items():
             if name not in self._operations:
-                self._operations[name] = (resource, time.monotonic())
-                yield _Rank.BEGUN, f"Operation under way: {_id(resource)}"
-
-
-class _Rank(enum.IntEnum):
-    """Where in a pass a line has its place."""
-
-    ENDED = 0
-    WRITTEN = 1
-    READY = 2
-    STEP = 3
-    BEGUN = 4
-    VERDICT = 5
+                self._operations[name] = (resource, at)
+                yield f"Operation under way: {_short(resource)}"
 
 
 def _is_ready(app: Mapping[str, Any]) -> bool:
@@ -196,11 +157,6 @@ def _is_ready(app: Mapping[str, Any]) -> bool:
     return bool(found.get("Ready", {}).get("status") == "True")
 
 
-def _kind(kind: str) -> str:
-    return kind.rsplit("/", 1)[-1]
-
-
-def _id(name: str) -> str:
-    """The last part of a name; a grant also says of what."""
-    target, _, rest = name.partition("#")
-    return f"{rest.partition('#')[0]} on {target.rsplit('/', 1)[-1]}" if rest else target.rsplit("/", 1)[-1]
+def _short(resource: str) -> str:
+    """What it is and its id, such as jobs/demo-shop-migrate: an operation on a job is not the job's run."""
+    return "/".join(resource.split("/")[-2:])

@@ -35,6 +35,7 @@ from localcloud.gateway.hosts import is_google
 from localcloud.gateway.longrunning import for_services
 from localcloud.gateway.rest import RestGateway
 from localcloud.gateway.router import Router
+from localcloud.runtime.processes import Processes
 from localcloud.runtime.runtime import Runtime
 from localcloud.services import method_names, services
 
@@ -67,7 +68,9 @@ class LocalCloud:
         self.options = options
         self.folder = Folder(options.dir)
         self._progress = progress
+        self._kept = contextlib.ExitStack()  # the folder
         self._stack = contextlib.AsyncExitStack()
+        self._kubernetes = Processes()
         self.control_plane: ControlPlane | None = None
         self.token = secrets.token_urlsafe(24)
         self.rest = ""  # http://127.0.0.1:PORT
@@ -85,7 +88,7 @@ class LocalCloud:
     async def start(self) -> None:
         """Run, and return once everything answers. Raises InUse; what was started is stopped again on any error."""
         try:
-            self._stack.enter_context(self.folder.used())
+            self._kept.enter_context(self.folder.used())
             plane = asyncio.create_task(self._start_control_plane())
             try:
                 await self._start_cloud()
@@ -101,8 +104,9 @@ class LocalCloud:
             raise
 
     async def stop(self) -> None:
-        """End all of it, the newest part first; the state stays in the folder."""
-        await self._stack.aclose()
+        """End all of it, the cloud beside Kubernetes, each its newest part first; the state stays in the folder."""
+        with self._kept:
+            await asyncio.gather(self._stack.aclose(), self._kubernetes.close())
 
     async def exited(self) -> None:
         """Wait until a part that everything needs ended by itself. Raises StartError, which says which."""
@@ -216,11 +220,8 @@ class LocalCloud:
         if not self.options.control_plane:
             return None
         from localcloud.controlplane.plane import ControlPlane
-        from localcloud.runtime.processes import Processes
 
-        processes = Processes()
-        self._stack.push_async_callback(processes.close)
-        return await ControlPlane.start(processes, self.folder.path / "kubernetes", progress=self._progress)
+        return await ControlPlane.start(self._kubernetes, self.folder.path / "kubernetes", progress=self._progress)
 
 
 async def _site(runner: web.AppRunner, port: int) -> int:

@@ -170,9 +170,7 @@ class Iam(Service):
     async def test_iam_permissions(
         self, request: iam_policy_pb2.TestIamPermissionsRequest
     ) -> iam_policy_pb2.TestIamPermissionsResponse:
-        account, caller = self._accounts.resolve(request.resource), current_caller.get()
-        allowed = [p for p in request.permissions if self.cloud.policies.allows(caller, p, account.name)]
-        return iam_policy_pb2.TestIamPermissionsResponse(permissions=allowed)
+        return self.cloud.policies.tested(self._accounts.resolve(request.resource).name, request)
 
     def _account(self, name: str, permission: str) -> messages.ServiceAccount:
         """The account, if the caller may do this to it: else 403, and 404 only to who may know."""

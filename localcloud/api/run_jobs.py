@@ -14,7 +14,6 @@ from localcloud.api.run_state import RunState
 from localcloud.api.run_validation import JOB_ID_LIMIT, check_id, check_job, violation
 from localcloud.core.cloud import Cloud
 from localcloud.core.errors import ApiError, Code
-from localcloud.core.identity import current_caller
 from localcloud.core.service import Service, rpc
 from localcloud.runtime.revisions import RevisionFailure, denied_secret, pinned
 
@@ -130,9 +129,7 @@ class Jobs(Service):
     async def test_iam_permissions(
         self, request: iam_policy_pb2.TestIamPermissionsRequest
     ) -> iam_policy_pb2.TestIamPermissionsResponse:
-        caller = current_caller.get()
-        allowed = [p for p in request.permissions if self.cloud.policies.allows(caller, p, request.resource)]
-        return iam_policy_pb2.TestIamPermissionsResponse(permissions=allowed)
+        return self.cloud.policies.tested(request.resource, request)
 
     async def _create(self, name: str, wanted: pb.Job, validate_only: bool) -> operations_pb2.Operation:
         job = pb.Job()

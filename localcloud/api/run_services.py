@@ -16,7 +16,6 @@ from localcloud.api.run_state import RunState
 from localcloud.api.run_validation import SERVICE_ID_LIMIT, check_first_traffic, check_id, check_service, violation
 from localcloud.core.cloud import Cloud
 from localcloud.core.errors import ApiError, Code
-from localcloud.core.identity import current_caller
 from localcloud.core.service import Service, rpc
 
 NAME = "/v2/{name=projects/*/locations/*/services/*}"
@@ -137,9 +136,7 @@ class Services(Service):
     async def test_iam_permissions(
         self, request: iam_policy_pb2.TestIamPermissionsRequest
     ) -> iam_policy_pb2.TestIamPermissionsResponse:
-        caller = current_caller.get()
-        allowed = [p for p in request.permissions if self.cloud.policies.allows(caller, p, request.resource)]
-        return iam_policy_pb2.TestIamPermissionsResponse(permissions=allowed)
+        return self.cloud.policies.tested(request.resource, request)
 
     async def resume(self) -> None:
         self._rollouts.resume()

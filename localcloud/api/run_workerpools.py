@@ -16,7 +16,6 @@ from localcloud.api.run_state import RunState
 from localcloud.api.run_validation import SERVICE_ID_LIMIT, check_id, check_worker_pool, violation
 from localcloud.core.cloud import Cloud
 from localcloud.core.errors import ApiError, Code, not_modelled
-from localcloud.core.identity import current_caller
 from localcloud.core.service import Service, rpc
 
 NAME = "/v2/{name=projects/*/locations/*/workerPools/*}"
@@ -114,9 +113,7 @@ class WorkerPools(Service):
     async def test_iam_permissions(
         self, request: iam_policy_pb2.TestIamPermissionsRequest
     ) -> iam_policy_pb2.TestIamPermissionsResponse:
-        caller = current_caller.get()
-        allowed = [p for p in request.permissions if self.cloud.policies.allows(caller, p, request.resource)]
-        return iam_policy_pb2.TestIamPermissionsResponse(permissions=allowed)
+        return self.cloud.policies.tested(request.resource, request)
 
     def _create(self, name: str, wanted: pb.WorkerPool, validate_only: bool) -> operations_pb2.Operation:
         pool = pb.WorkerPool()

@@ -204,9 +204,7 @@ class SecretManager(Service):
     async def test_iam_permissions(
         self, request: iam_policy_pb2.TestIamPermissionsRequest
     ) -> iam_policy_pb2.TestIamPermissionsResponse:
-        name, caller = self._name(request.resource), current_caller.get()
-        allowed = [p for p in request.permissions if self.cloud.policies.allows(caller, p, name)]
-        return iam_policy_pb2.TestIamPermissionsResponse(permissions=allowed)
+        return self.cloud.policies.tested(self._name(request.resource), request)
 
     # names and rights
 

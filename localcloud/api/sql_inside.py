@@ -156,12 +156,7 @@ class SqlUsers(SqlService):
     @rpc(f"GET {USERS}/{{name}}")
     async def get(self, request: pb.SqlUsersGetRequest) -> pb.User:
         key = self.sql.key(request.project, request.instance)
-        self.sql.require("users.get", key)
-        instance, server = self.sql.running(key)
-        found = await self._find(key, instance, server, request.name, request.host)
-        if found is None:
-            raise sql_errors.no_user(request.name)
-        return found
+        return (await self._there("users.get", key, request.name, request.host))[2]
 
     @rpc(f"GET {USERS}")
     async def list(self, request: pb.SqlUsersListRequest) -> pb.UsersListResponse:
@@ -174,11 +169,7 @@ class SqlUsers(SqlService):
     async def update(self, request: pb.SqlUsersUpdateRequest) -> pb.Operation:
         """Only what the query names, the password and its policy count (behaviour-runtime.md, section 8)."""
         key, name = self.sql.key(request.project, request.instance), request.name or request.body.name
-        self.sql.require("users.update", key)
-        instance, server = self.sql.running(key)
-        found = await self._find(key, instance, server, name, request.host)
-        if found is None:
-            raise sql_errors.no_user(name)
+        instance, server, found = await self._there("users.update", key, name, request.host)
         if (request.database_roles or request.revoke_existing_roles) and not self.cloud.simulate:
             raise not_modelled("databaseRoles of a user")
         try:
@@ -197,11 +188,7 @@ class SqlUsers(SqlService):
     @rpc(f"DELETE {USERS}")
     async def delete(self, request: pb.SqlUsersDeleteRequest) -> pb.Operation:
         key = self.sql.key(request.project, request.instance)
-        self.sql.require("users.delete", key)
-        instance, server = self.sql.running(key)
-        found = await self._find(key, instance, server, request.name, request.host)
-        if found is None:
-            raise sql_errors.no_user(request.name)
+        instance, server, found = await self._there("users.delete", key, request.name, request.host)
         try:
             async with self.sql.queue.at_once("DELETE_USER", key, "sql.users.change") as operation:
                 await server.drop_user(_account(instance, request.name, found.host))
@@ -217,15 +204,20 @@ class SqlUsers(SqlService):
         kept = {_account(instance, user.name, user.host): user for user in self.sql.users.under(key)}
         return [self._shown(instance, account, kept.get(account)) for account in await server.list_users()]
 
-    async def _find(
-        self, key: str, instance: pb.DatabaseInstance, server: Server, name: str, host: str
-    ) -> pb.User | None:
+    async def _there(
+        self, permission: str, key: str, name: str, host: str
+    ) -> tuple[pb.DatabaseInstance, Server, pb.User]:
         """By name and host; where none is exactly so, "%" and no host stand for any (recorded: a PUT with host=%)."""
+        self.sql.require(permission, key)
+        instance, server = self.sql.running(key)
         account = _account(instance, name, host)
         users = await self._users(key, instance, server)
         exact = next((user for user in users if _account(instance, user.name, user.host) == account), None)
         alike = (user for user in users if user.name == name and host in ("", "%"))
-        return exact or next(alike, None)
+        found = exact or next(alike, None)
+        if found is None:
+            raise sql_errors.no_user(name)
+        return instance, server, found
 
     def _shown(self, instance: pb.DatabaseInstance, account: str, kept: pb.User | None) -> pb.User:
         mysql = _is_mysql(instance)

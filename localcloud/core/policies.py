@@ -16,7 +16,7 @@ from google.iam.v1 import iam_policy_pb2, policy_pb2
 from localcloud.core.bindings import VERSIONS, at_version, check_roles, masked, merged
 from localcloud.core.clock import Clock
 from localcloud.core.errors import ApiError, Code
-from localcloud.core.identity import Caller
+from localcloud.core.identity import Caller, current_caller
 from localcloud.core.past import reading_the_present
 from localcloud.core.roles import permits
 from localcloud.core.state import Store
@@ -68,6 +68,14 @@ class Policies:
     def change(self, resource: str, request: iam_policy_pb2.SetIamPolicyRequest) -> policy_pb2.Policy:
         """The answer to setIamPolicy: what its mask names is replaced. Raises what `set` raises."""
         return self.set(resource, masked(request.policy, self.get(resource), request.update_mask.paths))
+
+    def tested(
+        self, resource: str, request: iam_policy_pb2.TestIamPermissionsRequest
+    ) -> iam_policy_pb2.TestIamPermissionsResponse:
+        """Those of the permissions asked for that the caller has on the resource."""
+        caller = current_caller.get()
+        allowed = [item for item in request.permissions if self.allows(caller, item, resource)]
+        return iam_policy_pb2.TestIamPermissionsResponse(permissions=allowed)
 
     def set(self, resource: str, policy: policy_pb2.Policy) -> policy_pb2.Policy:
         """Replace it. Raises ABORTED on a stale etag, INVALID_ARGUMENT on what no policy may name or be.

@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+import pytest_asyncio
 from cli_support import Shell
+from dbinit_support import SECRETS
 from google.cloud import iam_admin_v1, storage
 from google.oauth2.credentials import Credentials
+from postgres_versions import VERSIONS
 from storage_support import EMAIL, blocking, client
 
 from localcloud.localcloud import LocalCloud, Options
+from localcloud.runtime.postgres import PostgresServer
+from localcloud.runtime.processes import Processes
 
 C = TypeVar("C")
 SPEED = 1000.0
@@ -68,6 +73,27 @@ async def clients() -> AsyncIterator[Clients]:
     made = Clients()
     yield made
     await made.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module", params=VERSIONS)
+async def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[PostgresServer]:
+    """PostgreSQL as db-init finds it, with nuages-admin; its log never had one of db-init's secrets."""
+    processes = Processes()
+    logged: list[str] = []
+    instance = PostgresServer(
+        tmp_path_factory.mktemp("dbinit") / "pg",
+        processes,
+        version=request.param,
+        on_line=lambda _stream, line: logged.append(line),
+    )
+    await instance.start()
+    await instance.create_user("nuages-admin", SECRETS["PGPASSWORD"])
+    yield instance
+    await instance.delete()
+    await processes.close()
+    assert not [line for line in logged if any(secret in line for secret in SECRETS.values())]
 
 
 @pytest.fixture

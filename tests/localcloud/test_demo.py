@@ -48,17 +48,20 @@ SHOWN = {  # the lines that it ends with, and what each shows
 PROGRESS = (  # each behind the seconds since the start
     r"Created: User nuages-admin",
     r"Created: storage\.objectAdmin on demo-demo-shop-media for serviceAccount:demo-shop@",
-    r"Operation under way: demo-shop-migrate",
-    r"Operation done: demo-shop-migrate, after \d+\.\d s",
-    r"Ready: User nuages-admin",
+    r"Operation under way: jobs/demo-shop-migrate",
+    r"Operation done: jobs/demo-shop-migrate, after \d+\.\d s",
     *(rf"Release: {stage}" for stage in ("DbInit", "Migrate", "Candidate", "Traffic", "Superuser", "Done")),
     r"Available: ",
 )
 ORDER = (  # what comes before what
-    ("Created: Instance ", "Operation under way: demo-shop-", "Operation done: demo-shop-", "Ready: Instance "),
-    ("Ready: Instance ", "Created: User nuages-admin", "Ready: User nuages-admin", "Release: DbInit"),
-    ("Release: Migrate", "Operation under way: demo-shop-migrate", "Migrating: ", "Operation done: demo-shop-migrate"),
-    ("Operation done: demo-shop, ", "Release: Superuser", "Operation under way: demo-shop-superuser", "Available: "),
+    ("Created: Instance ", "Operation under way: instances/demo-shop-", "InstanceCreating: "),
+    ("InstanceCreating: ", "Operation done: instances/demo-shop-", "Created: User nuages-admin", "Release: DbInit"),
+    ("Release: DbInit", "Operation under way: jobs/demo-shop-db-init", ".*: db-init is being started"),
+    ("InitialisingDatabase: ", "Operation done: jobs/demo-shop-db-init", "InitialisingDatabase: db-init is running"),
+    ("Release: Migrate", "Operation under way: jobs/demo-shop-migrate", ".*: migrate is being started"),
+    ("Migrating: ", "Operation done: jobs/demo-shop-migrate", "Migrating: migrate is running"),
+    ("Operation done: services/demo-shop, ", "Release: Superuser", "Operation under way: jobs/demo-shop-superuser"),
+    ("Operation under way: jobs/demo-shop-superuser", "Available: "),
 )
 INSTANCE_S = 6.0  # what Cloud SQL takes at Google, sixty times faster
 ROUNDED_S = 0.05
@@ -171,7 +174,7 @@ def check_order(output: str) -> None:
         assert re.search("^" + r"(?:\n|.)*^".join(order), texts, re.MULTILINE), f"{order} is not in:\n{output}"
 
 
-@pytest.mark.parametrize("moment", ["Ctrl-C ends all of it", "Operation under way: demo-shop-migrate"])
+@pytest.mark.parametrize("moment", ["Ctrl-C ends all of it", "Operation under way: jobs/demo-shop-migrate"])
 async def test_ctrl_c_ends_the_demo_and_all_that_it_runs(tmp_path: Path, moment: str) -> None:
     """Once it is up, and in the middle of the first deploy: status 0, no traceback, no process left behind."""
     async with started("demo", tmp_path) as demo:

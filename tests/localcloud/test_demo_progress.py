@@ -7,19 +7,15 @@ from typing import Any
 
 import pytest
 
-from localcloud.demo_progress import Telling
+from localcloud.demo_progress import LATE_S, Telling
 
 JOB = {"name": "operations/1", "resource": "projects/demo/locations/x/jobs/migrate"}
 INSTANCE = {"name": "operations/0", "resource": "projects/demo/instances/pg"}
 
 
-def status(reason: str, stage: str, operations: list[dict[str, str]], **states: str) -> dict[str, Any]:
-    rows = [{"kind": f"sqladmin.googleapis.com/{name}", "name": f"a/{name}", "state": s} for name, s in states.items()]
-    rows += [
-        {"kind": "x/Instance", "name": INSTANCE["resource"], "state": "Creating" if INSTANCE in operations else "Ready"}
-    ]
-    head = {"type": "Ready", "status": "False", "reason": reason, "message": ""}
-    return {"operations": operations, "resources": rows, "release": {"stage": stage}, "conditions": [head]}
+def status(reason: str, stage: str, *operations: dict[str, str]) -> dict[str, Any]:
+    head = {"type": "Ready", "status": "False", "reason": reason, "message": f"{stage} {len(operations)}"}
+    return {"operations": list(operations), "release": {"stage": stage}, "conditions": [head]}
 
 
 class Said:
@@ -34,46 +30,77 @@ class Said:
         self.texts.append(text.partition(", after")[0])
 
 
-FIRST, SECOND = status("Creating", "", [INSTANCE], User="Blocked"), status("Migrating", "Migrate", [JOB], User="Ready")
+FIRST, SECOND = status("Creating", "", INSTANCE), status("Migrating", "Migrate", JOB)
+THIRD = status("Migrating", "Migrate")
 TOLD = [
     "Created: Instance pg (under way)",
-    "Operation under way: pg",
+    "Operation under way: instances/pg",
     "Creating: takes minutes",
-    "Operation done: pg",
-    "Ready: Instance pg",
+    "Operation done: instances/pg",
     "Created: User",
-    "Ready: User User",
     "Release: Migrate",
-    "Operation under way: migrate",
-    "Migrating: has begun",
+    "Operation under way: jobs/migrate",
+    "Migrating: is being started",
+    "Operation done: jobs/migrate",
+    "Migrating: is running",
 ]
+PASSES = (
+    (FIRST, [("Created", "Created: Instance pg (under way)"), ("Creating", "Creating: takes minutes")]),
+    (SECOND, [("Created", "Created: User"), ("Migrating", "Migrating: is being started")]),
+    (THIRD, [("Migrating", "Migrating: is running")]),
+)
 
 
-@pytest.mark.parametrize("events_first", [False, True])
-async def test_what_happened_is_told_in_the_order_in_which_it_did(events_first: bool) -> None:
-    """What ended, what was written, what that made ready, the step, what began, the verdict; whichever came first."""
+@pytest.mark.parametrize("first", ["status", "events", "all events"])
+async def test_what_happened_is_told_in_the_order_in_which_it_did(first: str) -> None:
+    """What ended, what was written, the step, what began, the verdict; whichever watch is ahead, and by how much."""
     said = Said()
     telling = Telling(said)
-    for seen, events in (
-        (FIRST, [("Created", "Created: Instance pg (under way)"), ("Creating", "Creating: takes minutes")]),
-        (SECOND, [("Created", "Created: User"), ("Migrating", "Migrating: has begun")]),
-    ):
-        for reason, text in events if events_first else ():
-            telling.event(reason, text)
-        telling.status(seen)
-        for reason, text in () if events_first else events:
-            telling.event(reason, text)
-        await asyncio.wait_for(telling.told.wait(), 5)
+
+    def events_of(*passes: tuple[dict[str, Any], list[tuple[str, str]]]) -> None:
+        for _, events in passes:
+            for reason, text in events:
+                telling.event(reason, text)
+
+    if first == "all events":
+        events_of(*PASSES)
+    for this in PASSES:
+        if first == "events":
+            events_of(this)
+        told = asyncio.create_task(telling.status(this[0]))
+        await asyncio.sleep(0)
+        if first == "status":
+            assert not told.done()
+            events_of(this)
+        await told
     assert said.texts == TOLD
     assert said.times == sorted(said.times)
 
 
 async def test_news_whose_event_never_comes_is_told_all_the_same() -> None:
-    """The next status ends the wait, and so does a second."""
+    """With what has come within a second."""
     said = Said()
     telling = Telling(said)
-    telling.status(FIRST)
-    telling.status(SECOND)
-    assert said.texts == ["Operation under way: pg"]
-    await asyncio.wait_for(telling.told.wait(), 5)
-    assert said.texts[-1] == "Operation under way: migrate"
+    telling.event("Created", "Created: Instance pg (under way)")
+    await telling.status(FIRST)
+    await telling.status(SECOND)
+    assert said.texts == [
+        "Created: Instance pg (under way)",
+        "Operation under way: instances/pg",
+        "Operation done: instances/pg",
+        "Release: Migrate",
+        "Operation under way: jobs/migrate",
+    ]
+
+
+async def test_a_status_with_the_same_head_waits_for_nothing() -> None:
+    """What is there is told at once: no event comes to close such a pass."""
+    said = Said()
+    telling = Telling(said)
+    telling.event("Creating", "Creating: takes minutes")
+    await telling.status(FIRST)
+    telling.event("Created", "Created: User")
+    again = {**FIRST, "operations": []}
+    async with asyncio.timeout(LATE_S / 2):
+        await telling.status(again)
+    assert said.texts[2:] == ["Operation done: instances/pg", "Created: User"]

@@ -13,6 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import pytest_asyncio
+from postgres_versions import VERSIONS
 
 from localcloud.runtime.postgres import PostgresRefusedError, PostgresServer, PostgresStartError
 from localcloud.runtime.postgres_files import live_postmaster
@@ -27,11 +28,6 @@ from localcloud.runtime.processes import Processes
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 ADMIN_PASSWORD = "admin-password"
-HAS_15 = Path("/usr/lib/postgresql/15/bin/postgres").exists()
-VERSIONS = [
-    18,
-    pytest.param(15, marks=pytest.mark.skipif(not HAS_15, reason="PostgreSQL 15 is not installed")),
-]
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")

@@ -180,10 +180,34 @@ def test_what_makes_no_resource_has_a_test_of_its_own(kind: str) -> None:
 
 def _sets(test: str, field: str) -> bool:
     path, _, name = test.partition("::")
-    text = (TESTS / path).read_text()
-    found = [node for node in ast.parse(text).body if getattr(node, "name", "") == name]
-    words = field.rpartition(".")[2].split("=")
-    return all(word in (ast.get_source_segment(text, node) or "") for node in found for word in words) and bool(found)
+    place, _, value = field.partition("=")
+    found = [node for node in ast.parse((TESTS / path).read_text()).body if getattr(node, "name", "") == name]
+    given = [item for node in found for item in _given(node)]
+    return any(key == place.rpartition(".")[2] and value in ("", other) for key, other in given)
+
+
+def _given(test: ast.AST) -> Iterator[tuple[str, str]]:
+    """What its code gives by name, as an argument or in a dictionary; a value that is no constant is as written."""
+    for node in ast.walk(test):
+        if isinstance(node, ast.keyword):
+            yield node.arg or "**", _written(node.value)
+        if isinstance(node, ast.Dict):
+            yield from ((_written(key), _written(value)) for key, value in zip(node.keys, node.values, strict=True))
+
+
+def _written(node: ast.expr | None) -> str:
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    return "**" if node is None else ast.unparse(node)
+
+
+def test_words_alone_set_no_field(tmp_path: Path) -> None:
+    """Neither a docstring nor a message nor another value of the field."""
+    test = tmp_path / "test_x.py"
+    test.write_text('def test_x():\n    """paused, policy Manual"""\n    say("paused", policy="Never")\n')
+    assert not _sets(f"{test}::test_x", "paused")
+    assert not _sets(f"{test}::test_x", "migrations.policy=Manual")
+    assert _sets(f"{test}::test_x", "migrations.policy=Never")
 
 
 @pytest.mark.parametrize("is_tenants", [False, True], ids=["app", "tenant"])

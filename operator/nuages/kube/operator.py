@@ -45,12 +45,10 @@ async def run(options: Options) -> int:
     probes, stop = Probes(), asyncio.Event()
     port = await probes.start(*options.probe_address)
     log.info("probes and metrics", port=port)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    end_on_signals(stop)
     async with client.ApiClient() as api:
         probes.ready = True  # a standby is ready too, or a rollout would wait for it for ever
-        work = asyncio.create_task(_led(api, options, probes))
+        work = asyncio.create_task(_led(api, options, stop))
         stopped = asyncio.create_task(stop.wait())
         beat = asyncio.create_task(_beat(probes))
         await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -77,9 +75,16 @@ async def load_config() -> None:
         await config.load_kube_config()  # type: ignore[no-untyped-call]
 
 
-async def _led(api: client.ApiClient, options: Options, probes: Probes) -> None:
+def end_on_signals(stop: asyncio.Event) -> None:
+    """SIGINT and SIGTERM set it."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+
+
+async def _led(api: client.ApiClient, options: Options, stop: asyncio.Event) -> None:
     async def serve() -> None:
-        await _serve(api, options)
+        await _serve(api, options, stop)
 
     if options.lease_namespace:
         log.info("waiting for the lease", namespace=options.lease_namespace, identity=options.identity)
@@ -88,7 +93,7 @@ async def _led(api: client.ApiClient, options: Options, probes: Probes) -> None:
         await serve()
 
 
-async def _serve(api: client.ApiClient, options: Options) -> None:
+async def _serve(api: client.ApiClient, options: Options, stop: asyncio.Event) -> None:
     cluster = KubernetesCluster(api, options.identity)
     clouds = Clouds(copies(cluster), call_timeout=options.call_timeout)
     reconciler = Reconciler(cluster, clouds, options.settings)
@@ -99,29 +104,39 @@ async def _serve(api: client.ApiClient, options: Options) -> None:
     queue = Queue(work, options.parallel)
     contents = Contents(queue.add)
     watched = Watched(queue.add, contents)
-    shell = kopf.operator(
-        registry=_with_login(registry(watched)),
-        settings=settings(),
-        standalone=True,
-        clusterwide=not options.namespaces,
-        namespaces=options.namespaces,
-        # Else Kopf asks for the user's name, and the uid of the image has none (peering.detect_own_id in Kopf).
-        identity=options.identity,  # type: ignore[arg-type] # a NewType of str that Kopf does not export
-    )
     tasks = [
         asyncio.create_task(queue.run(), name="queue"),
         asyncio.create_task(contents.watch(client.Configuration.get_default_copy()), name="contents"),
-        asyncio.create_task(shell, name="kopf"),
+        asyncio.create_task(watch(watched, options.namespaces, options.identity, stop), name="kopf"),
     ]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
-            task.result()  # Kopf returns on a signal, for which it has handlers of its own
+            task.result()
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await clouds.close()
+
+
+async def watch(watched: Watched, namespaces: Collection[str], identity: str, stop: asyncio.Event) -> None:
+    """Kopf, until cancelled; signals still set `stop`, which ends all at once.
+
+    Kopf takes them for itself, and would then give every task of this process five seconds more, passes too.
+    """
+    before = asyncio.all_tasks()
+    tasks = await kopf.spawn_tasks(
+        registry=_with_login(registry(watched)),
+        settings=settings(),
+        standalone=True,
+        clusterwide=not namespaces,
+        namespaces=namespaces,
+        # Else Kopf asks for the user's name, and the uid of the image has none (peering.detect_own_id in Kopf).
+        identity=identity,  # type: ignore[arg-type] # a NewType of str that Kopf does not export
+    )
+    end_on_signals(stop)
+    await kopf.run_tasks(tasks, ignored=before)
 
 
 def _with_login(made: kopf.OperatorRegistry) -> kopf.OperatorRegistry:

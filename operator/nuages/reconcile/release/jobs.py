@@ -177,7 +177,8 @@ async def _start(run: Run, token: str, cloud: CloudAccess) -> Waiting:
     operation = await cloud.runs.start(run.job, token)
     if operation is not None and operation.error is not None:
         raise operation.error
-    return Waiting(run.reason_running, f"{run.what} has begun.", operation, execution_name(run.job, token), made=made)
+    begun = execution_name(run.job, token)
+    return Waiting(run.reason_running, f"{run.what} is being started.", operation, begun, made=made)
 
 
 async def _provide(run: Run, secret: Secret, cloud: CloudAccess) -> Result:
