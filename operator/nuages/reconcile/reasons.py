@@ -276,7 +276,7 @@ _FAILED_STEPS = (
         REVISION_FAILED,
         Kind.STALLED,
         "The new revision did not start. The old one keeps all traffic.",
-        "Read the event `RevisionFailedLog`; release a fixed image.",
+        "Read the event `RevisionFailedLog`; release a fixed image, or correct the field that the message names.",
     ),
     Reason(
         VERIFY_FAILED,
