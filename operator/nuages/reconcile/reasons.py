@@ -218,7 +218,7 @@ _WRONG_INPUT = (
     Reason(
         SECRET_UNUSABLE,
         Kind.STALLED,
-        "The value of a Kubernetes Secret is empty, or larger than Secret Manager takes.",
+        "The value of a Kubernetes Secret is empty, too large for Secret Manager, or no text that a variable can hold.",
         "Put another value in.",
     ),
     Reason(
@@ -231,8 +231,8 @@ _WRONG_INPUT = (
     Reason(
         CONFIG_MAP_INVALID,
         Kind.STALLED,
-        "A key of a ConfigMap of `spec.envFrom` cannot be a variable of the app.",
-        "Rename the key.",
+        "A key of a ConfigMap of `spec.envFrom`, or its value, cannot be a variable of the app.",
+        "Rename the key, or correct its value.",
     ),
 )
 
