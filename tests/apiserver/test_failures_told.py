@@ -72,18 +72,20 @@ def test_what_is_said_of_a_revision_that_failed_stays_while_its_log_comes(
     revision = site.run(world.service(life)).template.revision
     labels = {"project_id": PROJECT, "service_name": life.service.rpartition("/")[2], "revision_name": revision}
     probed = "STARTUP HTTP probe failed: HTTP probe failed with status 503."
+    world.cloud.runtime.logs.write("cloud_run_revision", labels, "stdout", "Booting worker")
+    until(site, life, operator, "did not start; its log is on its way.")  # the app's own words are no verdict
     world.cloud.runtime.logs.write("cloud_run_revision", labels, "varlog/system", probed)
     first = said(site.run(world.rest(operator, life)), "Stalled")
-    world.cloud.runtime.logs.write(
-        "cloud_run_revision", labels, "varlog/system", "Connection failed with status UNKNOWN"
-    )
+    world.cloud.runtime.logs.write("cloud_run_revision", labels, "varlog/system", "Container called exit(1).")
     assert said(site.run(world.one_pass(operator, life)), "Stalled") == first
     site.run(operator.close())
+    assert first["message"].startswith("spec.django.healthPath: ")
+    assert "did not start: GET /health/ was answered with an error; " in first["message"]
     assert "the event RevisionFailedLog has its log's last lines. Google says: " in first["message"]
     assert "Logs URL" not in first["message"]
     told = site.run(world.told(life))
     assert [reason for reason, _ in told].count("RevisionFailed") == 1
-    assert [message for reason, message in told if reason == "RevisionFailedLog"] == [probed]
+    assert [message for reason, message in told if reason == "RevisionFailedLog"] == [f"Booting worker\n{probed}"]
 
 
 def test_a_job_s_failure_is_told_once_its_verdict_has_come(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,9 +51,9 @@ class Failure:
 
 FAILURES = (
     Failure("v3", "Migrate", "MigrationFailed", "spec.image: migrate exited with 1", "product_price_from_100"),
-    Failure("v4", "Candidate", "RevisionFailed", "the event RevisionFailedLog has its log's last", "PAYMENT_ENDPOINT"),
-    Failure("v5", "Candidate", "RevisionFailed", "startup probe checks", "HTTP probe failed with status 503"),
-    Failure("v6", "Candidate", "RevisionFailed", "startup probe checks", "DEADLINE_EXCEEDED"),
+    Failure("v4", "Candidate", "RevisionFailed", "spec.django.settingsModule or spec.web.args", "PAYMENT_ENDPOINT"),
+    Failure("v5", "Candidate", "RevisionFailed", "spec.django.healthPath: ", "HTTP probe failed with status 503"),
+    Failure("v6", "Candidate", "RevisionFailed", "spec.web.startupProbe: ", "DEADLINE_EXCEEDED"),
     Failure(
         "broken",
         "Verify",

@@ -33,6 +33,7 @@ NO_DATABASE = {"database": {"engine": "None"}}
 INSTANCE = "projects/acme-prod/instances/acme-pg"
 PAYLOAD = {"token": base64.b64encode(b"a-secret").decode()}
 LARGE = base64.b64encode(b"x" * 65_537).decode()
+NUL, BINARY = (base64.b64encode(payload).decode() for payload in (b"a-secret\0", b"\xff\xfe"))
 GOOGLE_SECRET = {"env": [{"name": "A", "secret": {"name": "stripe", "version": "3"}}]}
 ACCOUNT = {"serviceAccount": {"existing": "shop@acme-prod.iam.gserviceaccount.com"}}
 SECRET = {"metadata": {"uid": "s-1", "resourceVersion": "17"}, "data": PAYLOAD}
@@ -88,10 +89,14 @@ async def test_what_the_cluster_holds_is_known_by_fingerprint() -> None:
         (COPY, Namespace(openai={**SECRET, "data": None}), "SecretKeyMissing", 'spec.env[1].kubernetesSecret: openai has no key "token". Add it or name another.'),
         (COPY, Namespace(openai={**SECRET, "data": {"token": ""}}), "SecretUnusable", 'spec.env[1].kubernetesSecret: key "token" of openai is empty. Put another value in.'),
         (COPY, Namespace(openai={**SECRET, "data": {"token": LARGE}}), "SecretUnusable", 'spec.env[1].kubernetesSecret: key "token" of openai has 65537 bytes, and Secret Manager takes 65536. Put another value in.'),
+        (COPY, Namespace(openai={**SECRET, "data": {"token": NUL}}), "SecretUnusable", 'spec.env[1].kubernetesSecret: key "token" of openai holds the character NUL, which no variable can. Put another value in.'),
+        (COPY, Namespace(openai={**SECRET, "data": {"token": BINARY}}), "SecretUnusable", 'spec.env[1].kubernetesSecret: key "token" of openai is no text in UTF-8, as a variable has to be. Put another value in.'),
         (GOOGLE_SECRET, Namespace(), "SecretMissing", "spec.env[0].secret: secret stripe is not in Secret Manager of project acme-prod. Create it or correct the name."),
         (ACCOUNT, Namespace(), "ServiceAccountNotFound", "spec.serviceAccount.existing: shop@acme-prod.iam.gserviceaccount.com is not in project acme-prod. Create it or correct the address."),
         (MAP, Namespace(shop_env={"data": {"PORT": "80"}}), "ConfigMapInvalid", 'spec.envFrom[0].configMap: shop-env has the key "PORT". Cloud Run sets this name itself. Choose another.'),
         (MAP, Namespace(shop_env={"data": {"": "x"}}), "ConfigMapInvalid", 'spec.envFrom[0].configMap: shop-env has the key "". Is too short. Give 1 or more characters.'),
+        (MAP, Namespace(shop_env={"data": {"A": "x", "MOTTO": "a-secret\0"}}), "ConfigMapInvalid", 'spec.envFrom[0].configMap: shop-env has the key "MOTTO". Its value holds the character NUL, which no process can be given. Remove it.'),
+        (MAP, Namespace(shop_env={"data": {"MOTTO": "x" * 32_769}}), "ConfigMapInvalid", 'spec.envFrom[0].configMap: shop-env has the key "MOTTO". Its value is too long. Use at most 32768 characters.'),
         (MAP, Namespace(), "ConfigMapMissing", "spec.envFrom[0].configMap: there is no ConfigMap shop-env in namespace acme. Create it or correct the name."),
         (EXISTING, Namespace(), "InstanceNotFound", "spec.database.instance.existing: instance acme-pg is not in project acme-prod. Create it or correct the name."),
     ],

@@ -68,9 +68,11 @@ class Release(Part):
 class Superuser(Part):
     """Django's administrator, created once; its password goes to Secret Manager."""
 
-    username: Annotated[str, Field(min_length=1, max_length=150)] = Field(description="DJANGO_SUPERUSER_USERNAME.")
+    username: Annotated[str, Field(min_length=1, max_length=150), values.NO_NUL] = Field(
+        description="DJANGO_SUPERUSER_USERNAME."
+    )
     email: values.Email = Field(description="DJANGO_SUPERUSER_EMAIL.")
-    command: Annotated[tuple[Annotated[str, Field(max_length=4096)], ...], Field(min_length=1, max_length=64)] = Field(
+    command: Annotated[values.Words, Field(min_length=1)] = Field(
         defaults.SUPERUSER_COMMAND, description="Management command. Default: createsuperuser --noinput."
     )
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from nuages.api.app import DjangoApp
@@ -16,11 +16,11 @@ from nuages.api.group import API_VERSION, TENANT_NAME
 from nuages.api.rules import RULE_BROKEN, Part
 from nuages.api.status import DjangoAppStatus
 from nuages.api.tenant import DjangoTenant
-from nuages.api.values import DNS_LABEL_FORM, VariableName
+from nuages.api.values import DNS_LABEL_FORM
+from nuages.api.web import Variable
 
 Model = TypeVar("Model", bound=Part)
 SLIP = 0.8  # of difflib's likeness: minInstance is a slip of minInstances (0.96), replicas none of release (0.67)
-_VARIABLE_NAME: TypeAdapter[str] = TypeAdapter(VariableName)
 
 
 class InvalidSpec(ValueError):
@@ -47,13 +47,19 @@ def parse_tenant(obj: Mapping[str, Any]) -> DjangoTenant:
     return tenant
 
 
-def fault_of_variable(name: str) -> str:
-    """What is wrong with a variable's name that no admission has seen: cause and remedy, "" where nothing is."""
+def fault_of_variable(name: str, value: str) -> str:
+    """What is wrong with a variable that no admission has seen: cause and remedy, "" where nothing is. Tells no value.
+
+    The same is asked of it as of an entry of `spec.env`.
+    """
     try:
-        _VARIABLE_NAME.validate_python(name)
+        Variable(name=name, value=value)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        return str(first.get("ctx", {}).get("cause") or _sentence(first["type"], first.get("ctx", {})))
+        context = first.get("ctx", {})
+        cause = str(context.get("cause") or _sentence(first["type"], context))
+        is_of_value = "value" in (*first["loc"], context.get("field"))
+        return f"Its value {cause[:1].lower()}{cause[1:]}" if is_of_value else cause
     return ""
 
 

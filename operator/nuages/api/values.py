@@ -26,6 +26,11 @@ def one_of(names: tuple[str, ...]) -> str:
     return "[" + ", ".join(f"'{name}'" for name in names) + "]"
 
 
+NUL_REFUSED = "Holds the character NUL, which no process can be given. Remove it."
+NO_NUL = Rule(cel=r"!self.contains('\u0000')", message=NUL_REFUSED, check=lambda value: "\0" not in value)
+Words = Annotated[tuple[Annotated[str, Field(max_length=4096), NO_NUL], ...], Field(max_length=64)]
+"""A command, or its arguments."""
+
 DNS_LABEL = r"[a-z]([-a-z0-9]*[a-z0-9])?"
 DNS_LABEL_FORM = re.compile(DNS_LABEL)
 LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
@@ -54,7 +59,7 @@ Image = Annotated[
 Email = Annotated[
     str,
     Field(min_length=3, max_length=254),
-    matching(r"[^@\s]+@[^@\s]+", "Is no e-mail address. Write name@domain."),  # the rest is Django's to judge
+    matching(r"[^@\s\x00]+@[^@\s\x00]+", "Is no e-mail address. Write name@domain."),  # the rest is Django's to judge
 ]
 
 # What Cloud Run sets and refuses to be given (gcp/behaviour-runtime.md §3, "Environment").
@@ -117,7 +122,7 @@ ServiceAccount = Annotated[
 Path = Annotated[
     str,
     Field(min_length=1, max_length=512),
-    matching(r"/[^\s?#]*", "Is no path. Begin it with /, without spaces, query or fragment."),
+    matching(r"/[^\s\x00?#]*", "Is no path. Begin it with /, without spaces, query or fragment."),
     Rule(
         cel="!self.endsWith('z') && self != '/_ah' && !self.startsWith('/_ah/') && self != '/eventlog'",
         message="Google answers such paths itself. Use one that does not end in z and is neither /_ah/* nor /eventlog.",

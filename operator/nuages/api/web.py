@@ -12,8 +12,6 @@ from nuages.api.lists import SET
 from nuages.api.resources import memory_fits_cpu
 from nuages.api.rules import Part, Rule, given
 
-Words = Annotated[tuple[Annotated[str, Field(max_length=4096)], ...], Field(max_length=64)]
-
 
 class Django(Part):
     """What Nuages must know of the Django project."""
@@ -38,7 +36,7 @@ class Django(Part):
     settings_module: values.SettingsModule | None = Field(
         None, description="DJANGO_SETTINGS_MODULE. Default: the image's own."
     )
-    manage: Annotated[Words, Field(min_length=1)] = Field(
+    manage: Annotated[values.Words, Field(min_length=1)] = Field(
         defaults.MANAGE, description="The command that runs manage.py. Default: python manage.py."
     )
     health_path: values.Path = Field(
@@ -88,7 +86,7 @@ class Variable(Part):
         ),
         Rule(  # of the object: a rule of the string would tell the value
             cel=r"!has(self.value) || !self.value.contains('\u0000')",
-            message="Holds the character NUL, which no environment variable can. Remove it.",
+            message=values.NUL_REFUSED,
             check=lambda variable: "\0" not in (variable.value or ""),
             field="value",
         ),
@@ -216,8 +214,8 @@ class Web(Part):
         ),
     )
 
-    command: Words = Field((), description="Replaces the image's entry point.")
-    args: Words = Field((), description="Replaces the image's arguments.")
+    command: values.Words = Field((), description="Replaces the image's entry point.")
+    args: values.Words = Field((), description="Replaces the image's arguments.")
     port: int = Field(defaults.PORT, ge=1, le=65535, description="Port that the container listens on. Default: 8080.")
     cpu: values.WebCpu = Field(defaults.CPU, description='CPUs of an instance: "1", "2", "4", "6", "8" or less than 1.')
     memory: values.Memory = Field(defaults.MEMORY, description="Memory of an instance. Default: 1Gi.")

@@ -209,7 +209,7 @@ async def _secret_fingerprints(app: DjangoApp, cluster: Cluster) -> dict[tuple[s
                 reasons.SECRET_KEY_MISSING,
                 f'{place}: {reference.name} has no key "{reference.key}". Add it or name another.',
             )
-        if fault := _fault_of_size(str(body["data"][reference.key] or "")):
+        if fault := _fault_of_payload(str(body["data"][reference.key] or "")):
             raise Trouble(
                 reasons.SECRET_UNUSABLE,
                 f'{place}: key "{reference.key}" of {reference.name} {fault}. Put another value in.',
@@ -219,12 +219,23 @@ async def _secret_fingerprints(app: DjangoApp, cluster: Cluster) -> dict[tuple[s
     return found
 
 
-def _fault_of_size(encoded: str) -> str:
-    """Why Secret Manager would not take a payload, "" where it would (behaviour.md, section 3)."""
-    size = len(encoded) // 4 * 3 - encoded.count("=", -2)  # of base64, without a copy of the payload
-    if size == 0:
+def _fault_of_payload(encoded: str) -> str:
+    """Why Secret Manager would not take a payload, or no container could be started with it; "" where all is well.
+
+    Cloud Run starts nothing with a secret that is no UTF-8 (behaviour.md, section 3; behaviour-runtime.md, section 7).
+    """
+    payload = base64.b64decode(encoded)
+    if not payload:
         return "is empty"
-    return f"has {size} bytes, and Secret Manager takes {LARGEST_SECRET}" if size > LARGEST_SECRET else ""
+    if len(payload) > LARGEST_SECRET:
+        return f"has {len(payload)} bytes, and Secret Manager takes {LARGEST_SECRET}"
+    if b"\0" in payload:
+        return "holds the character NUL, which no variable can"
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return "is no text in UTF-8, as a variable has to be"
+    return ""
 
 
 async def _config_maps(app: DjangoApp, cluster: Cluster) -> dict[str, Mapping[str, str]]:
@@ -239,8 +250,8 @@ async def _config_maps(app: DjangoApp, cluster: Cluster) -> dict[str, Mapping[st
                 "Create it or correct the name.",
             )
         found[name] = dict(body.get("data") or {})
-        for key in sorted(found[name]):
-            if fault := fault_of_variable(key):
+        for key, value in sorted(found[name].items()):
+            if fault := fault_of_variable(key, value):
                 raise Trouble(
                     reasons.CONFIG_MAP_INVALID, f'spec.envFrom[{index}].configMap: {name} has the key "{key}". {fault}'
                 )

@@ -200,7 +200,7 @@ _WRONG_INPUT = (
     _stalled(SECRET_KEY_MISSING, "A Kubernetes Secret has no such key.", "Add it, or name another."),
     _stalled(
         SECRET_UNUSABLE,
-        "The value of a Kubernetes Secret is empty, or larger than Secret Manager takes.",
+        "The value of a Kubernetes Secret is empty, too large for Secret Manager, or no text that a variable can hold.",
         "Put another value in.",
     ),
     _stalled(
@@ -211,8 +211,8 @@ _WRONG_INPUT = (
     _stalled(CONFIG_MAP_MISSING, "A ConfigMap of `spec.envFrom` is not there.", "Create it."),
     _stalled(
         CONFIG_MAP_INVALID,
-        "A key of a ConfigMap of `spec.envFrom` cannot be a variable of the app.",
-        "Rename the key.",
+        "A key of a ConfigMap of `spec.envFrom`, or its value, cannot be a variable of the app.",
+        "Rename the key, or correct its value.",
     ),
 )
 
@@ -250,7 +250,7 @@ _FAILED_STEPS = (
     _stalled(
         REVISION_FAILED,
         "The new revision did not start. The old one keeps all traffic.",
-        "Read the event `RevisionFailedLog`; release a fixed image.",
+        "Read the event `RevisionFailedLog`; release a fixed image, or correct the field that the message names.",
     ),
     _stalled(
         VERIFY_FAILED,

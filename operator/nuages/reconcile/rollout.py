@@ -116,10 +116,16 @@ def release_of(work: Pass, report: Report, parts: Parts, seen: Sight) -> Release
         now=time.time(),
         instance_created=_instance_created(seen),
         migration=(work.before.get("release") or {}).get("migration") or {},
+        told=_told(work),
         patience=work.settings.patience,
         surplus=report.surplus,
         known_superuser=(work.before.get("release") or {}).get("superuser") or {},
     )
+
+
+def _told(work: Pass) -> str:
+    known = work.before.get("conditions") or []
+    return next((item.get("message", "") for item in known if item["type"] == reasons.STALLED), "")
 
 
 def _instance_created(seen: Sight) -> str:

@@ -15,11 +15,10 @@ from nuages.reconcile import reasons
 from nuages.reconcile.release.outcome import DONE, Failed, Outcome, Waiting
 from nuages.reconcile.release.release import CANDIDATE_TAG, Release
 from nuages.reconcile.release.revision_log import last_lines, log_link
+from nuages.reconcile.release.start_cause import cause_of, cause_told
 from nuages.reconcile.trouble import shortened
 
 POLL = 2.0  # seconds, for a log
-RECONCILE_AT = "nuages.dev/reconcile-at"
-DENIED = re.compile(r"Permission denied on secret|does not have \S+ access")
 PREAMBLE = re.compile(r"^Revision '[^']*' is not ready and cannot serve traffic\. ")
 LOGS_URL = re.compile(r"\s*Logs URL:.*", re.DOTALL)  # where a container was started; our message has a link of its own
 NAME_TAKEN = "with different configuration already exists"  # behaviour.md, section 1
@@ -103,18 +102,22 @@ async def _under_free_name(release: Release, cloud: CloudAccess) -> Release:
 
 
 async def _failure(release: Release, live: Observed[RunService], cloud: CloudAccess) -> Waiting | Failed:
-    """The message is the same at each pass: what the log says, which comes late, is for the event beside it."""
-    lines, has_log = await last_lines(release, cloud), LOGS_URL.search(live.message) is not None
-    if has_log and not lines and release.now - float(live.outputs["since"]) < LATE:
+    """Said once: the log, which comes late, is waited for, and the message is the same at each pass after that."""
+    what = f"revision {release.revision} did not start"
+    condition, has_log = PREAMBLE.sub("", live.message), LOGS_URL.search(live.message) is not None
+    lines = await last_lines(release, cloud)
+    cause, is_certain = cause_of(condition, lines, release.service)
+    if what in release.told:
+        cause = cause_told(release.told, release.service)
+    elif has_log and not (lines and is_certain) and release.now - float(live.outputs["since"]) < LATE:
         message = f"{release.revision} did not start; its log is on its way."
         return Waiting(reasons.DEPLOYING_CANDIDATE, message, log_link=log_link(release), after=POLL)
+    why = f": {cause.why}" if cause.why else ""
     kept = f"{release.serving} keeps all traffic" if release.serving else "the service stays closed to the public"
-    cause = _cause(live)
     where = f"; the event {reasons.REVISION_FAILED}Log has its log's last lines" if has_log else ""
-    remedy = f"Grant it, then annotate {RECONCILE_AT}" if DENIED.search(cause) else f"Release a fixed image{where}"
     return Failed(
         reasons.REVISION_FAILED,
-        f'spec.image: revision {release.revision} did not start; {kept}. {remedy}. Google says: "{cause}".',
+        f'{cause.field}: {what}{why}; {kept}. {cause.remedy}{where}. Google says: "{_cause(live)}".',
         log_link=log_link(release),
         lines=lines,
     )

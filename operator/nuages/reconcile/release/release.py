@@ -42,6 +42,7 @@ class Release:
     instance_created: str = ""  # RFC 3339: an instance that was made again under its name is another one
     resumed: bool = False  # whether an earlier pass came as far as the current step, and no further
     migration: Mapping[str, Any] = field(default_factory=dict)  # what the status tells of the last one
+    told: str = ""  # what the status says of why the app is Stalled
     attempt: int = 0
     heals_in: float = 0.0  # seconds until the next attempt of a revision that failed for a reason which heals
     patience: Patience = PATIENCE
