@@ -47,6 +47,19 @@ async def ended(scene: Scene, wanted: Run) -> Outcome:
     return outcome
 
 
+def _needs_memory(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job fails with what it is given here, and ends well with any other amount."""
+    attempt, logs = scene.cloud.runtime.tasks.attempt, scene.cloud.runtime.logs
+
+    async def needs_memory(of: Workload, *rest: Any) -> Attempt:
+        if of.container.resources.limits["memory"] != JOB.template.memory:
+            return await attempt(of, *rest)
+        logs.write(of.resource_type, of.resource_labels, "stderr", "MemoryError", entry_labels=of.entry_labels)
+        return Attempt(1, message=EXITED_WITH_ERROR)
+
+    monkeypatch.setattr(scene.cloud.runtime.tasks, "attempt", needs_memory)
+
+
 async def executions() -> list[str]:
     client = run.ExecutionsAsyncClient(credentials=Credentials("any"))
     found = [item.name.rpartition("/")[2] async for item in await client.list_executions(parent=JOB.name)]
@@ -79,15 +92,7 @@ async def test_what_was_done_is_not_done_again(scene: Scene) -> None:
 
 async def test_a_success_outweighs_an_older_failure(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """A job that was mended, and is described as it was before: what it has done is not undone by that."""
-    attempt, logs = scene.cloud.runtime.tasks.attempt, scene.cloud.runtime.logs
-
-    async def needs_memory(of: Workload, *rest: Any) -> Attempt:
-        if of.container.resources.limits["memory"] != JOB.template.memory:
-            return await attempt(of, *rest)
-        logs.write(of.resource_type, of.resource_labels, "stderr", "MemoryError", entry_labels=of.entry_labels)
-        return Attempt(1, message=EXITED_WITH_ERROR)
-
-    monkeypatch.setattr(scene.cloud.runtime.tasks, "attempt", needs_memory)
+    _needs_memory(scene, monkeypatch)
     assert isinstance(await ended(scene, MIGRATE), Failed)
     mended = replace(MIGRATE, job=replace(JOB, template=replace(JOB.template, memory="1Gi")))
     done = await ended(scene, mended)
@@ -95,6 +100,17 @@ async def test_a_success_outweighs_an_older_failure(scene: Scene, monkeypatch: p
     assert await ended(scene, MIGRATE) == done
     assert not await is_to_run(MIGRATE, scene.access)
     assert len(await executions()) == 2
+
+
+async def test_an_upgrade_of_the_operator_is_no_correction(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A newer script of ours migrates nobody's database again; what the spec gives to it does."""
+    _needs_memory(scene, monkeypatch)
+    older, newer = (replace(JOB.template, args=("-c", script)) for script in ("older()", "newer()"))
+    assert isinstance(await ended(scene, replace(MIGRATE, job=replace(JOB, template=older))), Failed)
+    upgraded = replace(MIGRATE, job=replace(JOB, template=newer))
+    assert not await is_to_run(upgraded, scene.access)
+    corrected = replace(MIGRATE, job=replace(JOB, template=replace(newer, environment=(("DEBUG", "True"),))))
+    assert await is_to_run(corrected, scene.access)
 
 
 async def test_an_execution_has_one_name(scene: Scene) -> None:

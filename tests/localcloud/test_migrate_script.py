@@ -153,7 +153,7 @@ async def test_pending_migrations_are_applied_and_named(shop: Shop) -> None:
 
 
 async def test_what_follows_the_migrations_is_made_up_for(shop: Shop) -> None:
-    """A run that ended between Django's last migration and its handlers left no permissions: the next one makes them."""
+    """A run that ended before the handlers of post_migrate left no permissions: the next one makes them."""
     await shop.migrate("v1")
     await shop.ask("WITH gone AS (DELETE FROM auth_permission RETURNING id) SELECT count(*) FROM gone")
     again = await shop.migrate("v1")

@@ -15,7 +15,7 @@ from nuages.cloud.executions import Execution, execution_name
 from nuages.cloud.logs import LATE, LogLine
 from nuages.dbinit.verdict import Reason
 from nuages.desired.iam import IamMember
-from nuages.desired.run import RunJob
+from nuages.desired.run import RunJob, Template
 from nuages.desired.secretmanager import Secret
 from nuages.desired.sql import SqlUser
 from nuages.reconcile import reasons
@@ -106,9 +106,15 @@ def _is_done(run: Run, execution: Execution) -> bool:
 
 def _another(run: Run, failed: Execution) -> str:
     """What a further try is named for: the wish for it, and what the spec has made of the job since; "" for none."""
-    wanted = replace(run.job.template, labels=())
-    mended = failed.template is not None and failed.template != wanted
+    wanted = _given(run.job.template)
+    mended = failed.template is not None and _given(failed.template) != wanted
     return fingerprint([run.again, asdict(wanted) if mended else None])[:5] if run.again or mended else ""
+
+
+def _given(template: Template) -> Template:
+    """What the spec has a part in. Arguments are our scripts: an upgrade of the operator corrects nothing of the app's,
+    and must not have all failed apps migrate at once."""
+    return replace(template, labels=(), args=())
 
 
 async def _tried(run: Run, cloud: CloudAccess) -> _Newest:
