@@ -75,7 +75,7 @@ class SuperuserStatus(StatusPart):
     id: str = Field(description="Stands for username and database: such a one is not made again.")
     username: str = Field(description="spec.superuser.username.")
     state: str = Field(description="Creating, Created, Failed, or Found: it was there, with a password of its own.")
-    secret: str | None = Field(None, description="Full name of the secret with its password, as far as Nuages made it.")
+    secret: str | None = Field(None, description="Full name of the secret that its password was made in.")
 
 
 class ReleaseRecord(StatusPart):

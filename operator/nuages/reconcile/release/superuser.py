@@ -111,6 +111,8 @@ async def _settled(release: Release, run: Run, done: Done, cloud: CloudAccess) -
     """With the news. A password that was made for nothing goes again. Raises CloudError."""
     spec, secret = release.app.spec.superuser, f"Secret {_password(release).rpartition('/')[2]}"
     name = "" if spec is None else spec.username
+    if done.exit_code != FOUND and not _known(release):  # of long ago, and the status was lost
+        return done
     if done.exit_code != FOUND:
         return replace(done, news=f"{name} is in the database, with the password in {secret}.")
     news = f"{name} was in the database already: its password was not changed, and is not the one in {secret}"
