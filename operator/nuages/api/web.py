@@ -93,7 +93,7 @@ class Variable(Part):
         Rule(
             cel=f"!has(self.value) || bytes(self.value).size() <= {values.LARGEST_VARIABLE}",
             message=f"Has more than the {values.LARGEST_VARIABLE} bytes that Cloud Run takes. Shorten it.",
-            check=lambda variable: len((variable.value or "").encode()) <= values.LARGEST_VARIABLE,
+            check=lambda variable: len((variable.value or "").encode(errors="replace")) <= values.LARGEST_VARIABLE,
             field="value",
         ),
     )
