@@ -15,6 +15,9 @@ RESERVED_SERVICE_ENV = frozenset({"PORT", "K_SERVICE", "K_REVISION", "K_CONFIGUR
 RESERVED_JOB_ENV = frozenset(
     ["CLOUD_RUN_JOB", "CLOUD_RUN_EXECUTION", "CLOUD_RUN_TASK_INDEX", "CLOUD_RUN_TASK_ATTEMPT", "CLOUD_RUN_TASK_COUNT"]
 )
+RESERVED_POOL_ENV = frozenset({"CLOUD_RUN_WORKER_POOL", "CLOUD_RUN_REVISION"})
+# run/docs/configuring/services/overview-environment-variables, cloud.google.com/run/quotas
+RESERVED_PREFIX, MOST_VARIABLES, LARGEST_VARIABLE = "X_GOOGLE_", 1000, 32_768
 SYSTEM_PREFIXES = (
     "run.googleapis.com",
     "cloud.googleapis.com",
@@ -102,7 +105,7 @@ def check_worker_pool(pool: pb.WorkerPool, pool_id: str) -> None:
     if template.revision:
         check_revision_name(template.revision, pool_id)
     path = "spec.template.spec"
-    _check_containers("WorkerPool.template", template.containers, template.volumes, path, RESERVED_SERVICE_ENV)
+    _check_containers("WorkerPool.template", template.containers, template.volumes, path, RESERVED_POOL_ENV)
     total = sum(split.percent for split in pool.instance_splits)
     if total != 100:
         raise violation("WorkerPool.instance_splits", f"instance split percents must sum to 100, got {total}.")
@@ -242,6 +245,7 @@ def _check_containers(
                 f"{', '.join(taken)}. These values are automatically set by the system.",
             )
         _unique(f"{where}.env", (env.name for env in container.env))
+        _check_variables(f"{where}.env", container.env)
         _check_resources(f"{where}.resources.limits", container)
         _unique(f"{where}.volume_mounts", (mount.mount_path for mount in container.volume_mounts))
         for mount in container.volume_mounts:
@@ -252,6 +256,16 @@ def _check_containers(
         for probe in (container.startup_probe, container.liveness_probe):
             if probe.timeout_seconds > probe.period_seconds:
                 raise violation(f"{where}.probe", "timeout_seconds must not exceed period_seconds.")
+
+
+def _check_variables(field: str, variables: Sequence[pb.EnvVar]) -> None:
+    if len(variables) > MOST_VARIABLES:
+        raise violation(field, f"a container may have {MOST_VARIABLES} environment variables at most.")
+    for variable in variables:
+        if "=" in variable.name or variable.name.startswith(RESERVED_PREFIX):
+            raise violation(field, f"'{variable.name}' must neither contain '=' nor begin with {RESERVED_PREFIX}.")
+        if len(variable.value.encode()) > LARGEST_VARIABLE:
+            raise violation(field, f"the value of '{variable.name}' is longer than {LARGEST_VARIABLE} bytes.")
 
 
 def _check_dependencies(field: str, containers: Sequence[pb.Container]) -> None:

@@ -30,7 +30,14 @@ def _read(name: str) -> Any:
     return yaml.safe_load((Path(__file__).parent / "data" / f"{name}.yaml").read_text())
 
 
-APP_CASES, TENANT_CASES = _read("app_cases"), _read("tenant_cases")
+LONG_VALUE: Case = {
+    "name": "env-value-bytes",
+    "accepted": {"env": [{"name": "A", "value": "é" * 16_384}]},
+    "refused": {"env": [{"name": "A", "value": "é" * 16_385}]},
+    "field": "spec.env[0].value",
+    "cause": "Has more than the 32768 bytes that Cloud Run takes. Shorten it.",
+}
+APP_CASES, TENANT_CASES = [*_read("app_cases"), LONG_VALUE], _read("tenant_cases")
 
 
 def app(spec: dict[str, Any], name: str = "shop") -> dict[str, Any]:

@@ -327,6 +327,10 @@ async def test_a_deleted_service_is_gone_and_its_name_free(cloud: LocalCloud, se
     ("change", "text"),
     [
         ({"PORT": "1"}, "The following reserved env names were provided: PORT."),
+        ({"A=B": "1"}, "'A=B' must neither contain '=' nor begin with X_GOOGLE_"),
+        ({"X_GOOGLE_A": "1"}, "'X_GOOGLE_A' must neither contain '=' nor begin with X_GOOGLE_"),
+        ({"A": "é" * 16_385}, "the value of 'A' is longer than 32768 bytes"),
+        ({f"A{n}": "1" for n in range(1001)}, "a container may have 1000 environment variables at most"),
         ({"max_instance_request_concurrency": 2000}, "Violation in Service.template.max_instance_request_concurrency"),
         ({"timeout": {"seconds": 9999}}, "Violation in Service.template.timeout"),
         ({"container": {"resources": {"limits": {"cpu": "3"}}}}, "Invalid value specified for cpu."),

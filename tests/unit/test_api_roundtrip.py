@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from nuages.api import parse_app
 
 NAMES = st.from_regex(r"[A-Z]{3}_VAR[0-9]{0,3}", fullmatch=True)
-VALUES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=50)
+TEXT = st.characters(exclude_characters="\0", exclude_categories=["Cs"])
+VALUES = st.text(TEXT, max_size=50)
 SOURCES = st.one_of(
     st.fixed_dictionaries({"value": VALUES}),
     st.fixed_dictionaries({"secret": st.just({"name": "stripe", "version": "3"})}),
@@ -28,7 +29,7 @@ WEB = st.fixed_dictionaries(
         "maxInstances": st.integers(1, 1000),
         "startupCpuBoost": st.booleans(),
         "ingress": st.sampled_from(["All", "Internal", "InternalAndLoadBalancer"]),
-        "args": st.lists(st.text(max_size=20), max_size=4),
+        "args": st.lists(st.text(TEXT, max_size=20), max_size=4),
         "startupProbe": st.fixed_dictionaries({}, optional={"failureThreshold": st.integers(1, 48)}),
     },
 )

@@ -75,6 +75,7 @@ def test_first_violation_is_one_sentence(spec: dict[str, Any], sentence: str) ->
         {"name": "PORT", "value": PAYLOAD},
         {"name": "STRIPE", "value": PAYLOAD * 4000},
         {"name": "STRIPE", "value": f"{PAYLOAD}\0"},
+        {"name": "STRIPE", "value": PAYLOAD + "é" * 16_384},
     ],
 )
 def test_values_of_env_are_never_told(entry: dict[str, Any]) -> None:

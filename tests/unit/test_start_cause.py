@@ -32,6 +32,9 @@ PROBE = 'STARTUP HTTP probe failed 18 times consecutively for container "shop-1"
 STOPPED = f"{PROBE}The instance was not started."
 REFUSED = f"{STOPPED} Connection failed with status ERROR_CONNECTION_FAILED."
 LATE = f"{STOPPED} Connection failed with status DEADLINE_EXCEEDED."
+BINARY = "Secret projects/acme-prod/secrets/logo contains non-UTF8 data. Instance startup will now abort."
+DISABLED = "Secret Version [stripe/versions/1] is in DISABLED state. Instance startup will now abort."
+UNGIVEN = "a secret could not be given to it"
 NO_PROGRAM = "terminated: Application failed to start: failed to load /usr/local/bin/python: exec format error"
 NO_COMMAND = 'terminated: Application failed to start: "gunicorn shop" not found (PATH=/usr/local/bin:/usr/bin:/bin)'
 ENDED, NO_ROOM = "its container ended at once", "it ran out of memory with 512Mi"
@@ -47,6 +50,8 @@ APP_SAYS = ("Traceback (most recent call last):", "OSError: Container called exi
     [
         (OUT_OF_MEMORY, (), "spec.web.memory", NO_ROOM),
         (UNHEALTHY, ("Memory limit of 512 MiB exceeded with 520 MiB used.", REFUSED), "spec.web.memory", NO_ROOM),
+        (f"{BINARY} Logs for this revision might contain more information.", (), "spec.env", UNGIVEN),
+        (UNHEALTHY, (DISABLED, REFUSED), "spec.env", UNGIVEN),
         (UNHEALTHY, (NO_PROGRAM,), "spec.image", PLATFORM),
         (NO_PROGRAM, (), "spec.image", PLATFORM),
         (SILENT, (NO_COMMAND,), "spec.image", COMMAND),

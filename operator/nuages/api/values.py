@@ -62,9 +62,12 @@ Email = Annotated[
     matching(r"[^@\s\x00]+@[^@\s\x00]+", "Is no e-mail address. Write name@domain."),  # the rest is Django's to judge
 ]
 
-# What Cloud Run sets and refuses to be given (gcp/behaviour-runtime.md §3, "Environment").
+# What Cloud Run sets and refuses to be given, in services or in jobs, which have the same variables here
+# (gcp/behaviour-runtime.md §3, "Environment"). X_GOOGLE_ is refused by the documentation
+# (run/docs/configuring/services/overview-environment-variables) and by gcloud (EnvVarKeyType). No other name is.
 PLATFORM_NAMES = ("PORT", "K_SERVICE", "K_REVISION", "K_CONFIGURATION")
-PLATFORM_PREFIX = "CLOUD_RUN_"
+PLATFORM_PREFIX, DEPLOYMENT_PREFIX = "CLOUD_RUN_", "X_GOOGLE_"
+LARGEST_VARIABLE = 32_768  # bytes ("Maximum variable length, in Kb: 32", cloud.google.com/run/quotas)
 
 VariableName = Annotated[
     str,
@@ -77,6 +80,11 @@ VariableName = Annotated[
         cel=f"!(self in {one_of(PLATFORM_NAMES)}) && !self.startsWith('{PLATFORM_PREFIX}')",
         message="Cloud Run sets this name itself. Choose another.",
         check=lambda value: value not in PLATFORM_NAMES and not value.startswith(PLATFORM_PREFIX),
+    ),
+    Rule(
+        cel=f"!self.startsWith('{DEPLOYMENT_PREFIX}')",
+        message="Google keeps names that begin so for its own tools. Choose another.",
+        check=lambda value: not value.startswith(DEPLOYMENT_PREFIX),
     ),
     Rule(
         cel="!self.startsWith('DJANGO_SUPERUSER_')",

@@ -90,10 +90,16 @@ class Variable(Part):
             check=lambda variable: "\0" not in (variable.value or ""),
             field="value",
         ),
+        Rule(
+            cel=f"!has(self.value) || bytes(self.value).size() <= {values.LARGEST_VARIABLE}",
+            message=f"Has more than the {values.LARGEST_VARIABLE} bytes that Cloud Run takes. Shorten it.",
+            check=lambda variable: len((variable.value or "").encode(errors="replace")) <= values.LARGEST_VARIABLE,
+            field="value",
+        ),
     )
 
     name: values.VariableName = Field(description="Name of the variable.")
-    value: Annotated[str, Field(max_length=32768)] | None = Field(
+    value: Annotated[str, Field(max_length=values.LARGEST_VARIABLE)] | None = Field(
         None, repr=False, description="Plain value; not for secrets."
     )
     secret: SecretReference | None = Field(None, description="From Secret Manager.")

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from nuages.api.app import DjangoApp
+from nuages.api.contract import taken_names
 from nuages.api.tenant import DjangoTenant, instance_of
 from nuages.api.validate import fault_of_variable
 from nuages.blueprint import names
@@ -24,6 +25,8 @@ from nuages.reconcile.plan import whose
 from nuages.reconcile.trouble import Trouble, of_error
 
 LARGEST_SECRET = 65_536  # bytes
+MOST_VARIABLES = 1000  # of a container (run/docs/configuring/services/environment-variables)
+JOBS_OWN = 20  # as many at most has a job of Nuages's besides the app's and the contract's
 
 
 async def gather(
@@ -255,6 +258,13 @@ async def _config_maps(app: DjangoApp, cluster: Cluster) -> dict[str, Mapping[st
                 raise Trouble(
                     reasons.CONFIG_MAP_INVALID, f'spec.envFrom[{index}].configMap: {name} has the key "{key}". {fault}'
                 )
+    named = {entry.name for entry in app.spec.env}.union(taken_names(app.spec), *found.values())
+    if len(named) > MOST_VARIABLES - JOBS_OWN:
+        raise Trouble(
+            reasons.CONFIG_MAP_INVALID,
+            f"spec.envFrom: the app would have {len(named)} variables, and Cloud Run takes {MOST_VARIABLES} with the "
+            f"{JOBS_OWN} that a job may add. Take keys out of the ConfigMaps.",
+        )
     return found
 
 

@@ -25,6 +25,11 @@ class Cause:
 
 UNKNOWN = Cause("spec.image", "", "Release a fixed image")
 DENIED = Cause("spec.serviceAccount", "", "Grant it, then annotate nuages.dev/reconcile-at")
+SECRET = Cause(
+    "spec.env",
+    "a secret could not be given to it",
+    "Correct the secret that is named, then annotate nuages.dev/reconcile-at",
+)
 MEMORY = Cause("spec.web.memory", "it ran out of memory with {memory}", "Raise it, or release an image that needs less")
 PLATFORM = Cause(
     "spec.image",
@@ -68,6 +73,7 @@ TELLING: tuple[tuple[re.Pattern[str], Cause], ...] = tuple(
     (re.compile(pattern), cause)
     for pattern, cause in (
         (r"^The user-provided container ran out of memory|^Memory limit of \d+ \w+ exceeded", MEMORY),
+        (r"^(?:Secret Version \[|Could not fetch secret |Secret ).*Instance startup will now abort", SECRET),
         (rf"{_NOT_RUN}exec format error", PLATFORM),
         (rf"{_NOT_RUN}(?i:not found|no such file|find(?:ing)? executable|permission denied)", COMMAND),
         (r"^STARTUP HTTP probe failed.*\bstatus(?: code)?:? [1-5]\d\d\b", ANSWERED),
