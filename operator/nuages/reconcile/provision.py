@@ -79,6 +79,8 @@ async def provision(work: Pass, report: Report) -> Report:
         raise of_refusal(plan.refusals[0])  # rather nothing than half an app
     await check_permissions(work, plan, is_first)
     await work.hold()
+    if any(action.verb is not Verb.KEEP for action in plan.before_release.actions):
+        await work.touch()
     executor = Executor(work.cloud.drivers, work.cloud.inventory, adopts(work))
     ordered = plan.before_release if _has_begun(plan, work) else _claiming(plan.before_release, work)
     results = await executor.execute(ordered, work.underway, work.failed)
