@@ -16,6 +16,7 @@ from localcloud.core.faults import Fault, Kind
 from nuages.desired.iam import ProjectService
 from nuages.reconcile import reasons
 
+HICCUPS = (Code.UNAVAILABLE, Code.INTERNAL, Code.RESOURCE_EXHAUSTED, Code.DEADLINE_EXCEEDED)
 RUNNER = {"existing": f"shared-runner@{PROJECT}.iam.gserviceaccount.com"}
 
 
@@ -125,20 +126,24 @@ async def wrong(world: MachineWorld, app: Mapping[str, Any]) -> dict[str, str]:
     return {row["name"]: found for row in rows if (found := await world.google.wrong(row["kind"], row["name"]))}
 
 
-def test_a_hiccup_of_googles_leaves_an_app_at_rest_ready(site: Site) -> None:
+@pytest.mark.parametrize("is_new", [False, True], ids=["the process that left it", "a new process"])
+def test_a_hiccup_of_googles_leaves_an_app_at_rest_ready(site: Site, is_new: bool) -> None:
     """Whichever of a pass's calls fails: Ready does not move, Reconciling says what is tried again, until it is."""
     life = begun(site)
-    site.run(_hiccups(site, life))
+    site.run(_hiccups(site, life, is_new))
 
 
-async def _hiccups(site: Site, life: Life) -> None:
+async def _hiccups(site: Site, life: Life, is_new: bool) -> None:
     world = site.world
     operator = world.operator()
     before = await world.rest(operator, life)
     digest, struck = world.digests["v1"], 0
     for call in range(PATIENCE):
+        if is_new:
+            await operator.close()
+            operator = world.operator()
         await world.annotate(life, "reconcile-at", str(call))  # looks at all there is
-        fault = world.cloud.faults.add(Fault("*", Kind.FAIL, plain(Code.UNAVAILABLE), skip=call))
+        fault = world.cloud.faults.add(Fault("*", Kind.FAIL, plain(HICCUPS[call % len(HICCUPS)]), skip=call))
         app = await world.one_pass(operator, life)
         if fault.times:
             break
@@ -152,3 +157,35 @@ async def _hiccups(site: Site, life: Life) -> None:
     world.cloud.faults.clear()
     assert struck > 3
     await operator.close()
+
+
+def test_a_new_process_does_not_believe_what_a_change_has_overtaken(site: Site) -> None:
+    """Where the one before it died in the middle, nobody knows what is Ready: a hiccup is told as on any way there."""
+    world, life = site.world, begun(site)
+    site.run(world.annotate(life, "rotate", "1"))
+    operator = world.operator()
+    kill = world.cloud.faults.add(Fault("*.CreateSecret", Kind.KILL, after=True))
+    assert site.run(operator.one_pass(life.key, kill)) is None
+    site.run(operator.close())
+    app = site.run(world.app(life))
+    assert (said(app, "Ready")["status"], said(app, "Reconciling")["reason"]) == ("True", "Provisioning")
+    assert site.run(_after_a_hiccup(world, life)) == "False"
+    ready(site, life)
+
+
+def test_a_new_process_takes_no_wiped_status_for_an_app_at_rest(site: Site) -> None:
+    """What serves is found again, and until then nothing is said of it."""
+    world, life = site.world, begun(site)
+    site.run(world.wipe_status(life))
+    assert site.run(_after_a_hiccup(world, life)) == "False"
+    ready(site, life)
+
+
+async def _after_a_hiccup(world: MachineWorld, life: Life) -> str:
+    """Whether a new process says Ready."""
+    operator = world.operator()
+    fault = world.cloud.faults.add(Fault("*", Kind.FAIL, plain(Code.UNAVAILABLE)))
+    app = await world.one_pass(operator, life)
+    assert fault.times == 0
+    await operator.close()
+    return said(app, "Ready")["status"]

@@ -270,7 +270,7 @@ def test_a_hiccup_of_an_app_at_rest_is_no_news() -> None:
     """But for Reconciling, and the clock that ends it."""
     before = status(serving(), {}, NOW)
     trouble = Trouble("GoogleUnavailable", "Google Cloud: tried again soon.", stalled=False)
-    hiccup = Report(3, trouble=trouble, rested=True)
+    hiccup = Report(3, trouble=trouble, untouched=True)
     after = status(hiccup, before, LATER)
     assert condition(after, "Reconciling")["message"] == trouble.message
     assert after["waiting"] == {"reason": "GoogleUnavailable", "since": LATER}
@@ -285,10 +285,10 @@ def test_a_hiccup_that_lasts_is_told() -> None:
     """As one that struck while something was under way, or while the app was not Ready for this spec."""
     before = status(serving(), {}, NOW)
     trouble = Trouble("GoogleUnavailable", "Google Cloud: tried again soon.", stalled=False)
-    hiccup = Report(3, trouble=trouble, rested=True)
+    hiccup = Report(3, trouble=trouble, untouched=True)
     for told in (
         status(replace(hiccup, is_waited_for=True), status(hiccup, before, NOW), LATER),
-        status(replace(hiccup, rested=False), before, LATER),
+        status(replace(hiccup, untouched=False), before, LATER),
         status(replace(hiccup, generation=4), before, LATER),
         status(hiccup, {}, LATER),
     ):

@@ -78,6 +78,8 @@ async def provision(work: Pass, report: Report) -> Report:
         await _require_unrefused(plan, work, report)
     await check_permissions(work, plan, is_first)
     await work.hold()
+    if any(action.verb is not Verb.KEEP for action in plan.before_release.actions):
+        await work.touch()
     executor = Executor(work.cloud.drivers, work.cloud.inventory, adopts(work))
     ordered = plan.before_release if _has_begun(plan, work) else _claiming(plan.before_release, work)
     results = await executor.execute(ordered, work.underway, work.failed)

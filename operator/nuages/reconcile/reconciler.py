@@ -32,7 +32,7 @@ from nuages.reconcile.release.outcome import Waiting
 from nuages.reconcile.report import Report
 from nuages.reconcile.rollout import rollout
 from nuages.reconcile.settings import Settings
-from nuages.reconcile.status import is_ready, status, waiting
+from nuages.reconcile.status import being_changed, status, waiting
 from nuages.reconcile.teardown import tear_down
 from nuages.reconcile.tenancy import (
     FINALIZER,
@@ -67,7 +67,7 @@ class Pass:
     settings: Settings
     underway: tuple[Operation, ...]
     interrupted: Callable[[], bool]
-    rested: bool = False  # Ready when the last pass of this process ended, and nothing was written since
+    untouched: bool = True  # nothing was changed so far
     began: float = field(default_factory=time.monotonic)
     failed: Mapping[str, errors.CloudError] = field(default_factory=dict)  # operations of earlier passes, by resource
 
@@ -90,6 +90,13 @@ class Pass:
         """Before the first thing is made. Raises Stale, Gone."""
         self.body = await hold(self.body, self.tenant, self.cluster)
 
+    async def touch(self) -> None:
+        """Before the first thing of an app at rest is changed. Raises Stale, Gone."""
+        self.untouched = False
+        told = being_changed(self.before, self.app.metadata.generation, _now())
+        if told is not None:
+            self.body = await self.cluster.write_status(self.body, told)
+
 
 class Reconciler:
     """`reconcile` is the queue's work."""
@@ -97,7 +104,6 @@ class Reconciler:
     def __init__(self, cluster: Cluster, clouds: Clouds, settings: Settings) -> None:
         self._cluster, self._clouds, self._settings = cluster, clouds, settings
         self._waits: dict[str, Wait] = {}
-        self._rested: set[str] = set()  # the apps that the last pass of this process left Ready
         self._ends: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by namespace
 
     async def reconcile(self, key: str, interrupted: Callable[[], bool] = lambda: False) -> Next:
@@ -112,7 +118,6 @@ class Reconciler:
             body = await self._cluster.app(namespace, name)
             if body is None:
                 self._waits.pop(key, None)
-                self._rested.discard(key)
                 await let_go(namespace, self._cluster)  # the answer to its last write may have been lost
                 return Next()
             generation = body["metadata"].get("generation", 0)
@@ -155,8 +160,6 @@ class Reconciler:
     async def _pass(self, body: Body, interrupted: Callable[[], bool]) -> Next:
         metadata = body["metadata"]
         generation, deleting = _place_in_life(body)
-        rested = _key(body) in self._rested
-        self._rested.discard(_key(body))  # until this pass has ended so too
         if deleting and FINALIZER not in finalizers(body):  # nothing was made, or all is done: others hold it
             return Next()
         if deleting and (metadata.get("annotations") or {}).get(ABANDON) == "true":
@@ -164,11 +167,9 @@ class Reconciler:
         try:
             app, held, cloud = await self._parse(body)
         except Trouble as trouble:
-            return await self._tell(body, Report(generation, trouble=trouble, deleting=deleting, rested=rested), None)
+            return await self._tell(body, Report(generation, trouble=trouble, deleting=deleting, untouched=True), None)
         underway, failed = await self._operations(body, cloud)
-        work = Pass(
-            body, app, held.tenant, self._cluster, cloud, self._settings, underway, interrupted, rested, failed=failed
-        )
+        work = Pass(body, app, held.tenant, self._cluster, cloud, self._settings, underway, interrupted, failed=failed)
         report = await self._work(work)
         coming = await (self._end(work, report) if report.gone else self._tell(work.body, report, app, cloud))
         await tell_usage(held, cloud, self._cluster)
@@ -190,13 +191,12 @@ class Reconciler:
             if only_looks(app):
                 return await forecast(work, Report(**common))
             report = await provision(work, Report(**common))  # whose Trouble comes before its first write
-            work.rested = work.rested and not any(result.did for result in report.results.values())
             return await rollout(work, report) if report.is_provisioned else report
         except Trouble as trouble:
-            return Report(**common, trouble=trouble, deleting=app.is_deleting, rested=work.rested)
+            return Report(**common, trouble=trouble, deleting=app.is_deleting, untouched=work.untouched)
         except errors.CloudError as error:
             unforeseen = of_error(error, "Google Cloud", work.cloud.identity.principal)
-            return Report(**common, trouble=unforeseen, deleting=app.is_deleting, rested=work.rested)
+            return Report(**common, trouble=unforeseen, deleting=app.is_deleting, untouched=work.untouched)
 
     async def _end(self, work: Pass, report: Report) -> Next:
         """After a deletion that is through: one app of a namespace at a time, so that the last one knows that it is."""
@@ -240,15 +240,13 @@ class Reconciler:
             await self._release_finalizer(body)
             return Next()
         before = body.get("status") or {}
-        now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        now = _now()
         clock = waiting(report, before, now)
         if clock is not None and _seconds_since(clock["since"]) >= self._settings.patience.seconds:
             report = replace(report, is_waited_for=True)
         after = status(report, before, now)
         if after != before:
             body = await self._cluster.write_status(body, after)
-        if is_ready(after):
-            self._rested.add(_key(body))
         for event in news(report, before, after):
             await self._cluster.event(body, event.kind, event.reason, event.message)
         wait = Wait.of(report, body, cloud) if cloud is not None else None
@@ -312,6 +310,10 @@ def _place_in_life(body: Body) -> tuple[int, bool]:
 def _share(seconds: float) -> float:
     """Polling costs a fiftieth of the wait at most, and calls by the same measure."""
     return min(POLL_LAST, max(POLL_FIRST, POLL_SHARE * seconds))
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _seconds_since(stamp: str) -> float:

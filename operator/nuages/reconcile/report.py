@@ -36,7 +36,7 @@ class Report:
     live: Observed[RunService] | None = None
     trouble: Trouble | None = None
     is_waited_for: bool = False  # trouble that heals has been there for as long as it may be
-    rested: bool = False  # was Ready when the last pass ended, and nothing was written since: see status.is_hiccup
+    untouched: bool = False  # the pass has changed nothing: an app that was at rest is so still
     paused: bool = False
     deleting: bool = False
     kept: tuple[str, ...] = ()  # what a deletion leaves behind

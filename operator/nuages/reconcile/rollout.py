@@ -48,7 +48,7 @@ async def rollout(work: Pass, report: Report) -> Report:
         grants, resting = await make(work, release.blueprint.access), at_rest(release)
         if resting is not None and not grants.changes and not removes(report):
             return await _checked(work, replace(report, release=resting, stage=ALL_DONE))
-    work.rested = False
+    await work.touch()
     live = await look_at_service(work, fresh=True)
     require_own_service(work, live)  # the snapshot may be older than somebody else's service
     if is_judged(work.before, report.wanted):

@@ -69,15 +69,35 @@ def waiting(report: Report, before: Mapping[str, Any], now: str) -> dict[str, st
     trouble, known = trouble_of(report), before.get("waiting") or {}
     if trouble is None and report.operations:
         return known or None
-    if trouble is None or not (trouble.heals or (report.rested and not trouble.stalled)):
+    kept = report.untouched and is_at_rest(before, report.generation)
+    if trouble is None or not (trouble.heals or (kept and not trouble.stalled)):
         return None
     return {"reason": trouble.reason, "since": known["since"] if known.get("reason") == trouble.reason else now}
 
 
-def is_ready(told: Mapping[str, Any]) -> bool:
-    """Whether this status says so of the generation that it is about."""
-    ready = [item for item in told.get("conditions") or [] if item["type"] == reasons.READY]
-    return any(item["status"] == "True" and item["observedGeneration"] == told["observedGeneration"] for item in ready)
+def is_at_rest(told: Mapping[str, Any], generation: int) -> bool:
+    """Whether this status says that the app is Ready for the generation, and that nothing of it is being changed.
+
+    What is tried again changes nothing. Whoever believes it need not have been there: see being_changed.
+    """
+    known = {item["type"]: item for item in told.get("conditions") or ()}
+    ready = known.get(reasons.READY, {})
+    spoken_of = (ready.get("observedGeneration"), told.get("observedGeneration"))
+    if ready.get("status") != "True" or spoken_of != (generation, generation):
+        return False
+    return reasons.RECONCILING not in known or bool(told.get("waiting"))
+
+
+def being_changed(told: Mapping[str, Any], generation: int, now: str) -> dict[str, Any] | None:
+    """The status of an app at rest that is about to be changed: where this process dies meanwhile, the next one does
+    not take the app for one that rests. None where it did not rest.
+    """
+    if not is_at_rest(told, generation):
+        return None
+    changed = Condition(reasons.RECONCILING, "True", reasons.PROVISIONING, "Google resources are being changed.")
+    made = {**told, "conditions": _with_reconciling(changed, generation, told["conditions"], now)}
+    made.pop("waiting", None)
+    return made
 
 
 def is_hiccup(report: Report, before: Mapping[str, Any]) -> bool:
@@ -85,19 +105,26 @@ def is_hiccup(report: Report, before: Mapping[str, Any]) -> bool:
     trouble = report.trouble
     if trouble is None or trouble.stalled or trouble.heals or report.deleting or report.is_waited_for:
         return False
-    return report.rested and is_ready(before) and before["observedGeneration"] == report.generation
+    return report.untouched and is_at_rest(before, report.generation)
 
 
 def _tried_again(report: Report, before: Mapping[str, Any], now: str) -> dict[str, Any]:
     """What changes in the status of an app at rest: Reconciling says what is tried again, and the clock runs."""
-    trouble, told = report.trouble, before["conditions"]
+    trouble = report.trouble
     assert trouble is not None
     again = Condition(reasons.RECONCILING, "True", trouble.reason, trouble.message)
-    ready, *parts = [item for item in told if item["type"] not in (reasons.RECONCILING, reasons.STALLED)]
     return {
-        "conditions": [ready, *dated([again], report.generation, told, now), *parts],
+        "conditions": _with_reconciling(again, report.generation, before["conditions"], now),
         "waiting": waiting(report, before, now),
     }
+
+
+def _with_reconciling(
+    condition: Condition, generation: int, told: Sequence[Mapping[str, Any]], now: str
+) -> list[Mapping[str, Any]]:
+    """Beside Ready, which stays as it is."""
+    ready, *parts = [item for item in told if item["type"] not in (reasons.RECONCILING, reasons.STALLED)]
+    return [ready, *dated([condition], generation, told, now), *parts]
 
 
 def _planned(action: Action) -> dict[str, Any]:
