@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from machine_world import FIRST, PROJECT, Life, Site
-from test_lives import begun, ready
+from test_lives import RUNNER, begun, ready
 
 from localcloud.runtime.tasks import EXITED_WITH_ERROR, Attempt
 from localcloud.runtime.workload import Workload
@@ -57,6 +57,22 @@ def test_where_the_password_is(site: Site) -> None:
     ready(site, life)
     assert site.run(world.app(life))["status"]["release"]["superuser"] == known
     assert told_of_superuser(site, life) == told
+
+
+def test_no_identity_keeps_reading_the_password(site: Site) -> None:
+    """Neither the one that the job ran as, where the spec names another one while it runs."""
+    world, life = site.world, begun(site)
+    operator = world.operator()
+    site.run(world.apply(life, {**wanting("admin"), "serviceAccount": RUNNER}))
+    while site.run(world.one_pass(operator, life))["status"]["release"].get("superuser", {}).get("state") != "Creating":
+        pass
+    site.run(operator.close())
+    member = f"{secret_of(life)}#roles/secretmanager.secretAccessor#serviceAccount:{RUNNER['existing']}"
+    assert site.run(world.google.wrong("iam.googleapis.com/PolicyMember", member)) == ""
+    site.run(world.apply(life, wanting("admin")))
+    ready(site, life)
+    assert site.run(world.app(life))["status"]["release"]["superuser"]["state"] == "Created"
+    assert site.run(world.google.wrong("iam.googleapis.com/PolicyMember", member)) != ""
 
 
 @pytest.mark.usefixtures("found")

@@ -14,6 +14,7 @@ from typing import Any
 
 from nuages.cloud.access import CloudAccess
 from nuages.desired.iam import IamMember
+from nuages.desired.run import RunJob
 from nuages.desired.secretmanager import Secret, SecretRef
 from nuages.reconcile import reasons
 from nuages.reconcile.execute import Executor
@@ -36,7 +37,7 @@ async def superuser(release: Release, cloud: CloudAccess) -> Outcome:
         return DONE
     outcome = await run_once(run, cloud)
     if run.grant is not None and not isinstance(outcome, Waiting):
-        await _withdraw(run.grant, cloud)
+        await _withdraw(run.job, run.grant, cloud)
     if isinstance(outcome, Done):
         return await _settled(release, run, outcome, cloud)
     return outcome
@@ -129,8 +130,13 @@ async def _discard(secret: Secret, cloud: CloudAccess) -> None:
         raise result.error
 
 
-async def _withdraw(grant: IamMember, cloud: CloudAccess) -> None:
-    """What a crash has left is found here by the next release. Raises CloudError."""
+async def _withdraw(job: RunJob, grant: IamMember, cloud: CloudAccess) -> None:
+    """From whom the job ran as too, for the spec may have named another identity meanwhile. What a crash has left is
+    found here by the next release. Raises CloudError."""
+    live = await cloud.drivers.of(RunJob).observe(job.name)
+    ran_as = {grant.member} if live is None else {grant.member, f"serviceAccount:{live.state.template.service_account}"}
     driver = cloud.drivers.of(IamMember)
-    if await driver.observe(grant.name) is not None:
-        await driver.delete(grant.name)
+    for member in sorted(ran_as):
+        name = IamMember.of(grant.target, grant.role, member).name
+        if await driver.observe(name) is not None:
+            await driver.delete(name)
