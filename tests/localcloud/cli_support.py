@@ -30,7 +30,12 @@ class Shell:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        output, _ = await asyncio.wait_for(process.communicate(), DEADLINE_S)
+        try:
+            output, _ = await asyncio.wait_for(process.communicate(), DEADLINE_S)
+        except TimeoutError:  # left alone it would end in a later test, after this one's loop
+            process.kill()
+            await process.wait()
+            raise
         return process.returncode or 0, output.decode()
 
     def address(self) -> dict[str, str]:
