@@ -311,7 +311,7 @@ def at_rest(app: Mapping[str, Any]) -> str:
     if stalled := said(app, "Stalled"):
         return f"{stalled['reason']}: {stalled['message']}"
     ready = said(app, "Ready")
-    waits = ready["reason"] in (reasons.PAUSED, reasons.MIGRATION_PENDING)
+    waits = ready["reason"] in (reasons.PAUSED, reasons.OBSERVED, reasons.MIGRATION_PENDING)
     return ready["reason"] if ready["status"] == "True" or waits else ""
 
 
