@@ -12,6 +12,7 @@ from nuages.cloud.driver import Observed, Readiness
 from nuages.cloud.logs import LATE
 from nuages.desired.run import RunService, TrafficTarget
 from nuages.reconcile import reasons
+from nuages.reconcile.patience import passed
 from nuages.reconcile.release.outcome import DONE, Failed, Outcome, Waiting
 from nuages.reconcile.release.release import CANDIDATE_TAG, Release
 from nuages.reconcile.release.revision_log import last_lines, log_link
@@ -109,7 +110,7 @@ async def _failure(release: Release, live: Observed[RunService], cloud: CloudAcc
     cause, is_certain = cause_of(condition, lines, release.service)
     if what in release.told:
         cause = cause_told(release.told, release.service)
-    elif has_log and not (lines and is_certain) and release.now - float(live.outputs["since"]) < LATE:
+    elif has_log and not (lines and is_certain) and passed(float(live.outputs["since"]), release.now) < LATE:
         message = f"{release.revision} did not start; its log is on its way."
         return Waiting(reasons.DEPLOYING_CANDIDATE, message, log_link=log_link(release), after=POLL)
     why = f": {cause.why}" if cause.why else ""

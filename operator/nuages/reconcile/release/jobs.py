@@ -20,7 +20,7 @@ from nuages.desired.secretmanager import Secret
 from nuages.desired.sql import SqlUser
 from nuages.reconcile import reasons
 from nuages.reconcile.execute import Executor, Result
-from nuages.reconcile.patience import PATIENCE, Patience
+from nuages.reconcile.patience import PATIENCE, Patience, passed
 from nuages.reconcile.plan import Action, Plan, Verb
 from nuages.reconcile.release.outcome import Done, Failed, Outcome, Waiting
 from nuages.reconcile.release.release import fingerprint
@@ -205,7 +205,7 @@ async def _provide(run: Run, secret: Secret, cloud: CloudAccess) -> Result:
 async def _failure(run: Run, execution: Execution, cloud: CloudAccess) -> Waiting | Failed:
     """Said once, with what the log says: it is waited for, as long as it may be on its way."""
     lines = await cloud.logs.tail(run.job.project, execution_filter(run.job, execution.name))
-    if time.time() - execution.ended < LATE and not _has_come(execution, lines):
+    if passed(execution.ended, time.time()) < LATE and not _has_come(execution, lines):
         said = f"{run.what} has ended; its log is on its way."
         return replace(running(run, execution), message=said, has_failed=True)
     return failure(run, execution, lines)
