@@ -12,9 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from nuages.cloud.logs import LATE
+
 PROPAGATION_S = 420.0  # "up to 7 minutes": cloud.google.com/iam/docs/access-change-propagation
 FIRST, LAST = 1 / 84, 1 / 7  # pauses, as shares of it: 5 s, doubled up to 60 s
 SKEW_S = 5.0  # by which a clock that somebody keeps right may be behind Google's; NTP keeps most within a tenth
+LOG_FIRST, LOG_LAST = 2.0, 15.0  # pauses between looks for a log: most have come within seconds, all reads are counted
 
 
 @dataclass(frozen=True)
@@ -53,3 +56,11 @@ def passed(stamp: float, now: float) -> float:
     wait for the clock, not for Google.
     """
     return max(0.0, now - stamp) if now > stamp - SKEW_S else math.inf
+
+
+def until_log(ended: float, now: float) -> float:
+    """Seconds until a log that has not come is looked for again, as many as have passed since the end of what writes it
+    (Google's time); 0.0 where it is waited for no longer.
+    """
+    waited = passed(ended, now)
+    return max(LOG_FIRST, min(LOG_LAST, waited, LATE - waited)) if waited < LATE else 0.0
