@@ -101,6 +101,9 @@ def test_a_job_s_failure_is_told_once_its_verdict_has_come(site: Site, monkeypat
     operator = world.operator()
     until(site, life, operator, "migrate has ended; its log is on its way.")
     assert site.run(world.app(life))["status"]["release"]["migration"]["state"] == "Failed"
+    waits = site.run(operator.one_pass(life.key))
+    assert waits is not None
+    assert (waits.after or 0.0) >= 2.0  # a log is not asked for each second
     verdict = {"nuages": "migrate", "reason": "DjangoMissing", "message": "spec.image: migrate found no Django."}
     [of] = begun_by
     world.cloud.runtime.logs.write(

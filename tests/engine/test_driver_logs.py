@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import json
 
+from google.cloud.logging_v2.services.logging_service_v2 import LoggingServiceV2AsyncClient
+from google.oauth2.credentials import Credentials
+
 from localcloud.core.errors import Code
+from nuages.cloud.call import Call
+from nuages.cloud.logs import Logs, Turns
 
 LABELS = {"project_id": "demo", "location": "europe-west1", "job_name": "shop-migrate"}
 FILTER = 'resource.type = "cloud_run_job" resource.labels.job_name = "shop-migrate"'
@@ -29,3 +34,14 @@ async def test_a_log_that_cannot_be_read_has_no_lines(scene):
     """It is help, never an obstacle."""
     scene.fail("ListLogEntries", Code.PERMISSION_DENIED, "Permission 'logging.logEntries.list' denied.")
     assert await scene.access.logs.tail("demo", FILTER, 3) == []
+
+
+async def test_no_more_is_read_than_its_turns_allow(real_scene):
+    """What finds no turn soon asks nothing of Google, and has no lines."""
+    write(real_scene, "line")
+    client = LoggingServiceV2AsyncClient(credentials=Credentials("any"))
+    logs = Logs(lambda: client, Call(), Turns(burst=2, apart=3600.0))
+    found = [[line.text for line in await logs.tail("demo", FILTER, 3)] for _ in range(4)]
+    await client.transport.close()
+    assert found == [["line"], ["line"], [], []]
+    assert real_scene.asked("ListLogEntries") == 2

@@ -126,6 +126,7 @@ async def test_a_failure_is_said_once_its_log_has_come(
     outcome = await run_once(run, cast(CloudAccess, SimpleNamespace(runs=google, logs=google)))
     assert isinstance(outcome, Failed if is_said else Waiting)
     assert outcome.execution == google.execution.name
+    assert isinstance(outcome, Failed) or (outcome.awaited, outcome.after >= 2.0) == ("", True)  # not each second
     migrates = replace(serving(), stage="Migrate", outcome=outcome, release=a_release())
     assert status(migrates, {}, NOW)["release"]["migration"]["state"] == "Failed"
 

@@ -38,7 +38,7 @@ def test_a_try_that_is_overdue_is_due() -> None:
     assert PATIENCE.pause([0.0], 3600.0) == 0.0
 
 
-@pytest.mark.parametrize(("now", "left"), [(1000.0, 5.0), (1600.0, 5.0), (1603.0, 2.0), (2200.0, 0.0)])
-def test_a_clock_that_is_behind_lengthens_no_pause(now: float, left: float) -> None:
-    """The operator's, by ten minutes: five seconds stay five; one that is ahead ends the pause."""
+@pytest.mark.parametrize(("now", "left"), [(1000.0, 0.0), (1597.0, 5.0), (1600.0, 5.0), (1603.0, 2.0), (2200.0, 0.0)])
+def test_a_wrong_clock_lengthens_no_pause(now: float, left: float) -> None:
+    """One that is behind tells no time until it comes to the try; one that is ahead ends the pause."""
     assert PATIENCE.pause([1600.0], now) == left

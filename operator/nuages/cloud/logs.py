@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,7 +13,7 @@ import structlog
 from google.protobuf import json_format
 
 from nuages.cloud.call import Call
-from nuages.cloud.errors import CloudError
+from nuages.cloud.errors import CloudError, Transient
 
 if TYPE_CHECKING:
     from google.cloud.logging_v2.services.logging_service_v2 import LoggingServiceV2AsyncClient
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 LINES = 100  # an event has the last ones, and a traceback of Django's may have as many
 PAGES = 5  # one may be empty although more follow
 LATE = 60.0  # seconds for which a line may be on its way
+# "entries.list requests: 60 per minute, per project" (cloud.google.com/logging/quotas): the one whose credentials ask.
+# It is for people and their tools too: in any minute BURST and another 30 are ours.
+BURST, APART = 20, 2.0  # reads at once, and seconds between further ones
+IN_LINE = 10.0  # seconds for which a pass may be held up by that
 log = structlog.get_logger()
 
 
@@ -37,11 +43,27 @@ class LogLine:
         return self.text or (json.dumps(self.payload) if self.payload else "")
 
 
-class Logs:
-    """`api` is asked for when a log is first read."""
+class Turns:
+    """When each read may begin: in the order in which they were asked for, at Google's pace."""
 
-    def __init__(self, api: Callable[[], LoggingServiceV2AsyncClient], call: Call) -> None:
-        self._api, self._call = api, call
+    def __init__(self, burst: int = BURST, apart: float = APART) -> None:
+        self._ahead, self._apart = (burst - 1) * apart, apart
+        self._next = 0.0  # when the next one would begin, were there no bursts
+
+    def take(self, now: float) -> float:
+        """Seconds until the read's turn. Raises Transient, and takes none, where that is more than IN_LINE."""
+        wait = max(0.0, self._next - self._ahead - now)
+        if wait > IN_LINE:
+            raise Transient(f"Too many logs are read at once: the turn of this one is in {wait:.0f} s.")
+        self._next = max(self._next, now) + self._apart
+        return wait
+
+
+class Logs:
+    """`api` is asked for when a log is first read; `turns` are those of one identity, whose project's quota it is."""
+
+    def __init__(self, api: Callable[[], LoggingServiceV2AsyncClient], call: Call, turns: Turns | None = None) -> None:
+        self._api, self._call, self._turns = api, call, turns or Turns()
 
     async def tail(self, project: str, filter_text: str, limit: int = LINES) -> list[LogLine]:
         """The newest lines that match, oldest first. Never raises CloudError: without a log there are none."""
@@ -60,6 +82,7 @@ class Logs:
         }
         found: list[LogEntry] = []
         for _ in range(PAGES):
+            await asyncio.sleep(self._turns.take(time.monotonic()))
             page = await self._call(self._api().list_log_entries, request)
             found += page.entries
             if len(found) >= limit or not page.next_page_token:

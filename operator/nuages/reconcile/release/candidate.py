@@ -9,16 +9,15 @@ from itertools import count
 from nuages.cloud import errors
 from nuages.cloud.access import CloudAccess
 from nuages.cloud.driver import Observed, Readiness
-from nuages.cloud.logs import LATE
 from nuages.desired.run import RunService, TrafficTarget
 from nuages.reconcile import reasons
+from nuages.reconcile.patience import until_log
 from nuages.reconcile.release.outcome import DONE, Failed, Outcome, Waiting
 from nuages.reconcile.release.release import CANDIDATE_TAG, Release
 from nuages.reconcile.release.revision_log import last_lines, log_link
 from nuages.reconcile.release.start_cause import cause_of, cause_told
 from nuages.reconcile.trouble import shortened
 
-POLL = 2.0  # seconds, for a log
 PREAMBLE = re.compile(r"^Revision '[^']*' is not ready and cannot serve traffic\. ")
 LOGS_URL = re.compile(r"\s*Logs URL:.*", re.DOTALL)  # where a container was started; our message has a link of its own
 NAME_TAKEN = "with different configuration already exists"  # behaviour.md, section 1
@@ -105,13 +104,13 @@ async def _failure(release: Release, live: Observed[RunService], cloud: CloudAcc
     """Said once: the log, which comes late, is waited for, and the message is the same at each pass after that."""
     what = f"revision {release.revision} did not start"
     condition, has_log = PREAMBLE.sub("", live.message), LOGS_URL.search(live.message) is not None
-    lines = await last_lines(release, cloud)
+    lines, after = await last_lines(release, cloud), until_log(float(live.outputs["since"]), release.now)
     cause, is_certain = cause_of(condition, lines, release.service)
     if what in release.told:
         cause = cause_told(release.told, release.service)
-    elif has_log and not (lines and is_certain) and release.now - float(live.outputs["since"]) < LATE:
+    elif has_log and not (lines and is_certain) and after > 0:
         message = f"{release.revision} did not start; its log is on its way."
-        return Waiting(reasons.DEPLOYING_CANDIDATE, message, log_link=log_link(release), after=POLL)
+        return Waiting(reasons.DEPLOYING_CANDIDATE, message, log_link=log_link(release), after=after)
     why = f": {cause.why}" if cause.why else ""
     kept = f"{release.serving} keeps all traffic" if release.serving else "the service stays closed to the public"
     where = f"; the event {reasons.REVISION_FAILED}Log has its log's last lines" if has_log else ""

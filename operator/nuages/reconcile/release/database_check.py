@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 from nuages.cloud.access import CloudAccess
 from nuages.cloud.driver import Observed
-from nuages.cloud.logs import LATE
 from nuages.desired.run import RunJob
+from nuages.reconcile.patience import until_log
 from nuages.reconcile.release.db_init import run_of, token_of
 from nuages.reconcile.release.jobs import execution_filter, run_once, verdict_of
 from nuages.reconcile.release.outcome import DONE, Failed, Outcome
 from nuages.reconcile.release.release import Release, fingerprint
 
-POLL = 5.0  # seconds
+POLL = 5.0  # seconds, while it runs
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,7 @@ def _check_of(latest: _Latest, release: Release, job: RunJob) -> str:
 
 async def _verdict(job: RunJob, latest: _Latest, cloud: CloudAccess, known: str, now: float) -> Check:
     said = verdict_of(await cloud.logs.tail(job.project, execution_filter(job, latest.name)))
-    if not said and now - latest.ended < LATE:
-        return Check(execution=known, again=POLL)
+    again = until_log(latest.ended, now)
+    if not said and again > 0:
+        return Check(execution=known, again=again)
     return Check(execution=latest.name, changed=tuple(map(str, said.get("changed") or ())))

@@ -12,7 +12,7 @@ from nuages.blueprint import names
 from nuages.cloud.access import CloudAccess
 from nuages.cloud.errors import CloudError, VersionDisabled
 from nuages.cloud.executions import Execution, execution_name
-from nuages.cloud.logs import LATE, LogLine
+from nuages.cloud.logs import LogLine
 from nuages.dbinit.verdict import Reason
 from nuages.desired.iam import IamMember
 from nuages.desired.run import RunJob, Template
@@ -20,7 +20,7 @@ from nuages.desired.secretmanager import Secret
 from nuages.desired.sql import SqlUser
 from nuages.reconcile import reasons
 from nuages.reconcile.execute import Executor, Result
-from nuages.reconcile.patience import PATIENCE, Patience
+from nuages.reconcile.patience import PATIENCE, Patience, until_log
 from nuages.reconcile.plan import Action, Plan, Verb
 from nuages.reconcile.release.outcome import Done, Failed, Outcome, Waiting
 from nuages.reconcile.release.release import fingerprint
@@ -205,9 +205,10 @@ async def _provide(run: Run, secret: Secret, cloud: CloudAccess) -> Result:
 async def _failure(run: Run, execution: Execution, cloud: CloudAccess) -> Waiting | Failed:
     """Said once, with what the log says: it is waited for, as long as it may be on its way."""
     lines = await cloud.logs.tail(run.job.project, execution_filter(run.job, execution.name))
-    if time.time() - execution.ended < LATE and not _has_come(execution, lines):
+    after = until_log(execution.ended, time.time())
+    if after > 0 and not _has_come(execution, lines):
         said = f"{run.what} has ended; its log is on its way."
-        return replace(running(run, execution), message=said, has_failed=True)
+        return replace(running(run, execution), message=said, after=after, has_failed=True)
     return failure(run, execution, lines)
 
 

@@ -46,7 +46,7 @@ class Waiting:
     @property
     def awaited(self) -> str:
         """The execution whose end it waits for, whosever it is; "" where it waits for something else."""
-        return self.execution or self.behind
+        return "" if self.has_failed else self.execution or self.behind
 
 
 @dataclass(frozen=True)
