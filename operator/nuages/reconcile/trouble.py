@@ -103,7 +103,8 @@ def of_denial(error: ClusterDenied) -> Trouble:
     return Trouble(
         reasons.PERMISSION_DENIED,
         "The operator may not do in the cluster what it has to. Apply the ClusterRole nuages of this version and bind "
-        f'it; where a policy is named, except the operator from it. The API server says: "{shortened(str(error))}".',
+        "it; where a policy or webhook is named, keep to it or except the operator from it. The API server says: "
+        f'"{shortened(str(error))}".',
         heals=True,
     )
 
