@@ -47,6 +47,8 @@ def of_error(error: errors.CloudError, what: str, principal: str = "") -> Troubl
     """`what` names the resource or field that the call was about."""
     quoted = f'Google says: "{shortened(error.cause)}".'
     match error:
+        case errors.Unidentified():
+            return Trouble(reasons.PERMISSION_DENIED, f"{what}: {error.cause}", heals=True)
         case errors.PermissionDenied():
             who, lacks = principal or "the operator's identity", error.permission or "a permission"
             role = role_for(error.permission) or "a role with this permission"
