@@ -86,6 +86,13 @@ class Pass:
     def intervals(self) -> Intervals:
         return intervals(self.app.spec.reconcile_interval_seconds, self.app.spec.deep_check_interval_seconds)
 
+    def unsettled(self, told: BaseException | None = None) -> frozenset[str]:
+        """The recorded operations, by name, that are under way, or that failed otherwise than with the error `told`."""
+        failed = {resource for resource, error in self.failed.items() if error is not told}
+        under_way = {operation.name for operation in self.underway}
+        rows = self.before.get("operations") or []
+        return frozenset(under_way | {row["name"] for row in rows if row["resource"] in failed})
+
     async def hold(self) -> None:
         """Before the first thing is made. Raises Stale, Gone."""
         self.body = await hold(self.body, self.tenant, self.cluster)
@@ -179,6 +186,7 @@ class Reconciler:
         app = work.app
         generation = app.metadata.generation
         common: dict[str, Any] = {"generation": generation, "reconcile_at": app.reconcile_at, "image": app.spec.image}
+        common["unsettled"] = work.unsettled()
         try:
             if app.is_deleting and app.spec.management == "Observe":
                 return Report(**common, deleting=True, kept=("everything",), gone=True)
@@ -193,8 +201,10 @@ class Reconciler:
             report = await provision(work, Report(**common))  # whose Trouble comes before its first write
             return await rollout(work, report) if report.is_provisioned else report
         except Trouble as trouble:
+            common["unsettled"] = work.unsettled(trouble.__cause__)
             return Report(**common, trouble=trouble, deleting=app.is_deleting, untouched=work.untouched)
         except errors.CloudError as error:
+            common["unsettled"] = work.unsettled(error)
             unforeseen = of_error(error, "Google Cloud", work.cloud.identity.principal)
             return Report(**common, trouble=unforeseen, deleting=app.is_deleting, untouched=work.untouched)
 
