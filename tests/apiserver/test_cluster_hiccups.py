@@ -20,6 +20,8 @@ from structlog.testing import capture_logs
 
 from localcloud.controlplane.plane import ControlPlane
 from nuages.kube import objects
+from nuages.kube.objects import KubernetesCluster
+from nuages.reconcile.cluster import Body, ClusterDenied
 from nuages.reconcile.queue import Next
 
 RBAC = Path(__file__).parents[2] / "deploy" / "kustomize" / "base" / "rbac.yaml"
@@ -124,6 +126,33 @@ def test_what_rbac_denies_is_told_by_name(site: Site, controlplane: ControlPlane
                 f'server says: "secrets "stripe" is forbidden: User "{NARROW}-secrets" cannot get resource "secrets" '
                 f'in API group "" in the namespace "{life.namespace}"".'
             )
+
+    site.run(work())
+
+
+def test_a_denial_is_not_told_of_a_spec_that_was_not_looked_at(site: Site, controlplane: ControlPlane) -> None:
+    """Applied while the pass went on over another one: observedGeneration stays, until a pass is about it."""
+
+    async def work() -> None:
+        async with await as_user(controlplane) as api:
+            operator = Operator(api)
+            life = await ready(site.world, operator)
+            before = (await site.world.app(life))["status"]
+
+            class Denying(KubernetesCluster):
+                async def secret(self, namespace: str, name: str) -> Body | None:
+                    await site.world.apply(life, {**SECRET, "reconcileIntervalSeconds": 600})
+                    raise ClusterDenied("not you")
+
+            operator.serve(Denying(api, "test"))
+            assert await operator.one_pass(life.key) == Next(failed=True)
+            app = await site.world.app(life)
+            assert (app["status"], app["metadata"]["generation"]) == (before, before["observedGeneration"] + 1)
+            await operator.one_pass(life.key)
+            app = await site.world.app(life)
+            assert app["status"]["observedGeneration"] == app["metadata"]["generation"]
+            assert said(app, "Ready")["reason"] == "PermissionDenied"
+            await operator.close()
 
     site.run(work())
 

@@ -119,6 +119,7 @@ class Reconciler:
         Never raises: a bug is logged, counted and tried again.
         """
         namespace, name = key.split("/", 1)
+        generation = -1
         try:
             if not name:
                 return await look_at_tenant(namespace, self._cluster, self._clouds, self._settings)
@@ -127,7 +128,7 @@ class Reconciler:
                 self._waits.pop(key, None)
                 await let_go(namespace, self._cluster)  # the answer to its last write may have been lost
                 return Next()
-            generation = body["metadata"].get("generation", 0)
+            generation, _ = _place_in_life(body)
             request_reason.set(f"nuages/{key}@{generation}")
             wait = self._waits.pop(key, None)
             if wait is not None and await wait.goes_on(body["metadata"]):
@@ -143,22 +144,22 @@ class Reconciler:
             return Next(failed=True)
         except ClusterDenied as error:
             log.error("denied by the API server", app=key, error=str(error))
-            return await self._tell_of(key, of_denial(error))
+            return await self._tell_of(key, generation, of_denial(error))
         except asyncio.CancelledError:
             raise
         except Exception as error:  # the queue must outlive any bug in a pass, and people must hear of it
             log.exception("pass failed", app=key)
             # The type alone: a message of a library's may hold anything.
             message = f"The operator failed with {type(error).__name__}: a bug, tried again. Its log has the details."
-            return await self._tell_of(key, Trouble(reasons.INTERNAL_ERROR, message, stalled=False))
+            return await self._tell_of(key, generation, Trouble(reasons.INTERNAL_ERROR, message, stalled=False))
 
-    async def _tell_of(self, key: str, trouble: Trouble) -> Next:
-        """What ended the pass; of a tenant's the log tells alone."""
+    async def _tell_of(self, key: str, generation: int, trouble: Trouble) -> Next:
+        """What ended the pass over this generation, if it is still the app's; of a tenant's the log tells alone."""
         namespace, name = key.split("/", 1)
         try:
             body = await self._cluster.app(namespace, name) if name else None
-            if body is not None:
-                generation, deleting = _place_in_life(body)
+            if body is not None and _place_in_life(body)[0] == generation:
+                _, deleting = _place_in_life(body)
                 await self._tell(body, Report(generation, trouble=trouble, deleting=deleting), None)
         except Exception as second:  # the API server, most likely
             log.warning("trouble was not told", app=key, reason=trouble.reason, error=type(second).__name__)
