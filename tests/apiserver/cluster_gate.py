@@ -23,6 +23,7 @@ class Hiccup:
     path: str
     status: int
     times: int = 1
+    words: str = "etcdserver: leader changed"
     struck: int = 0
 
     def strikes(self, request: web.Request) -> bool:
@@ -39,8 +40,8 @@ class Gate:
     api: client.ApiClient
     hiccups: list[Hiccup] = field(default_factory=list)
 
-    def fail(self, method: str, path: str, status: int, times: int = 1) -> Hiccup:
-        self.hiccups.append(made := Hiccup(method, path, status, times))
+    def fail(self, method: str, path: str, status: int, times: int = 1, words: str = Hiccup.words) -> Hiccup:
+        self.hiccups.append(made := Hiccup(method, path, status, times, words))
         return made
 
 
@@ -59,7 +60,7 @@ async def gate(kubeconfig: Path) -> AsyncIterator[Gate]:
                 if hiccup.strikes(request):
                     if hiccup.status == NO_ANSWER:
                         await asyncio.Event().wait()  # until the client goes
-                    status = {"kind": "Status", "code": hiccup.status, "message": "etcdserver: leader changed"}
+                    status = {"kind": "Status", "code": hiccup.status, "message": hiccup.words}
                     return web.json_response(status, status=hiccup.status)
             url, headers = real.host + request.raw_path, _kept(request.headers)
             async with session.request(request.method, url, headers=headers, data=await request.read()) as found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -14,11 +15,13 @@ import yaml
 from cluster_gate import NO_ANSWER, Gate, gate
 from kubernetes.aio import client, config
 from kubernetes.aio.client.exceptions import ApiException
-from machine_world import FIRST, Life, MachineWorld, Operator, Site, said
+from machine_world import FIRST, Life, MachineWorld, Operator, Refused, Site, said
 from structlog.testing import capture_logs
 
 from localcloud.controlplane.plane import ControlPlane
 from nuages.kube import objects
+from nuages.kube.objects import KubernetesCluster
+from nuages.reconcile.cluster import Body, ClusterDenied
 from nuages.reconcile.queue import Next
 
 RBAC = Path(__file__).parents[2] / "deploy" / "kustomize" / "base" / "rbac.yaml"
@@ -119,12 +122,92 @@ def test_what_rbac_denies_is_told_by_name(site: Site, controlplane: ControlPlane
             assert said(app, kind)["reason"] == "PermissionDenied"
             assert said(app, kind)["message"] == (
                 "The operator may not do in the cluster what it has to. Apply the ClusterRole nuages of this version "
-                "and bind it; where a policy is named, except the operator from it. The API server says: "
-                f'"secrets "stripe" is forbidden: User "{NARROW}-secrets" cannot get resource "secrets" in API group '
-                f'"" in the namespace "{life.namespace}"".'
+                "and bind it; where a policy or webhook is named, keep to it or except the operator from it. The API "
+                f'server says: "secrets "stripe" is forbidden: User "{NARROW}-secrets" cannot get resource "secrets" '
+                f'in API group "" in the namespace "{life.namespace}"".'
             )
 
     site.run(work())
+
+
+def test_a_denial_is_not_told_of_a_spec_that_was_not_looked_at(site: Site, controlplane: ControlPlane) -> None:
+    """Applied while the pass went on over another one: observedGeneration stays, until a pass is about it."""
+
+    async def work() -> None:
+        async with await as_user(controlplane) as api:
+            operator = Operator(api)
+            life = await ready(site.world, operator)
+            before = (await site.world.app(life))["status"]
+
+            class Denying(KubernetesCluster):
+                async def secret(self, namespace: str, name: str) -> Body | None:
+                    await site.world.apply(life, {**SECRET, "reconcileIntervalSeconds": 600})
+                    raise ClusterDenied("not you")
+
+            operator.serve(Denying(api, "test"))
+            assert await operator.one_pass(life.key) == Next(failed=True)
+            app = await site.world.app(life)
+            assert (app["status"], app["metadata"]["generation"]) == (before, before["observedGeneration"] + 1)
+            await operator.one_pass(life.key)
+            app = await site.world.app(life)
+            assert app["status"]["observedGeneration"] == app["metadata"]["generation"]
+            assert said(app, "Ready")["reason"] == "PermissionDenied"
+            await operator.close()
+
+    site.run(work())
+
+
+@pytest.mark.parametrize("reason", [None, "RequestEntityTooLarge"])
+def test_what_a_policy_denies_is_told_by_name(site: Site, controlplane: ControlPlane, reason: str | None) -> None:
+    """Whatever status it gives: 422 where it names no reason. It is no bug, and waits for somebody."""
+
+    async def work() -> None:
+        async with await as_user(controlplane) as api:
+            operator = Operator(api)
+            life = await site.world.begin()
+            await site.world.apply(life, SECRET)
+            name = await require_label(api, site.world, life, reason)
+            app = await site.world.one_pass(operator, life)
+            await operator.close()
+        assert said(app, "Ready")["reason"] == "PermissionDenied"
+        assert said(app, "Ready")["message"] == (
+            "The operator may not do in the cluster what it has to. Apply the ClusterRole nuages of this version "
+            "and bind it; where a policy or webhook is named, keep to it or except the operator from it. The API "
+            f'server says: "djangoapps.nuages.dev "shop" is forbidden: ValidatingAdmissionPolicy \'{name}\' with '
+            f"binding '{name}' denied request: Every object has a team\"."
+        )
+
+    site.run(work())
+
+
+@pytest.mark.parametrize("status", [400, 409])
+def test_what_a_webhook_denies_is_told_by_name(site: Site, controlplane: ControlPlane, status: int) -> None:
+    """The status is whatever it likes; the words are the API server's own."""
+    words = 'admission webhook "policies.acme.example" denied the request: Every object has a team.'
+
+    async def work(gate: Gate, operator: Operator) -> None:
+        life = await site.world.begin()
+        await site.world.apply(life, SECRET)
+        gate.fail("PATCH", "djangoapps/shop", status, words=words)
+        app = await site.world.one_pass(operator, life)
+        assert said(app, "Ready")["reason"] == "PermissionDenied"
+        assert words.rstrip(".") in said(app, "Ready")["message"]
+
+    through(site, controlplane, work)
+
+
+def test_a_webhook_that_fails_says_nothing_of_the_app(site: Site, controlplane: ControlPlane) -> None:
+    """The API server calls that a denial too; the status tells that it passes."""
+
+    async def work(gate: Gate, operator: Operator) -> None:
+        life = await site.world.begin()
+        await site.world.apply(life, SECRET)
+        words = 'admission webhook "policies.acme.example" denied the request: no connection to the store'
+        gate.fail("PATCH", "djangoapps/shop", 500, words=words)
+        assert await operator.one_pass(life.key) == Next(failed=True)
+        assert not said(await site.world.app(life), "Ready")
+
+    through(site, controlplane, work)
 
 
 def test_events_that_rbac_denies_are_missed_once(site: Site, controlplane: ControlPlane) -> None:
@@ -203,6 +286,28 @@ async def narrowed(controlplane: ControlPlane, missing: str) -> client.ApiClient
     made = await as_user(controlplane)
     made.set_default_header("Impersonate-User", name)
     return made
+
+
+async def require_label(api: client.ApiClient, world: MachineWorld, life: Life, reason: str | None) -> str:
+    """A policy, by name, that takes no update of the life's app without a label; once it holds."""
+    name, admission = f"{life.namespace}-team", client.AdmissionregistrationV1Api(api)
+    check = {"expression": "has(object.metadata.labels)", "message": "Every object has a team", "reason": reason}
+    rule = {"apiGroups": ["nuages.dev"], "apiVersions": ["*"], "resources": ["djangoapps"], "operations": ["UPDATE"]}
+    policy = {"validations": [check], "matchConstraints": {"resourceRules": [rule]}}
+    await admission.create_validating_admission_policy({"metadata": {"name": name}, "spec": policy})
+    chosen = {"matchLabels": {"kubernetes.io/metadata.name": life.namespace}}
+    binding = {"policyName": name, "validationActions": ["Deny"], "matchResources": {"namespaceSelector": chosen}}
+    await admission.create_validating_admission_policy_binding({"metadata": {"name": name}, "spec": binding})
+    with pytest.raises((Refused, ApiException), match="denied request"):
+        await annotate_until_refused(world, life)
+    return name
+
+
+async def annotate_until_refused(world: MachineWorld, life: Life) -> None:
+    async with asyncio.timeout(60):
+        for number in itertools.count():
+            await world.annotate(life, "asked", str(number))
+            await asyncio.sleep(0.1)
 
 
 async def create_until_refused(core: client.CoreV1Api, life: Life) -> None:

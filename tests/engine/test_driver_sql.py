@@ -9,7 +9,9 @@ import pytest
 from google.cloud import sqladmin_v1 as sql
 from google.oauth2.credentials import Credentials
 
-from localcloud.core.errors import Code
+from localcloud.api.sql_queue import Queue, Work
+from localcloud.api.sql_state import Instances
+from localcloud.core.errors import ApiError, Code
 from nuages.cloud.driver import Readiness, differences
 from nuages.cloud.errors import Conflict, Invalid, NameReserved, PermissionDenied, PolicyViolated, Transient
 from nuages.cloud.sql import as_operation
@@ -247,6 +249,38 @@ async def test_deletion_waits_for_protection_and_is_repeatable(scene, instances)
     await scene.done(await instances.delete(INSTANCE.name))
     assert await instances.observe(INSTANCE.name) is None
     assert await instances.delete(INSTANCE.name) is None
+
+
+async def failing(scene, kind, words, then=None):
+    """An operation of this type on the instance, until it has failed; `then` is what that does to the instance."""
+    queue, broken = scene.cloud.core.shared(Queue), {} if then is None else {"undo": then}
+
+    async def fail(_):
+        raise ApiError(Code.INVALID_ARGUMENT, words, reason="ERROR_RDBMS")
+
+    queue.register(kind, Work("sql.instances.update", fail, **broken))
+    await scene.ended(as_operation(queue.start(kind, INSTANCE.name, kind), INSTANCE.name))
+
+
+async def test_a_failed_instance_is_explained_by_what_made_or_changed_it_last(scene, instances):
+    """Not by an export that failed since, nor by what was mended before."""
+    await made(scene, instances)
+    await failing(scene, "RESTART", "it did not come up in January")
+    await failing(scene, "UPDATE", "its disk is broken", scene.cloud.core.shared(Instances).failed)
+    await failing(scene, "EXPORT", "could not write to gs://reports/dump.sql: 403")
+    found = await instances.observe(INSTANCE.name)
+    assert (found.readiness, found.message) == (Readiness.FAILED, "its disk is broken")
+
+
+async def test_a_stopped_instance_is_stopped_whatever_failed_before(scene, instances, google):
+    """Somebody did that: no operation has to explain it."""
+    await made(scene, instances)
+    body = {"settings": {"activation_policy": "NEVER"}}
+    stop = await google.patch(request={"project": "demo", "instance": "shop-pg", "body": body})
+    await scene.done(as_operation(stop, INSTANCE.name))
+    await failing(scene, "UPDATE", "its flags were wrong")
+    found = await instances.observe(INSTANCE.name)
+    assert (found.reason, found.message) == ("Stopped", "The instance is stopped (activationPolicy NEVER).")
 
 
 async def test_an_existing_instance_is_only_looked_at(scene, instances):

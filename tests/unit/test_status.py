@@ -152,6 +152,20 @@ def test_a_steps_clock_goes_on_until_the_step_sets_it_anew() -> None:
     assert anew["release"]["stageStartedAt"] == LATER
 
 
+def test_an_operation_that_was_not_looked_at_stays_recorded() -> None:
+    """A pass that trouble ended cannot tell how it went; one that asked knows which are over."""
+    media = next(item for item in serving().results if item.endswith("-media"))
+    begun = Result(serving().results[media].resource, State.WAITING, operation=Operation("sql", "op-1", media))
+    made = status(replace(serving(), results={media: begun}, release=None, outcome=None), {}, NOW)
+    assert [item["name"] for item in made["operations"]] == ["op-1"]
+    trouble = Report(4, trouble=Trouble("GoogleUnavailable", "x", stalled=False))
+    assert status(trouble, made, LATER)["operations"] == made["operations"]
+    known = {"op-1": made["operations"], "op-2": []}
+    for name, expected in known.items():
+        assert status(replace(trouble, unsettled=frozenset({name})), made, LATER)["operations"] == expected
+    assert status(serving(), made, LATER)["operations"] == []
+
+
 def test_another_operators_phase_loses_nothing() -> None:
     """A newer one may know more phases; where the data is must not be forgotten."""
     before = {**status(serving(), {}, NOW), "phase": "Observing"}

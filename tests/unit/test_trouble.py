@@ -46,6 +46,7 @@ BLOGS = Owner("acme", "blog", "u-2")
         (errors.PermissionDenied("No.", permission="run.services.create"), Trouble("PermissionDenied", 'Bucket media: ops@acme lacks run.services.create. Grant it roles/run.admin. Google says: "No".', heals=True)),
         (errors.PermissionDenied("No.", permission="compute.networks.use"), Trouble("PermissionDenied", 'Bucket media: ops@acme lacks compute.networks.use. Grant it a role with this permission. Google says: "No".', heals=True)),
         (errors.PermissionDenied("No."), Trouble("PermissionDenied", 'Bucket media: ops@acme lacks a permission. Grant it a role with this permission. Google says: "No".', heals=True)),
+        (errors.Unidentified("There are no credentials. Make some."), Trouble("PermissionDenied", "Bucket media: There are no credentials. Make some.", heals=True)),
         (errors.ApiDisabled("Off.", service="run.googleapis.com"), Trouble("ApiDisabled", 'Bucket media: the API run.googleapis.com is disabled. Set enableServices in DjangoTenant, or run: gcloud services enable run.googleapis.com. Google says: "Off".')),
         (errors.ApiDisabled("Off."), Trouble("ApiDisabled", 'Bucket media: the API that it needs is disabled. Set enableServices in DjangoTenant, or turn it on. Google says: "Off".')),
         (errors.QuotaExceeded("Full."), Trouble("QuotaExceeded", 'Bucket media: a limit of the project is reached. Raise it. Google says: "Full".')),

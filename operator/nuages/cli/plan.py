@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,7 +15,7 @@ from kubernetes.aio import client
 
 from nuages.api.app import DjangoApp
 from nuages.api.tenant import DjangoTenant
-from nuages.api.validate import InvalidSpec, parse_app, parse_tenant
+from nuages.api.validate import InvalidSpec, parse_app
 from nuages.blueprint.names import job_name
 from nuages.cloud import errors
 from nuages.cloud.access import CloudAccess, Clouds
@@ -30,8 +31,8 @@ from nuages.reconcile.plan import Plan, Verb
 from nuages.reconcile.reconciler import Pass
 from nuages.reconcile.report import Report
 from nuages.reconcile.settings import Settings
-from nuages.reconcile.tenancy import check_reach
-from nuages.reconcile.trouble import Trouble, of_refusal
+from nuages.reconcile.tenancy import access, check_reach, parsed
+from nuages.reconcile.trouble import Trouble, of_error, of_refusal
 
 # Exit statuses, as `terraform plan -detailed-exitcode` and `kubectl diff` have them.
 NOTHING, TROUBLE, CHANGES = range(3)
@@ -41,39 +42,54 @@ MARKS = {Verb.CREATE: "+", Verb.UPDATE: "~", Verb.ADOPT: "!", Verb.DELETE: "-", 
 async def plan_file(file: Path, settings: Settings, namespace: str) -> int:
     """Print the plan of every DjangoApp in the file; the exit status says whether there is one."""
     try:
-        documents = [item for item in yaml.safe_load_all(_text(file)) if isinstance(item, dict)]
+        documents = [item for item in yaml.load_all(_text(file), Plain) if isinstance(item, dict)]
     except OSError as error:
-        typer.echo(f"{file}: cannot be read: {error.strerror}.", err=True)
-        return TROUBLE
+        return _refuse(file, f"cannot be read: {error.strerror}.")
     except (UnicodeDecodeError, yaml.YAMLError) as error:
-        typer.echo(f"{file}: cannot be read as YAML: {' '.join(str(error).split())}.", err=True)
-        return TROUBLE
+        return _refuse(file, f"cannot be read as YAML: {error}.")
     tenants = {_namespace(item, namespace): item for item in documents if item.get("kind") == "DjangoTenant"}
     apps = [item for item in documents if item.get("kind") == "DjangoApp"]
     if not apps:
-        typer.echo(f"{file}: holds no DjangoApp. Name a file that does.", err=True)
-        return TROUBLE
-    status = NOTHING
+        return _refuse(file, "holds no DjangoApp. Name a file that does.")
+    for document in apps:
+        try:
+            parse_app(document)
+        except InvalidSpec as error:
+            return _refuse(_metadata(document).get("name") or file, error)
+    logging.getLogger("kubernetes").setLevel(logging.ERROR)  # it warns of what is told here
     try:
         await load_config()
     except Exception as error:
-        typer.echo(f"No cluster to plan against: {error} Set KUBECONFIG.", err=True)
-        return TROUBLE
+        return _refuse("No cluster to plan against", f"{error} Set KUBECONFIG.")
+    status = NOTHING
     async with client.ApiClient() as api:
         cluster = Given(KubernetesCluster(api, "nuages-plan"), tenants)
         clouds = Clouds(copies(cluster))
         try:
             for document in apps:
+                coming = _plan_one(document, _namespace(document, namespace), cluster, clouds, settings)
                 try:
-                    status = max(
-                        status, await _plan_one(document, _namespace(document, namespace), cluster, clouds, settings)
-                    )
+                    status = max(status, await coming)
                 except (InvalidSpec, Trouble, ClusterError) as error:
-                    typer.echo(f"{document['metadata']['name']}: {error}", err=True)
-                    return TROUBLE
+                    return _refuse(document["metadata"]["name"], error)
         finally:
             await clouds.close()
     return status
+
+
+def _refuse(what: object, why: object) -> int:
+    """One line, whatever a library's message looks like."""
+    typer.echo(" ".join(f"{what}: {why}".split()), err=True)
+    return TROUBLE
+
+
+class Plain(yaml.SafeLoader):
+    """As kubectl reads YAML: what looks like a date is a string."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own
+        first: [(tag, form) for tag, form in found if tag != "tag:yaml.org,2002:timestamp"]
+        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 class Given:
@@ -89,7 +105,7 @@ class Given:
         given = self._tenants.get(namespace)
         if given is None:
             return await self._cluster.tenant(namespace)
-        return {**given, "metadata": {"uid": "new", **given["metadata"]}}  # an object once it is applied
+        return {**given, "metadata": {"uid": "new", **_metadata(given)}}  # an object once it is applied
 
 
 async def _plan_one(
@@ -106,14 +122,17 @@ async def _plan_one(
             reasons.TENANT_MISSING,
             f"namespace {namespace} has no DjangoTenant. Put one into the file, or give --project.",
         )
-    tenant = parse_tenant(tenant_body) if tenant_body is not None else settings.default_tenant(namespace)  # type: ignore[misc]
+    tenant = parsed(tenant_body) if tenant_body is not None else settings.default_tenant(namespace)  # type: ignore[misc]
     check_tenant(app, tenant, body["status"].get("resources") or ())
     check_reach(app, tenant)
-    cloud = await clouds.for_tenant(tenant.spec.impersonate_service_account or "")
+    cloud = await access(tenant, clouds)
     if not settings.operator_image:
         settings = replace(settings, operator_image=await _operator_image(app, tenant, cloud))
     work = Pass(body, app, tenant, cluster, cloud, settings, (), lambda: False)
-    plan = (await forecast(work, Report(app.metadata.generation))).forecast or Plan(())
+    try:
+        plan = (await forecast(work, Report(app.metadata.generation))).forecast or Plan(())
+    except errors.CloudError as error:
+        raise of_error(error, "Google Cloud", cloud.identity.principal) from error
     _show(app.key, plan)
     if plan.refusals:
         return TROUBLE
@@ -142,7 +161,13 @@ def _show(key: str, plan: Plan) -> None:
 
 
 def _namespace(document: Mapping[str, Any], default: str) -> str:
-    return str(document.get("metadata", {}).get("namespace") or default or "default")
+    return str(_metadata(document).get("namespace") or default or "default")
+
+
+def _metadata(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Empty where there is none."""
+    found = document.get("metadata")
+    return found if isinstance(found, dict) else {}
 
 
 def _text(file: Path) -> str:

@@ -17,7 +17,7 @@ from urllib3 import Timeout
 
 from nuages.cloud.call import Call, Metadata
 from nuages.cloud.deadline import left
-from nuages.cloud.errors import CloudError, PermissionDenied, Transient
+from nuages.cloud.errors import CloudError, PermissionDenied, Transient, Unidentified
 
 SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 ID_TOKEN_SECONDS = 1800.0  # of the hour that one lasts
@@ -27,11 +27,11 @@ UNAUTHENTICATED = '"UNAUTHENTICATED"'  # the status of a 401 of iamcredentials: 
 
 
 async def application_default() -> auth.Credentials:
-    """As every Google client finds them. Raises PermissionDenied where there are none."""
+    """As every Google client finds them. Raises Unidentified where there are none."""
     try:
         found, _ = await asyncio.to_thread(google.auth.default, scopes=SCOPES)
     except exceptions.DefaultCredentialsError as error:
-        raise PermissionDenied(
+        raise Unidentified(
             "The operator has no Google credentials. Set up workload identity, or run: gcloud auth "
             "application-default login."
         ) from error

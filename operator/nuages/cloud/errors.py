@@ -8,6 +8,7 @@ CloudError
 ├── NotFound             it is not there
 ├── Propagating          a fresh service account or grant is not known everywhere yet: wait, bounded
 ├── PermissionDenied     the operator's identity lacks a permission
+│   └── Unidentified     it has none: there are no credentials
 ├── ApiDisabled          the Google API is not turned on in the project
 ├── QuotaExceeded        a limit of the project, not of a moment
 ├── VersionDisabled      a secret's version in use was disabled by somebody
@@ -77,6 +78,10 @@ class Propagating(CloudError):
 
 class PermissionDenied(CloudError):
     """`permission` is the one that is missing, where Google says so."""
+
+
+class Unidentified(PermissionDenied):
+    """No call was made; the cause holds the remedy."""
 
 
 class ApiDisabled(CloudError):

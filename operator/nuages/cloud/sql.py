@@ -20,6 +20,20 @@ BACKUP_DAYS = 365  # the longest that Google keeps a final backup (gcloud sql in
 TAKEN = "already exists"  # by an instance, or by one that was deleted less than a week ago
 STALE = "Condition does not match"  # settingsVersion
 DONE = SqlOperation.SqlOperationStatus.DONE
+Type = SqlOperation.SqlOperationType
+OF_INSTANCE = {  # what decides whether it runs: no export, backup, user or database
+    *(Type.CREATE, Type.CLONE, Type.CREATE_CLONE, Type.CREATE_REPLICA, Type.RECREATE_REPLICA, Type.PROMOTE_REPLICA),
+    *(
+        Type.UPDATE,
+        Type.RESTART,
+        Type.AUTO_RESTART,
+        Type.RESTORE_VOLUME,
+        Type.FAILOVER,
+        Type.SWITCHOVER,
+        Type.REENCRYPT,
+    ),
+    *(Type.MAINTENANCE, Type.SELF_SERVICE_MAINTENANCE, Type.CLUSTER_MAINTENANCE, Type.MAJOR_VERSION_UPGRADE),
+}
 
 
 class SqlInstanceDriver:
@@ -67,7 +81,8 @@ class SqlInstanceDriver:
         if found is None:
             return None
         seen = sqlmapping.observed(name, found)
-        return seen if seen.readiness is not Readiness.FAILED else await self._explained(seen)
+        is_failed = seen.readiness is Readiness.FAILED and seen.reason != sqlmapping.SOMEBODY_STOPPED
+        return await self._explained(seen) if is_failed else seen
 
     async def create(self, desired: SqlInstance) -> Operation:
         """Raises NameReserved where the name is taken and nothing bears it (behaviour.md, section 2)."""
@@ -111,11 +126,11 @@ class SqlInstanceDriver:
         return None if gone is None else as_operation(gone, name)
 
     async def _explained(self, seen: Observed[SqlInstance]) -> Observed[SqlInstance]:
-        """A failed instance does not say why; the operation that failed does."""
-        page = await self._call(self._operations.list, {**named(seen.state.name), "max_results": 10})  # newest first
-        failures = (_failure(item) for item in page.items)
-        why = next((failure.cause for failure in failures if failure is not None), seen.message)
-        return replace(seen, message=why)
+        """A failed instance does not say why; the last operation that made or changed it does, where it failed."""
+        page = await self._call(self._operations.list, {**named(seen.state.name), "max_results": 100})  # newest first
+        last = next((item for item in page.items if item.operation_type in OF_INSTANCE), None)
+        failure = None if last is None else _failure(last)
+        return seen if failure is None else replace(seen, message=failure.cause)
 
     async def _under_way(self, name: str, error: Conflict) -> Operation:
         """What keeps the instance busy; raises the Conflict that led here where there is nothing."""

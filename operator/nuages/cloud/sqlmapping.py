@@ -18,6 +18,7 @@ BUSY = {State.PENDING_CREATE, State.PENDING_DELETE}
 LOCKED = {State.MAINTENANCE, State.REPAIRING}  # Google at work: its apps are as they were, or about to be again
 FAILED = {State.FAILED, State.SUSPENDED}
 REQUIRED = "REQUIRED"  # connectorEnforcement
+SOMEBODY_STOPPED = "Stopped"  # a reason
 STOPPED = "NEVER"  # activationPolicy: the state stays RUNNABLE (behaviour-runtime.md, section 8)
 
 
@@ -161,7 +162,7 @@ def _readiness(found: DatabaseInstance) -> tuple[Readiness, str, str]:
     if found.state in FAILED:
         return Readiness.FAILED, f"The instance is {state}.", state
     if found.settings.activation_policy.name == STOPPED:
-        return Readiness.FAILED, "The instance is stopped (activationPolicy NEVER).", "Stopped"
+        return Readiness.FAILED, "The instance is stopped (activationPolicy NEVER).", SOMEBODY_STOPPED
     return Readiness.READY, "", state
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,9 @@ APPS, TENANTS = "djangoapps", "djangotenants"
 COMPONENT = "nuages"
 TIMEOUT = 15  # seconds: a connection that hangs must not hold a worker
 EVENTS_RULE = 'apiGroups: [""], resources: [events], verbs: [create]'
+# The API server's own words, whichever status the policy or the webhook chose: 422 by default the one, 400 the other
+# (k8s.io/apiserver, pkg/admission/plugin: policy/validating/dispatcher.go, webhook/errors/statuserror.go).
+ADMISSION_DENIED = re.compile(r"denied (the )?request")
 EVENTS_DENIED = 'cannot create resource "events"'  # so RBAC says; quotas and namespaces that end say 403 otherwise
 
 log = structlog.get_logger()
@@ -152,15 +156,17 @@ class KubernetesCluster:
 def _as_ours(error: ApiException) -> ClusterError | None:
     """None for what neither time nor anybody's leave would mend."""
     match error.status:
+        case status if status == 429 or status >= 500:  # too many requests, or a webhook's own failure: no verdict
+            return ClusterUnavailable(_words(error))
+        case _ if ADMISSION_DENIED.search(_words(error)):
+            return ClusterDenied(_words(error))
         case 404:
             return Gone()
         case 409:
             return Stale()
         case 403:
             return ClusterDenied(_words(error))
-        case 401 | 429:  # a token that is being replaced; too many requests
-            return ClusterUnavailable(_words(error))
-        case status if status >= 500:
+        case 401:  # a token that is being replaced
             return ClusterUnavailable(_words(error))
         case _:
             return None

@@ -53,4 +53,4 @@ class ClusterUnavailable(ClusterError):
 
 
 class ClusterDenied(ClusterError):
-    """The operator may not; the API server's own words, which name who, the verb, the resource and the namespace."""
+    """The operator may not; the API server's own words name who, the verb and the resource, or what refuses it."""

@@ -86,6 +86,13 @@ class Pass:
     def intervals(self) -> Intervals:
         return intervals(self.app.spec.reconcile_interval_seconds, self.app.spec.deep_check_interval_seconds)
 
+    def unsettled(self, told: BaseException | None = None) -> frozenset[str]:
+        """The recorded operations, by name, that are under way, or that failed otherwise than with the error `told`."""
+        failed = {resource for resource, error in self.failed.items() if error is not told}
+        under_way = {operation.name for operation in self.underway}
+        rows = self.before.get("operations") or []
+        return frozenset(under_way | {row["name"] for row in rows if row["resource"] in failed})
+
     async def hold(self) -> None:
         """Before the first thing is made. Raises Stale, Gone."""
         self.body = await hold(self.body, self.tenant, self.cluster)
@@ -112,6 +119,7 @@ class Reconciler:
         Never raises: a bug is logged, counted and tried again.
         """
         namespace, name = key.split("/", 1)
+        generation = -1
         try:
             if not name:
                 return await look_at_tenant(namespace, self._cluster, self._clouds, self._settings)
@@ -120,7 +128,7 @@ class Reconciler:
                 self._waits.pop(key, None)
                 await let_go(namespace, self._cluster)  # the answer to its last write may have been lost
                 return Next()
-            generation = body["metadata"].get("generation", 0)
+            generation, _ = _place_in_life(body)
             request_reason.set(f"nuages/{key}@{generation}")
             wait = self._waits.pop(key, None)
             if wait is not None and await wait.goes_on(body["metadata"]):
@@ -136,22 +144,22 @@ class Reconciler:
             return Next(failed=True)
         except ClusterDenied as error:
             log.error("denied by the API server", app=key, error=str(error))
-            return await self._tell_of(key, of_denial(error))
+            return await self._tell_of(key, generation, of_denial(error))
         except asyncio.CancelledError:
             raise
         except Exception as error:  # the queue must outlive any bug in a pass, and people must hear of it
             log.exception("pass failed", app=key)
             # The type alone: a message of a library's may hold anything.
             message = f"The operator failed with {type(error).__name__}: a bug, tried again. Its log has the details."
-            return await self._tell_of(key, Trouble(reasons.INTERNAL_ERROR, message, stalled=False))
+            return await self._tell_of(key, generation, Trouble(reasons.INTERNAL_ERROR, message, stalled=False))
 
-    async def _tell_of(self, key: str, trouble: Trouble) -> Next:
-        """What ended the pass; of a tenant's the log tells alone."""
+    async def _tell_of(self, key: str, generation: int, trouble: Trouble) -> Next:
+        """What ended the pass over this generation, if it is still the app's; of a tenant's the log tells alone."""
         namespace, name = key.split("/", 1)
         try:
             body = await self._cluster.app(namespace, name) if name else None
-            if body is not None:
-                generation, deleting = _place_in_life(body)
+            if body is not None and _place_in_life(body)[0] == generation:
+                _, deleting = _place_in_life(body)
                 await self._tell(body, Report(generation, trouble=trouble, deleting=deleting), None)
         except Exception as second:  # the API server, most likely
             log.warning("trouble was not told", app=key, reason=trouble.reason, error=type(second).__name__)
@@ -179,6 +187,7 @@ class Reconciler:
         app = work.app
         generation = app.metadata.generation
         common: dict[str, Any] = {"generation": generation, "reconcile_at": app.reconcile_at, "image": app.spec.image}
+        common["unsettled"] = work.unsettled()
         try:
             if app.is_deleting and app.spec.management == "Observe":
                 return Report(**common, deleting=True, kept=("everything",), gone=True)
@@ -193,8 +202,10 @@ class Reconciler:
             report = await provision(work, Report(**common))  # whose Trouble comes before its first write
             return await rollout(work, report) if report.is_provisioned else report
         except Trouble as trouble:
+            common["unsettled"] = work.unsettled(trouble.__cause__)
             return Report(**common, trouble=trouble, deleting=app.is_deleting, untouched=work.untouched)
         except errors.CloudError as error:
+            common["unsettled"] = work.unsettled(error)
             unforeseen = of_error(error, "Google Cloud", work.cloud.identity.principal)
             return Report(**common, trouble=unforeseen, deleting=app.is_deleting, untouched=work.untouched)
 

@@ -50,6 +50,7 @@ class Report:
     strangers: tuple[Drift, ...] | None = None  # None: not looked for
     checked: str = ""  # the execution of db-init, run as a check, whose verdict was read last
     again: float | None = None  # seconds until the next pass, where something goes on behind an app that is Ready
+    unsettled: frozenset[str] | None = None  # recorded operations under way, or failed and not told; None: not asked
     image: str = ""  # spec.image, for the tag that the digest was made from
 
     @property

@@ -201,16 +201,23 @@ def _conditions(report: Report, before: Sequence[Mapping[str, Any]], now: str) -
 
 
 def _operations(report: Report, before: Sequence[Mapping[str, Any]], now: str) -> list[dict[str, Any]]:
+    """Those under way, and of the recorded ones what this pass did not come so far as to look at."""
     since = {item["name"]: item["startedAt"] for item in before}
-    return [
-        {
+    rows = {item["name"]: dict(item) for item in before if _is_unseen(report, item)}
+    for item in report.operations:
+        rows[item.name] = {
             "name": item.name,
             "service": item.service,
             "resource": item.resource,
             "startedAt": since.get(item.name, now),
         }
-        for item in sorted(report.operations, key=lambda operation: operation.name)
-    ]
+    return [rows[name] for name in sorted(rows)]
+
+
+def _is_unseen(report: Report, row: Mapping[str, Any]) -> bool:
+    if report.release is not None or row["resource"] in report.results:
+        return False
+    return report.unsettled is None or row["name"] in report.unsettled
 
 
 def _served(live: Observed[Any] | None) -> dict[str, Any]:

@@ -47,7 +47,7 @@ async def tenant_of(app: DjangoApp, known: Iterable[Mapping[str, Any]], cluster:
     namespace = app.metadata.namespace
     body = await cluster.tenant(namespace)
     if body is not None:
-        tenant = _parsed(body)
+        tenant = parsed(body)
         check_tenant(app, tenant, known)
         if not app.is_deleting:
             await _hold(body, app, cluster)
@@ -106,7 +106,7 @@ async def _check(body: Body, clouds: Clouds) -> dict[str, Any]:
     if body["metadata"].get("deletionTimestamp"):
         message = "It goes once no app of the namespace has resources at Google."
         raise Trouble(reasons.DELETING, message, stalled=False)
-    tenant = _parsed(body)
+    tenant = parsed(body)
     cloud = await access(tenant, clouds)
     await project_number(tenant, cloud)  # asked once for each project and identity
     return usage(tenant, cloud.inventory)
@@ -129,7 +129,8 @@ async def tell_usage(held: Held, cloud: CloudAccess, cluster: Cluster) -> None:
         return
 
 
-def _parsed(body: Body) -> DjangoTenant:
+def parsed(body: Body) -> DjangoTenant:
+    """The tenant in an object of the cluster. Raises Trouble."""
     try:
         return parse_tenant(body)
     except InvalidSpec as error:
@@ -174,7 +175,7 @@ async def let_go(namespace: str, cluster: Cluster) -> None:
 def _is_elsewhere(app: Body, tenant: Body) -> bool:
     """Whether the app was deployed to another place than the tenant's; of what cannot be read nobody knows."""
     try:
-        check_tenant(parse_app(app), _parsed(tenant), (app.get("status") or {}).get("resources") or ())
+        check_tenant(parse_app(app), parsed(tenant), (app.get("status") or {}).get("resources") or ())
     except InvalidSpec:
         return False
     except Trouble as trouble:

@@ -47,6 +47,8 @@ def of_error(error: errors.CloudError, what: str, principal: str = "") -> Troubl
     """`what` names the resource or field that the call was about."""
     quoted = f'Google says: "{shortened(error.cause)}".'
     match error:
+        case errors.Unidentified():
+            return Trouble(reasons.PERMISSION_DENIED, f"{what}: {error.cause}", heals=True)
         case errors.PermissionDenied():
             who, lacks = principal or "the operator's identity", error.permission or "a permission"
             role = role_for(error.permission) or "a role with this permission"
@@ -103,7 +105,8 @@ def of_denial(error: ClusterDenied) -> Trouble:
     return Trouble(
         reasons.PERMISSION_DENIED,
         "The operator may not do in the cluster what it has to. Apply the ClusterRole nuages of this version and bind "
-        f'it; where a policy is named, except the operator from it. The API server says: "{shortened(str(error))}".',
+        "it; where a policy or webhook is named, keep to it or except the operator from it. The API server says: "
+        f'"{shortened(str(error))}".',
         heals=True,
     )
 
