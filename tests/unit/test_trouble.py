@@ -23,7 +23,7 @@ from nuages.desired.sql import ExistingSqlInstance, SqlInstance
 from nuages.desired.storage import Bucket
 from nuages.reconcile import reasons
 from nuages.reconcile.plan import Action, Verb
-from nuages.reconcile.trouble import FIXED_BY, Trouble, of_error, of_refusal
+from nuages.reconcile.trouble import FIXED_BY, Trouble, of_error, of_refusal, shortened
 
 OURS = Owner("acme", "shop", "u-1")
 BUCKET = Bucket(name="projects/acme-prod/buckets/media", owner=OURS, location="EUROPE-WEST1", versioning=True)
@@ -64,6 +64,28 @@ BLOGS = Owner("acme", "blog", "u-2")
 def test_each_failed_call_has_its_reason(error: CloudError, expected: Trouble) -> None:
     """Only what somebody has to mend stalls; what heals does so after a while."""
     assert of_error(error, "Bucket media", "ops@acme") == expected
+
+
+PORT = (
+    "The user-provided container failed to start and listen on the port defined provided by the PORT=8080 environment "
+    "variable within the allocated timeout. This can happen when the container port is misconfigured or if the timeout "
+    "is too short. The health check timeout can be extended."
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("It is\n full.", "It is full"),
+        (f"{PORT} Logs for this revision might contain more information.", f"{PORT} …"),
+        (f"{'a name ' * 60}.", f"{'a name ' * 43}…"),
+        ("x" * 301, f"{'x' * 300} …"),
+    ],
+    ids=["short", "sentences", "words", "one-word"],
+)
+def test_a_long_message_is_cut_where_a_reader_would(text: str, kept: str) -> None:
+    """After a sentence, else a word, and it shows that there was more."""
+    assert shortened(text) == kept
 
 
 def test_every_kind_of_failure_has_been_thought_of() -> None:
