@@ -75,7 +75,8 @@ def of_error(error: errors.CloudError, what: str, principal: str = "") -> Troubl
             return Trouble(
                 reasons.NAME_RESERVED,
                 f"{what}: it was deleted less than a week ago, and Google keeps its name. Wait for the end of that "
-                f"week, or delete this app and apply it again: its instance is called otherwise then. {quoted}",
+                f"week, or delete this app and apply it again: its instance is called otherwise then. Either way its "
+                f"database begins empty: restore a backup into it. {quoted}",
             )
         case errors.PolicyViolated():
             return Trouble(
