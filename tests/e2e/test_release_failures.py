@@ -156,7 +156,7 @@ async def test_a_migration_over_its_time_names_the_limit(place: World, local: An
         await database.execute("ROLLBACK")
     assert found["message"].startswith(
         f"spec.jobs.timeoutSeconds: migrate ran longer than 2 s; {before} keeps all traffic. Raise it, or "
-        "release a faster image. Log: https://"
+        "release an image that needs less. Log: https://"
     )
     status = await shop.status()
     assert (served(status), status["release"]["stage"]) == ({before: 100}, "Migrate")

@@ -88,7 +88,8 @@ async def test_a_tenant_through_its_life(world: World, local: LocalSite) -> None
     world.kubectl("delete", "djangotenant", "default", "--wait=false")
     held = await tenant_says(world, "Deleting")
     assert health(HEALTH, held)["status"] == "Progressing"
-    assert condition(held, "Reconciling")["message"] == "It goes once no app of the namespace has resources at Google."
+    waits = "It goes once these apps have nothing at Google any more: shop. To have it back, run: kubectl patch "
+    assert condition(held, "Reconciling")["message"].startswith(waits)
     await world.delete("DjangoApp", "shop")
 
     async def gone() -> bool:

@@ -45,7 +45,7 @@ CHANCE = re.compile(
 # Of the status: clocks, and links with a time in them.
 CLOCKS = re.compile(r"status\..*\.(finishedAt|lastDetected|lastTransitionTime|logUri|since|stageStartedAt|startedAt)")
 # Hashes of the time at which the instance was made. All else of the status is compared.
-BY_CHANCE = re.compile(r"status\.release\.(inputs|migration\.database)")
+BY_CHANCE = re.compile(r"status\.release\.(inputs|migration\.database|superuser\.id)")
 
 
 @dataclass(frozen=True)

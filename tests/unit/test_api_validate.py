@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -13,10 +15,11 @@ import pytest
 from nuages.api import InvalidSpec, default_tenant, parse_app, parse_tenant
 from nuages.api.contract import taken_names
 from nuages.api.tenant import egress_of, instance_of
-from nuages.api.validate import parse_status
+from nuages.api.validate import PREDICATES, parse_status
 
 IMAGE = "europe-west1-docker.pkg.dev/acme-prod/apps/shop:v4"
 PAYLOAD = "sk_live_4242"
+CRDS = Path(__file__).parents[2] / "crds"
 
 
 def app(**spec: Any) -> dict[str, Any]:
@@ -52,8 +55,8 @@ def app(**spec: Any) -> dict[str, Any]:
         ({"web": {"replicas": 2}}, "spec.web.replicas: There is no such field. Remove it."),
         ({"replicas": 2}, "spec.replicas: There is no such field. Remove it."),
         ({"env": [{"name": "A", "secrets": {}}]}, "spec.env[0].secrets: There is no such field. Write secret, or remove it."),
-        ({"image": "registry/shop"}, 'spec.image: "registry/shop". Names neither a tag nor a digest. Add one, such as :v4; a tag is resolved and pinned to its digest.'),
-        ({"env": [{"name": "A", "value": "x"}] * 2}, 'spec.env[1].name: "A". Appears twice. Remove one.'),
+        ({"image": "registry/shop"}, 'spec.image: "registry/shop" names neither a tag nor a digest. Add one, such as :v4; a tag is resolved and pinned to its digest.'),
+        ({"env": [{"name": "A", "value": "x"}] * 2}, 'spec.env[1].name: "A" appears twice. Remove one.'),
         ({"env": [{"name": "DEBUG", "value": "x"}]}, "spec.env: Nuages sets DEBUG itself. Remove it, and use spec.django where that has a field for it, or rename ours by spec.django.envNames."),
         ({"web": {"minInstances": 4}}, "spec.web.minInstances: Is more than maxInstances. Lower it, or raise maxInstances (3 by default)."),
     ],
@@ -201,3 +204,10 @@ def test_kinds_are_not_mixed_up() -> None:
     """A tenant is not parsed as an app, nor an app as a tenant."""
     with pytest.raises(InvalidSpec, match=r"^kind: "):
         parse_tenant(app())
+
+
+def test_every_cause_without_a_subject_can_be_given_one() -> None:
+    """By its verb; Nuages is the one subject that looks like one."""
+    words = re.findall(r"message: ['\"]?([A-Z]\w+)", "".join(path.read_text() for path in CRDS.glob("*.yaml")))
+    assert len(words) > 50
+    assert {word for word in words if re.fullmatch("[A-Z][a-z]+s|Are", word)} - {"Nuages"} <= PREDICATES

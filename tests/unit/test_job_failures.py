@@ -20,6 +20,7 @@ from nuages.reconcile.release.outcome import Failed, Waiting
 from nuages.reconcile.release.release import Release
 from nuages.reconcile.status import status
 
+KILLED = {"exit_code": 137}
 EXITED, OVERTIME = {"exit_code": 1}, {"exit_code": 124, "overtime": 1800}
 REFUSED = {"refused": True, "message": "Permission denied on secret: s"}
 LATE = {"exit_code": 124, "message": "Task t0 failed with message: The container exited with an error."}
@@ -51,7 +52,19 @@ def failed(wanted_run: Callable[[Release], Run | None], **fields: object) -> Exe
             migrate.wanted_run,
             OVERTIME,
             f"spec.jobs.timeoutSeconds: migrate ran longer than 1800 s; {NOTHING}. Raise it, or "
-            "release a faster image.",
+            "release an image that needs less.",
+        ),
+        (
+            migrate.wanted_run,
+            KILLED,
+            "spec.jobs.memory: migrate was killed (exit code 137), mostly for want of more memory than 1Gi; "
+            f"{NOTHING}. Raise it, or release an image that needs less.",
+        ),
+        (
+            migrate.wanted_run,
+            {**KILLED, "reason": "CANCELLED"},
+            f"spec.image: migrate exited with 137; {NOTHING}. Release a fixed image, correct "
+            "spec.env or spec.django, or annotate nuages.dev/retry-migration to try this one again.",
         ),
         (
             migrate.wanted_run,
@@ -72,7 +85,16 @@ def failed(wanted_run: Callable[[Release], Run | None], **fields: object) -> Exe
             "says, then annotate nuages.dev/reconcile-at.",
         ),
     ],
-    ids=["exited", "exited-as-if-late", "overtime", "refused", "superuser-overtime", "db-init-overtime"],
+    ids=[
+        "exited",
+        "exited-as-if-late",
+        "overtime",
+        "killed",
+        "cancelled",
+        "refused",
+        "superuser-overtime",
+        "db-init-overtime",
+    ],
 )
 def test_a_failure_names_field_cause_and_remedy(
     wanted_run: Callable[[Release], Run | None], fields: dict[str, object], message: str
@@ -101,6 +123,19 @@ class Ended:
         return self.lines
 
 
+@pytest.mark.parametrize("fields", [KILLED, EXITED], ids=["itself", "its-child"])
+def test_google_tells_of_memory_in_the_log(fields: dict[str, object]) -> None:
+    """Whatever the program made of it: a child's end by the kernel may be an exit code of its parent's own."""
+    run = migrate.wanted_run(a_release())
+    assert run is not None
+    said = failure(run, failed(migrate.wanted_run, **fields), [PLAIN, MEMORY])
+    assert said.message == (
+        f"spec.jobs.memory: migrate ran out of memory with 1Gi; {NOTHING}. Raise it, or release an image that needs "
+        "less."
+    )
+
+
+MEMORY = LogLine("Memory limit of 1024 MiB exceeded with 1033 MiB used. Consider …", "ERROR")
 PLAIN, VERDICT = LogLine("Traceback", "ERROR"), LogLine("no", "ERROR", {"nuages": "migrate", "message": "no"})
 
 
@@ -111,10 +146,21 @@ PLAIN, VERDICT = LogLine("Traceback", "ERROR"), LogLine("no", "ERROR", {"nuages"
         (5, 1, [PLAIN], True),
         (5, 17, [PLAIN], False),
         (5, 17, [PLAIN, VERDICT], True),
+        (5, 137, [PLAIN], False),
+        (5, 137, [PLAIN, MEMORY], True),
         (5, None, [], True),
         (61, 17, [], True),
     ],
-    ids=["nothing yet", "a traceback", "its verdict is to come", "its verdict", "never started", "nothing will come"],
+    ids=[
+        "nothing yet",
+        "a traceback",
+        "its verdict is to come",
+        "its verdict",
+        "its cause is to come",
+        "its cause",
+        "never started",
+        "nothing will come",
+    ],
 )
 async def test_a_failure_is_said_once_its_log_has_come(
     seconds: float, exit_code: int | None, lines: list[LogLine], is_said: bool

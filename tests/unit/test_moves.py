@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
@@ -12,10 +14,12 @@ from unit_support import API, a_tenant, an_app
 from nuages.api.status import DatabaseStatus
 from nuages.api.tenant import instance_of
 from nuages.blueprint import names
+from nuages.cloud.access import Clouds
 from nuages.desired.resource import Owner
 from nuages.reconcile.cluster import Cluster
 from nuages.reconcile.moves import as_deployed, check_database, check_tenant, known_database
-from nuages.reconcile.tenancy import FINALIZER, let_go
+from nuages.reconcile.settings import Settings
+from nuages.reconcile.tenancy import FINALIZER, let_go, look_at_tenant
 from nuages.reconcile.trouble import Trouble
 
 OWN = names.instance_name(an_app(), a_tenant()).rsplit("/", 1)[-1]
@@ -135,6 +139,7 @@ class Namespace:
 
     def __init__(self, *apps: dict[str, Any]) -> None:
         self.apps_there, self.finalizers = apps, [FINALIZER]
+        self.message = ""
 
     async def tenant(self, namespace: str) -> dict[str, Any]:
         metadata = {"name": "default", "namespace": namespace, "uid": "t-1", "finalizers": self.finalizers}
@@ -148,11 +153,14 @@ class Namespace:
     async def write_finalizers(self, body: Any, finalizers: list[str]) -> None:
         self.finalizers = finalizers
 
+    async def write_status(self, body: Any, status: Mapping[str, Any]) -> None:
+        self.message = status["conditions"][0]["message"]
 
-def held(project: str) -> dict[str, Any]:
+
+def held(project: str, name: str = "shop") -> dict[str, Any]:
     """An app with a service in that project."""
-    service = names.service_name(an_app(), a_tenant({"project": project}))
-    metadata = {"name": "shop", "namespace": "acme", "uid": "u-1", "generation": 1, "finalizers": [FINALIZER]}
+    service = names.service_name(an_app(), a_tenant({"project": project})).removesuffix("shop") + name
+    metadata = {"name": name, "namespace": "acme", "uid": "u-1", "generation": 1, "finalizers": [FINALIZER]}
     status = {"resources": [{"kind": "run.googleapis.com/Service", "name": service, "state": "Ready"}]}
     spec = {"image": an_app().spec.image}
     return {"apiVersion": API, "kind": "DjangoApp", "metadata": metadata, "spec": spec, "status": status}
@@ -164,6 +172,24 @@ async def test_a_tenant_is_not_held_by_apps_that_are_elsewhere(project: str, lef
     namespace = Namespace(held(project))
     await let_go("acme", cast(Cluster, namespace))
     assert namespace.finalizers == left
+
+
+@pytest.mark.parametrize(
+    ("apps", "others", "message"),
+    [
+        (("shop", "blog"), [], r".* any more: blog, shop\. To have it back, run: kubectl patch .* at once\. .*"),
+        (tuple("gfedcba"), [], r".* any more: a, b, c, d, e and 2 more\. .*"),
+        ((), ["example.com/theirs"], r"It goes once its finalizers are taken away: example\.com/theirs\."),
+    ],
+    ids=["two", "many", "none"],
+)
+async def test_a_tenant_says_what_it_waits_for(apps: tuple[str, ...], others: list[str], message: str) -> None:
+    """The apps that hold it, some of them where they are many; else the finalizers of others."""
+    namespace = Namespace(*(held("acme-new", name) for name in apps))
+    namespace.finalizers += others
+    settings = Settings("europe-docker.pkg.dev/acme/nuages/nuages:1")
+    await look_at_tenant("acme", cast(Cluster, namespace), cast(Clouds, None), settings)
+    assert re.fullmatch(message, namespace.message), namespace.message
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from reports import LATER, NOW, URL, a_release, a_service, reports, serving, with_result
-from unit_support import DIGEST, IMAGE, REGISTRY
+from reports import LATER, NOW, a_release, reports, serving, with_result
 
 from nuages.api.crd import definitions
 from nuages.api.validate import parse_status
@@ -179,60 +178,6 @@ def test_a_bug_leaves_the_status_that_is_there() -> None:
     trouble = Trouble("InvalidSpec", "x")
     with pytest.raises(ValidationError):
         status(Report("three", trouble=trouble), {}, NOW)  # type: ignore[arg-type]
-
-
-# what people look for
-
-
-def test_an_app_that_serves() -> None:
-    """URL, image, revision, traffic, database; every resource ready."""
-    report = serving()
-    assert report.release is not None
-    made = status(report, {}, NOW)
-    revision = report.release.revision
-    assert (made["phase"], made["url"], made["urls"]) == ("Ready", URL, [URL])
-    assert (made["image"], made["revision"]) == (IMAGE.reference, revision)
-    assert made["traffic"] == [{"revision": revision, "percent": 100, "tag": "candidate"}]
-    assert made["trafficSplit"] == f"{revision}=100%"
-    assert made["database"] == {"instance": "acme-shop-a24a7f", "name": "shop", "own": True}
-    assert {item["state"] for item in made["resources"]} == {"Ready"}
-    assert made["operations"] == []
-    assert made["release"] == {
-        "id": report.release.id,
-        "stage": "Done",
-        "inputs": report.release.inputs,
-        "checked": "",
-        "wanted": "",
-        "revision": revision,
-        "image": f"{REGISTRY}/shop:v4",
-        "imageDigest": DIGEST,
-        "reconcileAt": "",
-        "startedAt": NOW,
-        "stageStartedAt": NOW,
-        "migration": {"state": "Succeeded", "imageDigest": DIGEST, "database": report.release.database},
-        "history": [{"id": report.release.id, "revision": revision, "imageDigest": DIGEST, "finishedAt": NOW}],
-    }
-
-
-def test_while_a_candidate_starts_the_image_is_the_one_that_serves() -> None:
-    """The template's is only on its way."""
-    first = status(serving(), {}, NOW)
-    release = replace(a_release(), id="0123456789")
-    candidate = a_service(release, release.revision, first["revision"])
-    image = replace(candidate.state.template, image=f"{REGISTRY}/shop@sha256:{'9' * 64}")
-    live = replace(candidate, state=replace(candidate.state, template=image))
-    report = serving(stage="Candidate", outcome=Waiting("Verifying", "x"), live=live, release=release)
-    made = status(report, first, LATER)
-    assert (made["image"], made["revision"]) == (IMAGE.reference, first["revision"])
-
-
-def test_before_the_first_answer_there_is_no_url() -> None:
-    """Not even an empty one."""
-    release = a_release()
-    live = a_service(release, release.revision, release.revision, uri="", urls="", latest_ready_revision="")
-    made = status(serving(stage="Candidate", outcome=Waiting("x", "y"), live=live), {}, NOW)
-    assert "url" not in made
-    assert made["urls"] == []
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from nuages.desired.sql import ExistingSqlInstance, SqlInstance
 from nuages.desired.storage import Bucket
 from nuages.reconcile import reasons
 from nuages.reconcile.plan import Action, Verb
-from nuages.reconcile.trouble import FIXED_BY, Trouble, of_error, of_refusal
+from nuages.reconcile.trouble import FIXED_BY, Trouble, of_error, of_refusal, shortened
 
 OURS = Owner("acme", "shop", "u-1")
 BUCKET = Bucket(name="projects/acme-prod/buckets/media", owner=OURS, location="EUROPE-WEST1", versioning=True)
@@ -51,7 +51,7 @@ BLOGS = Owner("acme", "blog", "u-2")
         (errors.ApiDisabled("Off."), Trouble("ApiDisabled", 'Bucket media: the API that it needs is disabled. Set enableServices in DjangoTenant, or turn it on. Google says: "Off".')),
         (errors.QuotaExceeded("Full."), Trouble("QuotaExceeded", 'Bucket media: a limit of the project is reached. Raise it. Google says: "Full".')),
         (errors.VersionDisabled("Version 1 of it is disabled."), Trouble("SecretVersionDisabled", "Bucket media: Version 1 of it is disabled. What runs goes on, and no new instance can start. Enable it again, then annotate nuages.dev/rotate: once nothing runs with it any more, Nuages disables it.")),
-        (errors.NameReserved("Kept."), Trouble("NameReserved", 'Bucket media: it was deleted less than a week ago, and Google keeps its name. Wait for the end of that week, or delete this app and apply it again: its instance is called otherwise then. Google says: "Kept".')),
+        (errors.NameReserved("Kept."), Trouble("NameReserved", 'Bucket media: it was deleted less than a week ago, and Google keeps its name. Wait for the end of that week, or delete this app and apply it again: its instance is called otherwise then. Either way its database begins empty: restore a backup into it. Google says: "Kept".')),
         (errors.Invalid("Bad."), Trouble("RefusedByGoogle", 'Bucket media: the request was refused. Correct the spec. Google says: "Bad".')),
         (errors.PolicyViolated("No.", constraint="sql.restrictPublicIp"), Trouble("RefusedByGoogle", 'Bucket media: the organisation policy sql.restrictPublicIp forbids it. Have the project excepted from it, or change the spec so that it is kept. Google says: "No".')),
         (errors.Propagating("Soon."), Trouble("Waiting", 'Bucket media: a new identity or grant is not known everywhere yet. Where this stays, see that it is there. Google says: "Soon".', heals=True)),
@@ -65,6 +65,28 @@ BLOGS = Owner("acme", "blog", "u-2")
 def test_each_failed_call_has_its_reason(error: CloudError, expected: Trouble) -> None:
     """Only what somebody has to mend stalls; what heals does so after a while."""
     assert of_error(error, "Bucket media", "ops@acme") == expected
+
+
+PORT = (
+    "The user-provided container failed to start and listen on the port defined provided by the PORT=8080 environment "
+    "variable within the allocated timeout. This can happen when the container port is misconfigured or if the timeout "
+    "is too short. The health check timeout can be extended."
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("It is\n full.", "It is full"),
+        (f"{PORT} Logs for this revision might contain more information.", f"{PORT} …"),
+        (f"{'a name ' * 60}.", f"{'a name ' * 43}…"),
+        ("x" * 301, f"{'x' * 300} …"),
+    ],
+    ids=["short", "sentences", "words", "one-word"],
+)
+def test_a_long_message_is_cut_where_a_reader_would(text: str, kept: str) -> None:
+    """After a sentence, else a word, and it shows that there was more."""
+    assert shortened(text) == kept
 
 
 def test_every_kind_of_failure_has_been_thought_of() -> None:

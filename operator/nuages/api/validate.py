@@ -21,6 +21,7 @@ from nuages.api.web import Variable
 
 Model = TypeVar("Model", bound=Part)
 SLIP = 0.8  # of difflib's likeness: minInstance is a slip of minInstances (0.96), replicas none of release (0.67)
+PREDICATES = frozenset({"Appears", "Are", "Does", "Has", "Holds", "Is", "Names", "Needs", "Renames"})
 
 
 class InvalidSpec(ValueError):
@@ -48,9 +49,10 @@ def parse_tenant(obj: Mapping[str, Any]) -> DjangoTenant:
 
 
 def fault_of_variable(name: str, value: str) -> str:
-    """What is wrong with a variable that no admission has seen: cause and remedy, "" where nothing is. Tells no value.
+    """What is wrong with a variable that no admission has seen, "" where nothing is. Tells no value.
 
-    The same is asked of it as of an entry of `spec.env`.
+    It goes on where a sentence ends in the variable's name, with cause and remedy. The same is asked of it as of an
+    entry of `spec.env`.
     """
     try:
         Variable(name=name, value=value)
@@ -59,8 +61,18 @@ def fault_of_variable(name: str, value: str) -> str:
         context = first.get("ctx", {})
         cause = str(context.get("cause") or _sentence(first["type"], context))
         is_of_value = "value" in (*first["loc"], context.get("field"))
-        return f"Its value {cause[:1].lower()}{cause[1:]}" if is_of_value else cause
+        return said_of(". Its value" if is_of_value else ", which", cause) if is_predicate(cause) else f". {cause}"
     return ""
+
+
+def is_predicate(cause: str) -> bool:
+    """Whether a cause wants a subject: kubectl puts all of them after the field's path alone."""
+    return cause.partition(" ")[0] in PREDICATES
+
+
+def said_of(subject: str, cause: str) -> str:
+    """One sentence where the cause is a predicate, else two."""
+    return f"{subject} {cause[:1].lower()}{cause[1:]}" if is_predicate(cause) else f"{subject}. {cause}"
 
 
 def default_tenant(namespace: str, spec: Mapping[str, Any]) -> DjangoTenant:
@@ -98,8 +110,8 @@ def _invalid(model: type[BaseModel], error: ErrorDetails) -> InvalidSpec:
     if error["type"] == RULE_BROKEN:
         below = context["field"]
         separator = "." if path and below and not below.startswith("[") else ""
-        shown = f'"{context["value"]}". ' if context["value"] else ""
-        return InvalidSpec(f"{path}{separator}{below}", f"{shown}{context['cause']}")
+        value, cause = context["value"], context["cause"]
+        return InvalidSpec(f"{path}{separator}{below}", said_of(f'"{value}"', cause) if value else cause)
     if error["type"] == "extra_forbidden":
         return InvalidSpec(path, f"There is no such field. {_other_name(model, error['loc'])}")
     return InvalidSpec(path, _sentence(error["type"], context))

@@ -256,7 +256,7 @@ async def _config_maps(app: DjangoApp, cluster: Cluster) -> dict[str, Mapping[st
         for key, value in sorted(found[name].items()):
             if fault := fault_of_variable(key, value):
                 raise Trouble(
-                    reasons.CONFIG_MAP_INVALID, f'spec.envFrom[{index}].configMap: {name} has the key "{key}". {fault}'
+                    reasons.CONFIG_MAP_INVALID, f'spec.envFrom[{index}].configMap: {name} has the key "{key}"{fault}'
                 )
     named = {entry.name for entry in app.spec.env}.union(taken_names(app.spec), *found.values())
     if len(named) > MOST_VARIABLES - JOBS_OWN:

@@ -168,7 +168,7 @@ _WRONG_INPUT = (
     _stalled(
         NAME_RESERVED,
         "The app's instance was deleted by somebody, and Google keeps its name for a week.",
-        "Wait for the end of that week, or delete the app and apply it again.",
+        "Wait for the end of that week, or delete the app and apply it again; then restore a backup.",
     ),
     _stalled(
         IMMUTABLE_FIELD,

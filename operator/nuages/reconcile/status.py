@@ -22,6 +22,8 @@ from nuages.reconcile.report import Report
 HISTORY = 10  # releases
 LONGEST_PLAN = 100
 FIRST = STEPS[0].name
+# Before a first revision is fit to serve Google has an address that answers nobody, and traffic for none.
+NOTHING_SERVED: Mapping[str, Any] = {"url": None, "urls": [], "image": None, "revision": None, "traffic": []}
 
 
 def status(report: Report, before: Mapping[str, Any], now: str) -> dict[str, Any]:
@@ -43,7 +45,9 @@ def status(report: Report, before: Mapping[str, Any], now: str) -> dict[str, Any
     for name in ("url", "urls", "image", "revision", "traffic"):
         if name in before:
             made[name] = before[name]
-    made |= _served(report.live)
+    if report.live is not None:
+        fit = report.serves or (report.live.outputs.get("latest_ready_revision") and before.get("revision"))
+        made |= _served(report.live) if fit else NOTHING_SERVED
     if report.deleting:
         made["resources"] = _left(report, before["resources"])
     elif report.blueprint is not None and report.results:
@@ -220,10 +224,8 @@ def _is_unseen(report: Report, row: Mapping[str, Any]) -> bool:
     return report.unsettled is None or row["name"] in report.unsettled
 
 
-def _served(live: Observed[Any] | None) -> dict[str, Any]:
+def _served(live: Observed[Any]) -> dict[str, Any]:
     """What people look for first."""
-    if live is None:
-        return {}
     targets = [target for target in live.state.traffic if target.percent]
     serving = max(targets, key=lambda target: target.percent).revision if targets else ""
     urls = [url for url in live.outputs.get("urls", "").split("\n") if url]

@@ -7,7 +7,7 @@ the apps' resources are, and as whom they may be deleted.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ from nuages.reconcile.tenantstatus import tenant_status, usage, with_limits
 from nuages.reconcile.trouble import Trouble, of_error
 
 FINALIZER = "nuages.dev/google-resources"
+NAMED = 5  # apps in a message
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,8 @@ async def look_at_tenant(namespace: str, cluster: Cluster, clouds: Clouds, setti
     before = body.get("status") or {}
     limits, trouble = {}, None
     try:
+        if body["metadata"].get("deletionTimestamp"):
+            raise _going(body, await _keepers(body, cluster))
         limits = await _check(body, clouds)
     except Trouble as found:
         trouble = found
@@ -103,9 +106,6 @@ async def look_at_tenant(namespace: str, cluster: Cluster, clouds: Clouds, setti
 
 async def _check(body: Body, clouds: Clouds) -> dict[str, Any]:
     """The limits of a tenant whose project answers. Raises Trouble."""
-    if body["metadata"].get("deletionTimestamp"):
-        message = "It goes once no app of the namespace has resources at Google."
-        raise Trouble(reasons.DELETING, message, stalled=False)
     tenant = parsed(body)
     cloud = await access(tenant, clouds)
     await project_number(tenant, cloud)  # asked once for each project and identity
@@ -143,7 +143,9 @@ async def _hold(body: Body, app: DjangoApp, cluster: Cluster) -> None:
             await cluster.write_finalizers(body, [*finalizers(body), FINALIZER])
     elif FINALIZER not in app.metadata.finalizers:  # it has nothing yet, and is to have nothing
         raise Trouble(
-            reasons.TENANT_MISSING, "DjangoTenant default is being deleted: nothing is made for it. Create it again."
+            reasons.TENANT_MISSING,
+            "DjangoTenant default is being deleted: it waits for the apps that have resources, and nothing is made for "
+            f"any other. {_way_back(body)}",
         )
 
 
@@ -168,8 +170,33 @@ async def let_go(namespace: str, cluster: Cluster) -> None:
     body = await cluster.tenant(namespace)
     if body is None or not body["metadata"].get("deletionTimestamp") or FINALIZER not in finalizers(body):
         return
-    if not any(FINALIZER in finalizers(app) and not _is_elsewhere(app, body) for app in await cluster.apps(namespace)):
+    if not await _keepers(body, cluster):
         await cluster.write_finalizers(body, [item for item in finalizers(body) if item != FINALIZER])
+
+
+async def _keepers(tenant: Body, cluster: Cluster) -> list[str]:
+    """The apps that have resources in it, by name."""
+    apps = await cluster.apps(tenant["metadata"]["namespace"])
+    return sorted(
+        app["metadata"]["name"] for app in apps if FINALIZER in finalizers(app) and not _is_elsewhere(app, tenant)
+    )
+
+
+def _going(tenant: Body, keepers: Sequence[str]) -> Trouble:
+    """What a tenant that is being deleted waits for: apps, else somebody else's finalizers."""
+    if not keepers:
+        message = f"It goes once its finalizers are taken away: {', '.join(finalizers(tenant))}."
+        return Trouble(reasons.DELETING, message, stalled=False)
+    names = ", ".join(keepers[:NAMED]) + (f" and {len(keepers) - NAMED} more" if len(keepers) > NAMED else "")
+    message = f"It goes once these apps have nothing at Google any more: {names}. {_way_back(tenant)}"
+    return Trouble(reasons.DELETING, message, stalled=False)
+
+
+def _way_back(tenant: Body) -> str:
+    """No deletion can be called off. What runs does not need the tenant for the moment until it is made anew."""
+    command = f"""kubectl patch djangotenant default -n {tenant["metadata"]["namespace"]} --type=merge """
+    command += """-p '{"metadata":{"finalizers":null}}'"""
+    return f"To have it back, run: {command}; then apply it again at once. What runs goes on."
 
 
 def _is_elsewhere(app: Body, tenant: Body) -> bool:

@@ -13,6 +13,7 @@ from nuages.reconcile.roles import role_for
 
 ADOPT = "nuages.dev/adopt"
 ABANDON = "nuages.dev/abandon"
+QUOTED = 300  # characters of somebody else's message
 # By a driver's immutable field: the field of the spec that it follows, and how its value is written there.
 FIXED_BY: dict[str, tuple[str, Callable[[str], str]]] = {
     "database_version": ("spec.database.version", lambda value: value.removeprefix("POSTGRES_")),
@@ -76,7 +77,8 @@ def of_error(error: errors.CloudError, what: str, principal: str = "") -> Troubl
             return Trouble(
                 reasons.NAME_RESERVED,
                 f"{what}: it was deleted less than a week ago, and Google keeps its name. Wait for the end of that "
-                f"week, or delete this app and apply it again: its instance is called otherwise then. {quoted}",
+                f"week, or delete this app and apply it again: its instance is called otherwise then. Either way its "
+                f"database begins empty: restore a backup into it. {quoted}",
             )
         case errors.PolicyViolated():
             return Trouble(
@@ -164,5 +166,10 @@ def _repair(action: Action) -> str:
 
 
 def shortened(text: str) -> str:
-    """Google's messages run on into links; the status keeps the part that says what is wrong, on one line."""
-    return " ".join(text.split())[:300].rstrip(".")
+    """Google's messages run on into links; the status keeps the sentences that say what is wrong, on one line."""
+    line = " ".join(text.split())
+    if len(line) <= QUOTED:
+        return line.rstrip(".")
+    head = line[: QUOTED + 1]
+    cut = next((end for end in (head.rfind(". ") + 1, head.rfind(" ")) if end > QUOTED // 2), QUOTED)
+    return f"{head[:cut]} …"

@@ -22,6 +22,7 @@ from nuages.reconcile import reasons
 from nuages.reconcile.execute import Executor, Result
 from nuages.reconcile.patience import PATIENCE, Patience, until_log
 from nuages.reconcile.plan import Action, Plan, Verb
+from nuages.reconcile.release.limits import is_killed, limit_of, says_memory
 from nuages.reconcile.release.outcome import Done, Failed, Outcome, Waiting
 from nuages.reconcile.release.release import fingerprint
 from nuages.reconcile.trouble import Trouble, of_refusal, shortened
@@ -41,7 +42,7 @@ class Run:
     reason_failed: str
     remedy: str
     field: str = ""  # of the spec, where a failure is most likely mended
-    longer: str = ""  # the remedy for one that ran longer than spec.jobs.timeoutSeconds, where that is its limit
+    limited: str = ""  # the remedy where a limit of spec.jobs ended it, for those that it is for
     retry_exit_codes: frozenset[int] = frozenset()
     done_exit_code: int | None = None  # besides 0, where there is nothing more to do, as the step tells
     again: str = ""  # after a final failure: any new value is another try, as another template is
@@ -216,6 +217,8 @@ def _has_come(execution: Execution, lines: Sequence[LogLine]) -> bool:
     """Whether the log has what there is to say; a container that was never started says nothing."""
     if execution.exit_code is None or verdict_of(lines):
         return True
+    if is_killed(execution):  # Google says why, after the job's own lines
+        return says_memory(lines)
     return execution.exit_code not in TOLD and any(line.shown for line in lines)
 
 
@@ -234,10 +237,9 @@ def failure(run: Run, execution: Execution, lines: Sequence[LogLine]) -> Failed:
         reason, message = run.reason_failed, f'{run.what} was not started; {run.remedy}. Google says: "{said}".'
     elif verdict.get("message"):
         reason, message = str(verdict.get("reason") or run.reason_failed), str(verdict["message"])
-    elif execution.overtime:
-        limited = f"spec.jobs.timeoutSeconds: {run.what}" if run.longer else blamed
-        ran = f"ran longer than {execution.overtime} s"
-        reason, message = run.reason_failed, f"{limited} {ran}; {run.longer or run.remedy}."
+    elif (limit := limit_of(execution, lines, run.job.template.memory)) is not None:
+        limited = f"{limit.field}: {run.what}" if run.limited else blamed
+        reason, message = run.reason_failed, f"{limited} {limit.why}; {run.limited or run.remedy}."
     else:
         reason, message = run.reason_failed, f"{blamed} {exited.rstrip('. ')}; {run.remedy}."
     texts = tuple(line.shown for line in lines if line.shown)

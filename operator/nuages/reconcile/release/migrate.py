@@ -43,7 +43,7 @@ def wanted_run(release: Release) -> Run | None:
         remedy=f"{kept}. Release a fixed image, correct spec.env or spec.django, or annotate {RETRY_MIGRATION} to try "
         "this one again",
         field="spec.image",
-        longer=f"{kept}. Raise it, or release a faster image",
+        limited=f"{kept}. Raise it, or release an image that needs less",
         patience=release.patience,
         failure=release.failed.get(release.migrate.name),
     )

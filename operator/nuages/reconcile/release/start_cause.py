@@ -67,12 +67,13 @@ SILENT = Cause(
     "Release a fixed image that listens on 0.0.0.0:$PORT, or correct spec.web.port, spec.web.args or spec.env",
 )
 
+OUT_OF_MEMORY = r"^The user-provided container ran out of memory|^Memory limit of \d+ \w+ exceeded"
 _NOT_RUN = r"^(?:terminated: )?Application failed to start: .*"
 # Of the condition or of a line; the first that matches, so what says most of a probe comes first.
 TELLING: tuple[tuple[re.Pattern[str], Cause], ...] = tuple(
     (re.compile(pattern), cause)
     for pattern, cause in (
-        (r"^The user-provided container ran out of memory|^Memory limit of \d+ \w+ exceeded", MEMORY),
+        (OUT_OF_MEMORY, MEMORY),
         (r"^(?:Secret Version \[|Could not fetch secret |Secret ).*Instance startup will now abort", SECRET),
         (rf"{_NOT_RUN}exec format error", PLATFORM),
         (rf"{_NOT_RUN}(?i:not found|no such file|find(?:ing)? executable|permission denied)", COMMAND),

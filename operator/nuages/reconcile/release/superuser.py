@@ -56,7 +56,7 @@ def wanted_run(release: Release) -> Run | None:
         reason_failed=reasons.SUPERUSER_FAILED,
         remedy=f"{release.revision} serves. Correct its username, email or command, or release a fixed image",
         field="spec.superuser",
-        longer=f"{release.revision} serves. Raise it, or correct the command",
+        limited=f"{release.revision} serves. Raise it, or correct the command",
         done_exit_code=FOUND,
         patience=release.patience,
         secret=release.blueprint.superuser_password,

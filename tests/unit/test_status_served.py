@@ -1,0 +1,85 @@
+"""What of a status people look for first: where the app answers, and what serves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from reports import LATER, NOW, URL, a_release, a_service, serving
+from unit_support import DIGEST, IMAGE, REGISTRY
+
+from nuages.reconcile.release.outcome import Failed, Waiting
+from nuages.reconcile.status import status
+
+
+def test_an_app_that_serves() -> None:
+    """URL, image, revision, traffic, database; every resource ready."""
+    report = serving()
+    assert report.release is not None
+    made = status(report, {}, NOW)
+    revision = report.release.revision
+    assert (made["phase"], made["url"], made["urls"]) == ("Ready", URL, [URL])
+    assert (made["image"], made["revision"]) == (IMAGE.reference, revision)
+    assert made["traffic"] == [{"revision": revision, "percent": 100, "tag": "candidate"}]
+    assert made["trafficSplit"] == f"{revision}=100%"
+    assert made["database"] == {"instance": "acme-shop-a24a7f", "name": "shop", "own": True}
+    assert {item["state"] for item in made["resources"]} == {"Ready"}
+    assert made["operations"] == []
+    assert made["release"] == {
+        "id": report.release.id,
+        "stage": "Done",
+        "inputs": report.release.inputs,
+        "checked": "",
+        "wanted": "",
+        "revision": revision,
+        "image": f"{REGISTRY}/shop:v4",
+        "imageDigest": DIGEST,
+        "reconcileAt": "",
+        "startedAt": NOW,
+        "stageStartedAt": NOW,
+        "migration": {"state": "Succeeded", "imageDigest": DIGEST, "database": report.release.database},
+        "history": [{"id": report.release.id, "revision": revision, "imageDigest": DIGEST, "finishedAt": NOW}],
+    }
+
+
+def test_while_a_candidate_starts_the_image_is_the_one_that_serves() -> None:
+    """The template's is only on its way."""
+    first = status(serving(), {}, NOW)
+    release = replace(a_release(), id="0123456789")
+    candidate = a_service(release, release.revision, first["revision"])
+    image = replace(candidate.state.template, image=f"{REGISTRY}/shop@sha256:{'9' * 64}")
+    live = replace(candidate, state=replace(candidate.state, template=image))
+    report = serving(stage="Candidate", outcome=Waiting("Verifying", "x"), live=live, release=release)
+    made = status(report, first, LATER)
+    assert (made["image"], made["revision"]) == (IMAGE.reference, first["revision"])
+
+
+NEVER_READY = {"uri": URL, "urls": URL, "latest_ready_revision": ""}
+
+
+@pytest.mark.parametrize(
+    ("outputs", "fields"),
+    [
+        ({"uri": "", "urls": "", "latest_ready_revision": ""}, {"stage": "Candidate", "outcome": Waiting("x", "y")}),
+        (NEVER_READY, {"stage": "Candidate", "outcome": Failed("RevisionFailed", "x")}),
+        ({}, {"stage": "Verify", "outcome": Failed("VerifyFailed", "x")}),
+    ],
+    ids=["no-answer-yet", "never-ready", "not-verified"],
+)
+def test_where_nothing_ever_served_nothing_is_shown(outputs: dict[str, str], fields: dict[str, Any]) -> None:
+    """No address, no revision and no share of the traffic, whatever the service was given."""
+    release = a_release()
+    live = a_service(release, release.revision, release.revision, **outputs)
+    made = status(serving(live=live, **fields), {}, NOW)
+    assert not {"url", "revision", "image", "trafficSplit"} & made.keys()
+    assert (made["urls"], made["traffic"]) == ([], [])
+
+
+def test_what_served_once_is_shown_though_verify_is_not_content_any_more() -> None:
+    """It has the requests all the same."""
+    first = status(serving(), {}, NOW)
+    made = status(serving(stage="Verify", outcome=Failed("VerifyFailed", "x")), first, LATER)
+    assert [made[name] for name in ("url", "revision", "trafficSplit")] == [
+        first[name] for name in ("url", "revision", "trafficSplit")
+    ]
