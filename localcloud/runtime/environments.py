@@ -70,7 +70,7 @@ def cache_folder() -> Path:
 
 
 async def run(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], progress: Progress | None = None) -> str:
-    """Runs a command to its end and returns its output. Raises CommandFailed; when cancelled, kills it with its group."""
+    """Runs a command to its end and returns its output. Raises CommandFailed; cancelled, it kills it with its group."""
     try:
         process = await asyncio.create_subprocess_exec(
             *argv,

@@ -121,9 +121,7 @@ async def test_a_container_that_never_listens_fails(cloud: LocalCloud, services:
         text.startswith('Default STARTUP TCP probe failed 1 time consecutively for container "app-1" on port 8080.')
         for text in log_texts(cloud)
     )
-    assert any(
-        text.startswith("localcloud: waited 1.5 s, where Google would wait 240 s.") for text in log_texts(cloud)
-    )
+    assert any(text.startswith("localcloud: waited 1.5 s, where Google would wait 240 s.") for text in log_texts(cloud))
 
 
 @pytest.mark.parametrize(
