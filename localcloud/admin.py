@@ -21,6 +21,8 @@ from localcloud.core.cloud import Cloud
 from localcloud.core.errors import PLAIN_MESSAGES, ApiError, Code
 from localcloud.core.faults import Fault, Hook, Kind
 
+LEFT_POLL_S = 0.2
+
 
 class Admin:
     """Serves only who can read the folder, by the token that is kept there."""
@@ -98,12 +100,16 @@ class Admin:
 
         task = asyncio.create_task(work())
         task.add_done_callback(lambda done: lines.put_nowait({} if done.cancelled() else done.result()))
+        watching = asyncio.create_task(_cancel_when_left(request, task))
         try:
             while "progress" in (line := await lines.get()):
                 await response.write(json.dumps(line).encode() + b"\n")
             await response.write(json.dumps(line).encode() + b"\n")
+        except ConnectionResetError:
+            pass  # whoever asked has left
         finally:
             task.cancel()
+            watching.cancel()
         return response
 
     def _without_project(self, tag: str) -> str:
@@ -202,6 +208,13 @@ class Admin:
         for host, rate in rates.items():
             cloud.quotas.configure(host, rate)
         return await self._show_limits(request)
+
+
+async def _cancel_when_left(request: web.Request, task: asyncio.Task[Any]) -> None:
+    """A build that says nothing for long would meet the closed connection only then."""
+    while request.transport is not None and not request.transport.is_closing():
+        await asyncio.sleep(LEFT_POLL_S)
+    task.cancel()
 
 
 def _is_of(entry: dict[str, Any], labels: dict[str, str]) -> bool:

@@ -88,6 +88,7 @@ def status(folder: DirOption = DEFAULT_DIR) -> None:
         ("proxy", address.proxy),
         ("browsers", f"http://localhost:{address.front_port}/"),
         ("kubeconfig", address.kubeconfig or "no control plane"),
+        *(("operator", f"its log is {log}") for log in [Folder(folder).operator_log] if log.exists()),
         ("requests", str(found["requests"])),
         ("faults", str(found["faults"])),
         *(("note", note) for note in found["notes"]),

@@ -26,6 +26,8 @@ def logs(
     """Print log entries, oldest first. Without --follow, a name of which there is none is refused."""
     chosen = {"service_name": service, "job_name": job, "database_id": instance}
     query = {name: value for name, value in chosen.items() if value}
+    if len(query) > 1:
+        raise typer.BadParameter("they exclude each other; name one.", param_hint="--service, --job, --instance")
     query |= {"tail": str(tail), "follow": "1" if follow else ""}
     try:
         for line in lines(running(folder), "GET", f"logs?{urlencode(query)}"):

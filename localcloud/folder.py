@@ -53,6 +53,7 @@ class Folder:
         self.bundle = self.tls / "ca-bundle.pem"
         self.ports = self.path / "ports.json"
         self.log = self.path / "localcloud.log"
+        self.operator_log = self.path / "operator.log"
         self._lock = self.path / "lock"
         self._address = self.path / "address.json"
 

@@ -1,7 +1,8 @@
 """The Nuages operator beside this cloud: installed from deploy/kustomize as in any cluster, then run as a process.
 
-There is no kubelet, so the Deployment runs nothing; its part is played here: the token of its ServiceAccount, its
-environment, and another start when it ends. At Google it is a service account with the roles of deploy/roles.txt.
+There is no kubelet, so the Deployment is scaled to nothing, and says where the process's log is; its part is played
+here: the token of its ServiceAccount, its environment, and another start when it ends. At Google it is a service
+account with the roles of deploy/roles.txt.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ ROOT = Path(__file__).absolute().parents[1]  # of the repository
 BASE, ROLES = ROOT / "deploy" / "kustomize" / "base", ROOT / "deploy" / "roles.txt"
 PROGRAMS = Path(sys.executable).parent
 NAMESPACE, SERVICE_ACCOUNT, CRDS = "nuages-system", "nuages", ("djangoapps.nuages.dev", "djangotenants.nuages.dev")
+DEPLOYMENT, LOG_ANNOTATION = "nuages", "localcloud/operator-log"
 GOOGLE_ACCOUNT = "nuages-operator"
 IDENTITY = "nuages-localcloud"  # always the same: a new process retakes its own Lease at once
 READY_WITHIN_S, POLL_S = 60.0, 0.05
@@ -81,7 +83,7 @@ async def start_operator(
     settings: dict[str, str] | None = None,
 ) -> Child:
     """A `nuages run`, once it answers its readiness probe. `settings`: more of its variables. Raises StartError."""
-    log = cloud.folder.path / "operator.log"
+    log = cloud.folder.operator_log
     found: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     def read(_: str, line: str) -> None:
@@ -131,7 +133,7 @@ async def _keep(
     cloud: LocalCloud, installation: Installation, processes: Processes, child: Child, progress: Progress
 ) -> None:
     """What the kubelet would do: start it again, after longer and longer waits while it keeps ending."""
-    attempt, log = 0, cloud.folder.path / "operator.log"
+    attempt, log = 0, cloud.folder.operator_log
     while True:
         began = time.monotonic()
         code = await child.wait()
@@ -171,12 +173,21 @@ async def _apply(cloud: LocalCloud) -> Path:
     assert plane is not None
     await kubectl(cloud, "apply", "--server-side", "--force-conflicts", "--field-manager=localcloud", "-k", str(BASE))
     names = [f"crd/{name}" for name in CRDS]
-    await kubectl(cloud, "wait", "--for=condition=Established", "--timeout=30s", *names)
+    established = kubectl(cloud, "wait", "--for=condition=Established", "--timeout=30s", *names)
+    await asyncio.gather(established, _scale_to_nothing(cloud))
     await _until_served(cloud)
     token = await kubectl(cloud, "create", "token", SERVICE_ACCOUNT, "-n", NAMESPACE, "--duration=8760h")
     path = cloud.folder.path / "operator.kubeconfig"
     await plane.write_kubeconfig(path, SERVICE_ACCOUNT, token.strip(), NAMESPACE)
     return path
+
+
+async def _scale_to_nothing(cloud: LocalCloud) -> None:
+    """Else it would wait for its pod for ever, as `kubectl get deployments` shows; who looks closer finds the log."""
+    patch = {"metadata": {"annotations": {LOG_ANNOTATION: str(cloud.folder.operator_log)}}, "spec": {"replicas": 0}}
+    await kubectl(
+        cloud, "patch", "deployment", DEPLOYMENT, "-n", NAMESPACE, "--type=merge", f"--patch={json.dumps(patch)}"
+    )
 
 
 async def _until_served(cloud: LocalCloud) -> None:

@@ -16,13 +16,22 @@ from localcloud.api.run_state import RunState, message_of, state_of
 from localcloud.core.cloud import Cloud
 from localcloud.core.errors import ApiError, Code, internal_error
 from localcloud.core.state import parent_of
-from localcloud.runtime.tasks import EXITED_WITH_ERROR, Attempt, task_workload
+from localcloud.runtime.tasks import Attempt, task_workload
+from localcloud.runtime.workload import Workload
 
 logger = logging.getLogger(__name__)
 
 GOOD, BAD = pb.State.CONDITION_SUCCEEDED, pb.State.CONDITION_FAILED
 WAITING = pb.State.CONDITION_RECONCILING
-INTERRUPTED = Attempt(term_signal=9, message=EXITED_WITH_ERROR)  # localcloud was stopped under it
+# Google moves a running task with all its state (https://cloud.google.com/run/docs/configuring/task-timeout), which
+# no process of this machine outlives; but a task without retries runs only once (.../configuring/max-retries). How its
+# process ended is not the image's doing, so there is no exit code, as where Google ends a task for its time.
+INTERRUPTED = Attempt(message="localcloud was stopped while it ran.")
+INTERRUPTED_LOG = (
+    "localcloud: stopped while this task was running, which ended it; at Google it would have gone on. It is started "
+    "again only where its job's maxRetries says so. Otherwise run the job again; where Nuages migrates, annotate the "
+    "DjangoApp with nuages.dev/retry-migration."
+)
 
 
 @dataclass
@@ -172,7 +181,7 @@ class Executor:
             if live.cancelled.is_set():
                 result = Attempt(term_signal=15, message="The execution was cancelled.")
             elif interrupted:
-                result, interrupted = INTERRUPTED, False
+                result, interrupted = self._interrupted(task, task_count, images), False
             else:
                 result = await self._attempt(task, task_count, images, live)
             self._record(task, result)
@@ -192,17 +201,27 @@ class Executor:
         workload = task_workload(self._cloud, task, task.retried, task_count, images)
         result: Attempt = await self._cloud.runtime.tasks.attempt(workload, float(task.timeout.seconds), live.cancelled)
         self._change(task, running_count=-1)
-        self._cloud.runtime.logs.write(
-            workload.resource_type,
-            workload.resource_labels,
-            "varlog/system",
-            f"Completed Task #{task.index}, Attempt #{task.retried}"
-            if result.succeeded
-            else f"Task #{task.index}, Attempt #{task.retried} failed: {result.message}",
-            "INFO" if result.succeeded else "ERROR",
-            workload.entry_labels,
-        )
+        self._log_end(task, workload, result)
         return result
+
+    def _interrupted(self, task: pb.Task, task_count: int, images: list[str]) -> Attempt:
+        """The attempt that was running when localcloud was stopped or killed."""
+        self._change(task, running_count=-1)
+        workload = task_workload(self._cloud, task, task.retried, task_count, images)
+        self._log(workload, INTERRUPTED_LOG, "WARNING")
+        self._log_end(task, workload, INTERRUPTED)
+        return INTERRUPTED
+
+    def _log_end(self, task: pb.Task, workload: Workload, result: Attempt) -> None:
+        attempt = f"Task #{task.index}, Attempt #{task.retried}"
+        if result.succeeded:
+            self._log(workload, f"Completed {attempt}", "INFO")
+        else:
+            self._log(workload, f"{attempt} failed: {result.message}", "ERROR")
+
+    def _log(self, workload: Workload, text: str, severity: str) -> None:
+        kind, labels, own = workload.resource_type, workload.resource_labels, workload.entry_labels
+        self._cloud.runtime.logs.write(kind, labels, "varlog/system", text, severity, own)
 
     def _record(self, task: pb.Task, result: Attempt) -> None:
         self._state.internal.remove(task.name)

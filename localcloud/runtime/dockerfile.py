@@ -210,7 +210,9 @@ def _instruction(line: _Line, assume_system_packages: bool) -> Instruction:
         return _run(line, assume_system_packages)
     reader = _READERS.get(line.keyword)
     if reader is None:
-        remedy = _REFUSED.get(line.keyword, "correct its spelling or remove it")
+        remedy = _REFUSED.get(line.keyword)
+        if remedy is None:
+            raise line.error(f"{line.keyword} is no instruction of a Dockerfile", "correct its spelling or remove it")
         raise line.error(f"{line.keyword} cannot be built without a container engine", remedy)
     if not line.rest:
         raise line.error(f"{line.keyword} has no argument", "give one")

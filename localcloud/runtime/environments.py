@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import sys
 import time
 import uuid
@@ -69,7 +70,7 @@ def cache_folder() -> Path:
 
 
 async def run(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], progress: Progress | None = None) -> str:
-    """Runs a command to its end and returns its output. Raises CommandFailed; kills it when cancelled."""
+    """Runs a command to its end and returns its output. Raises CommandFailed; cancelled, it kills it with its group."""
     try:
         process = await asyncio.create_subprocess_exec(
             *argv,
@@ -79,6 +80,7 @@ async def run(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], progres
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             limit=1 << 20,
+            start_new_session=True,
         )
     except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
         raise CommandFailed(argv, 127, f"{argv[0]}: {error.strerror}") from None
@@ -93,7 +95,7 @@ async def run(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], progres
     finally:
         if process.returncode is None:
             with suppress(ProcessLookupError):
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
     if exit_code != 0:
         raise CommandFailed(argv, exit_code, "\n".join(lines))

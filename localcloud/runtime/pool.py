@@ -258,6 +258,8 @@ class Pool:
                 f"{self._workload.port}. A container must listen on all addresses, at the port that PORT names.",
                 "NOTICE",
             )
+        if early := self._probe_times.gave_up_early(probe):
+            instance.log(early, "NOTICE")
         raise StartAborted(f"{kind} failed. {failure.why}")
 
     async def _watch(self, member: Member) -> None:

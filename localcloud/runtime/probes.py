@@ -1,7 +1,8 @@
 """Startup and liveness probes of Cloud Run containers (gcp/behaviour-runtime.md, section 3).
 
-Processes are real and need their real time to start, however fast the cloud is; so an attempt's timeout is wall-clock
-time. What a probe waits on purpose (initial delay, period) is divided by the speed, and never under a floor.
+Processes are real and need their real time to start, however fast the cloud is: an attempt's timeout is wall-clock
+time, and a startup probe has a minute of it, unless Google's would give up before. What a probe waits on purpose
+(initial delay, period) is divided by the speed, and never under a floor.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from localcloud.runtime.loopback import INSTANCE_ADDRESS, LOCALHOST
 ELSEWHERE = ("192.0.2.1", 9)  # an address for documentation (RFC 5737): whichever way there is, it is no loopback
 OUTSIDE_S = 1.0
 FASTEST_PERIOD_S = 0.05
-STARTUP_FLOOR_S = 15.0  # a startup probe never gives up earlier, unless Google's would
+STARTUP_FLOOR_S = 60.0  # a startup probe never gives up earlier, unless Google's would
 LIVENESS_PERIOD_FLOOR_S = 2.0
 LIVENESS_TIMEOUT_FLOOR_S = 4.0  # this machine runs everything at once; Google's has a CPU for each container
 
@@ -36,8 +37,23 @@ class ProbeTimes:
 
     def startup_seconds(self, probe: Any) -> float:
         """Until it is given up: Google's time over the speed, but not under the floor (nor over Google's)."""
-        real = float(probe.initial_delay_seconds + probe.period_seconds * probe.failure_threshold)
+        real = googles_startup_seconds(probe)
         return min(real, max(real / self.speed, self.startup_floor_s))
+
+    def gave_up_early(self, probe: Any) -> str:
+        """What the log says of a failed startup probe that Google would have gone on with; "" where it would not."""
+        here, real = self.startup_seconds(probe), googles_startup_seconds(probe)
+        if here >= real:
+            return ""
+        return (
+            f"localcloud: waited {here:g} s, where Google would wait {real:g} s. Start localcloud with a lower --speed "
+            "to wait longer; with 1 it waits as long as Google."
+        )
+
+
+def googles_startup_seconds(probe: Any) -> float:
+    """How long the container has to start in at Google."""
+    return float(probe.initial_delay_seconds + probe.period_seconds * probe.failure_threshold)
 
 
 @dataclass(frozen=True)

@@ -273,6 +273,12 @@ async def test_logs_of_a_name_without_any_say_so(shell: Shell) -> None:
     assert await shell("logs") == ""
 
 
+async def test_logs_are_of_one_kind_of_thing(shell: Shell) -> None:
+    """Entries of a service and of a job are different ones: together they would be none."""
+    said = await shell("logs", "--service", "shop", "--job", "shop-migrate", status=2)
+    assert "exclude each other" in said
+
+
 async def _write_log(address: dict[str, str], service: str, text: str) -> None:
     labels = {"service_name": service, "revision_name": f"{service}-00001"}
     resource = {"type": "cloud_run_revision", "labels": labels}

@@ -47,6 +47,39 @@ async def test_ctrl_c_while_kubernetes_starts_is_quiet(shell: Shell) -> None:
     assert demo_processes.still(up) == set()
 
 
+SLEEPER = "import time; print('asleep', flush=True); time.sleep(600)"
+STARTER = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {SLEEPER!r}])"
+
+
+async def test_ctrl_c_of_a_build_ends_what_it_ran(shell: Shell) -> None:
+    """Also what says nothing, and what that started; who runs `localcloud up` hears nothing of it."""
+    await shell(*UP)
+    context = shell.folder / "app"
+    context.mkdir()
+    (context / "build.py").write_text(f"{STARTER}\n")
+    (context / "Dockerfile").write_text("FROM python:3.11-slim\nCOPY build.py .\nRUN python build.py\n")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "localcloud", "build", "app", "--tag", "europe-west1-docker.pkg.dev/demo/a/b:v1"),
+        cwd=shell.folder,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    assert process.stdout is not None
+    async with asyncio.timeout(DEADLINE_S):
+        while b"asleep" not in (line := await process.stdout.readline()):
+            assert line, "the build ended"
+        up = demo_processes.of(int(shell.address()["pid"]), str(shell.folder))
+        building = {found for found in up if "asleep" in found.command or "build.py" in found.command}
+        assert building
+        process.send_signal(signal.SIGINT)
+        said, _ = await process.communicate()
+        await until(lambda: not demo_processes.still(building))
+    assert b"Traceback" not in said
+    assert process.returncode != 0
+    assert (shell.folder / ".localcloud" / "localcloud.log").read_text().count("Traceback") == 0
+
+
 @pytest.mark.skipif(not demo_processes.HAS_PROC, reason="this system does not show who has ended and is not buried")
 async def test_down_does_not_wait_for_a_parent_that_buries_nobody(shell: Shell) -> None:
     """As process 1 of many containers: what is left then is an entry in the system's list."""

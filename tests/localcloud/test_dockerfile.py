@@ -91,7 +91,7 @@ def test_run_line_is_refused(line: str, reason: str) -> None:
         ("FROM python\nCOPY --chmod=u+x a b\n", 2, "is not octal"),
         ('FROM python\nSHELL ["/bin/bash", "-c"]\n', 2, "SHELL cannot be built"),
         ("FROM python\nONBUILD RUN true\n", 2, "ONBUILD cannot be built"),
-        ("FROM python\nFORM python\n", 2, "correct its spelling"),
+        ("FROM python\nFORM python\n", 2, "FORM is no instruction of a Dockerfile; correct its spelling"),
         ("FROM python\nENV A=1 B\n", 2, "B has no value"),
         ("FROM python\nWORKDIR\n", 2, "has no argument"),
         ("# escape=`\nFROM python\n", 1, "only \\ continues"),

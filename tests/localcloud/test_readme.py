@@ -32,6 +32,7 @@ PROBES = {
     'eval "': ("command -v kubectl", 'echo "$KUBECONFIG"', 'echo "$NO_PROXY $no_proxy"'),
     "kubectl wait": (
         "kubectl get djangoapps",
+        "kubectl describe deployments -n nuages-system",
         f"curl -fs $LOCALCLOUD_REST/v1/projects/demo/secrets {OWNER}",
         f"curl -fsS https://run.googleapis.com/v2/projects/demo/locations/europe-west1/services {OWNER}",
         f"curl -sf {BROWSERS}",
@@ -106,6 +107,9 @@ async def test_a_project_is_deployed_as_the_readme_says(clone: Path) -> None:
     assert "apps/mine:v1@sha256:" in said[".venv/bin/localcloud build"]
     row = r"^mine +True +Available +https://default-mine-\d+\.\S+run\.app "
     assert re.search(row, said["kubectl get"], re.MULTILINE), said["kubectl get"]
+    assert re.search(r"^Replicas: +0 desired", said["kubectl describe"], re.MULTILINE), said["kubectl describe"]
+    log = str(clone / ".localcloud" / "operator.log")
+    assert f"localcloud/operator-log: {log}" in said["kubectl describe"]
     assert "/secrets/default-mine-superuser-password" in said["curl -fs"]
     assert "/services/default-mine" in said["curl -fsS"]
     link = re.search(r'href="(http://default-mine-\d+\.localhost:\d+/)"', said["curl -sf"])
@@ -113,6 +117,8 @@ async def test_a_project_is_deployed_as_the_readme_says(clone: Path) -> None:
     await check(link[1], PRODUCTS, "admin", said["curl -s"])
     said = await pasted(script(later), clone)
     assert "kubeconfig" in said[".venv/bin/localcloud status"]
+    assert f"its log is {log}" in said[".venv/bin/localcloud status"]
+    assert '"default/mine"' in said["tail .localcloud/operator.log"]
     assert "GREETING" in said["kubectl describe"]
     assert "default-mine-" in said[".venv/bin/localcloud logs"]
     assert "deleted" in said["kubectl delete"]

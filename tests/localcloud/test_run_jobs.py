@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from google.cloud import run_v2
 from google.iam.v1 import policy_pb2
 from run_support import PARENT, build_app, env, eventually, finished, log_texts, until
 
+from localcloud.api.run_executor import INTERRUPTED
 from localcloud.localcloud import LocalCloud, Options
 
 JOB = f"{PARENT}/jobs/work"
@@ -190,8 +192,9 @@ async def test_an_unknown_image_fails_the_job(jobs: Jobs) -> None:
         await jobs.create()
 
 
-async def test_an_interrupted_execution_fails_without_retries(tmp_path: Path) -> None:
-    """When localcloud is stopped under a running task, the next start finds the attempt failed."""
+@pytest.mark.parametrize("is_killed", [False, True])
+async def test_an_interrupted_execution_fails_without_retries(tmp_path: Path, is_killed: bool) -> None:
+    """When localcloud is stopped under a running task, the next start finds the attempt failed, and says why."""
     folder, name = tmp_path / "cloud", ""
     async with LocalCloud(Options(dir=folder, speed=1000)) as cloud:
         image = await build_app(cloud, tmp_path)
@@ -207,7 +210,24 @@ async def test_an_interrupted_execution_fails_without_retries(tmp_path: Path) ->
         name = execution.name
         read = service._state.executions.get
         await until(lambda: read(name).running_count == 1)
+        if is_killed:
+            folder = _as_if_killed_now(folder, tmp_path / "killed")
     async with LocalCloud(Options(dir=folder, speed=1000)) as cloud:
-        read = {type(s).__name__: s for s in cloud.services}["Executions"]._state.executions.get
+        state = {type(s).__name__: s for s in cloud.services}["Executions"]._state
+        read = state.executions.get
         await until(lambda: read(name).HasField("completion_time"))
         assert (read(name).failed_count, read(name).running_count) == (1, 0)
+        (task,) = state.tasks.under(name)
+        result = task.last_attempt_result
+        assert (result.status.message, result.term_signal, result.exit_code) == (INTERRUPTED.message, 0, 0)
+        said = [e for e in cloud.runtime.logs.entries() if e.get("textPayload", "").startswith("localcloud: stopped")]
+        assert [e["labels"]["run.googleapis.com/execution_name"] for e in said] == [name.rsplit("/", 1)[-1]]
+        assert "Task #0, Attempt #0 failed: localcloud was stopped while it ran." in log_texts(cloud)
+
+
+def _as_if_killed_now(folder: Path, other: Path) -> Path:
+    """A folder with the state that a localcloud that ends here without another word leaves behind."""
+    other.mkdir()
+    for file in folder.glob("state.db*"):
+        shutil.copy(file, other)
+    return other

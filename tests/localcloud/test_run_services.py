@@ -121,6 +121,25 @@ async def test_a_container_that_never_listens_fails(cloud: LocalCloud, services:
         text.startswith('Default STARTUP TCP probe failed 1 time consecutively for container "app-1" on port 8080.')
         for text in log_texts(cloud)
     )
+    assert any(text.startswith("localcloud: waited 1.5 s, where Google would wait 240 s.") for text in log_texts(cloud))
+
+
+@pytest.mark.parametrize(
+    ("probe", "speed", "seconds"),
+    [
+        ({"period_seconds": 240, "failure_threshold": 1}, 60, 60),  # the default
+        ({"period_seconds": 240, "failure_threshold": 1}, 2, 120),
+        ({"period_seconds": 240, "failure_threshold": 1}, 1, 240),
+        ({"period_seconds": 10, "failure_threshold": 3, "initial_delay_seconds": 60}, 60, 60),
+        ({"period_seconds": 10, "failure_threshold": 3}, 60, 30),
+    ],
+)
+def test_a_startup_probe_has_a_minute_however_fast_the_cloud(probe: Any, speed: float, seconds: float) -> None:
+    """Of this machine's time, for the process is real; unless Google's would give up before."""
+    times, asked = ProbeTimes(speed), run_v2.Probe.pb(run_v2.Probe(probe))
+    assert times.startup_seconds(asked) == seconds
+    is_early = seconds < asked.initial_delay_seconds + asked.period_seconds * asked.failure_threshold
+    assert bool(times.gave_up_early(asked)) == is_early
 
 
 async def test_a_failing_startup_probe_is_named(services: Services) -> None:
