@@ -212,7 +212,7 @@ class Admin:
 
 async def _cancel_when_left(request: web.Request, task: asyncio.Task[Any]) -> None:
     """A build that says nothing for long would meet the closed connection only then."""
-    while request.transport is not None and not request.transport.is_closing():
+    while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110 - aiohttp tells nobody
         await asyncio.sleep(LEFT_POLL_S)
     task.cancel()
 
