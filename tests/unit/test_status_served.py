@@ -68,12 +68,12 @@ NEVER_READY = {"uri": URL, "urls": URL, "latest_ready_revision": ""}
     ids=["no-answer-yet", "never-ready", "not-verified"],
 )
 def test_where_nothing_ever_served_nothing_is_shown(outputs: dict[str, str], fields: dict[str, Any]) -> None:
-    """No address, no revision and no share of the traffic, whatever the service was given."""
+    """No revision and no share of the traffic, whatever the service was given; its address is known before."""
     release = a_release()
     live = a_service(release, release.revision, release.revision, **outputs)
     made = status(serving(live=live, **fields), {}, NOW)
-    assert not {"url", "revision", "image", "trafficSplit"} & made.keys()
-    assert (made["urls"], made["traffic"]) == ([], [])
+    assert not {"revision", "image", "trafficSplit"} & made.keys()
+    assert (made.get("url", ""), made["traffic"]) == (live.outputs["urls"], [])
 
 
 def test_what_served_once_is_shown_though_verify_is_not_content_any_more() -> None:

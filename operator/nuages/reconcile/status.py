@@ -22,8 +22,8 @@ from nuages.reconcile.report import Report
 HISTORY = 10  # releases
 LONGEST_PLAN = 100
 FIRST = STEPS[0].name
-# Before a first revision is fit to serve Google has an address that answers nobody, and traffic for none.
-NOTHING_SERVED: Mapping[str, Any] = {"url": None, "urls": [], "image": None, "revision": None, "traffic": []}
+# Before a first revision is fit to serve: Google has traffic for none then, and an address for it.
+NOTHING_SERVED: dict[str, Any] = {"image": None, "revision": None, "traffic": []}
 
 
 def status(report: Report, before: Mapping[str, Any], now: str) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def status(report: Report, before: Mapping[str, Any], now: str) -> dict[str, Any
             made[name] = before[name]
     if report.live is not None:
         fit = report.serves or (report.live.outputs.get("latest_ready_revision") and before.get("revision"))
-        made |= _served(report.live) if fit else NOTHING_SERVED
+        made |= _addresses(report.live) | (_served(report.live) if fit else NOTHING_SERVED)
     if report.deleting:
         made["resources"] = _left(report, before["resources"])
     elif report.blueprint is not None and report.results:
@@ -224,14 +224,17 @@ def _is_unseen(report: Report, row: Mapping[str, Any]) -> bool:
     return report.unsettled is None or row["name"] in report.unsettled
 
 
+def _addresses(live: Observed[Any]) -> dict[str, Any]:
+    """Known from the service's beginning on, so that people can name it elsewhere."""
+    urls = [url for url in live.outputs.get("urls", "").split("\n") if url]
+    return {"url": urls[0] if urls else live.outputs.get("uri") or None, "urls": urls}
+
+
 def _served(live: Observed[Any]) -> dict[str, Any]:
-    """What people look for first."""
+    """What has the requests."""
     targets = [target for target in live.state.traffic if target.percent]
     serving = max(targets, key=lambda target: target.percent).revision if targets else ""
-    urls = [url for url in live.outputs.get("urls", "").split("\n") if url]
     found: dict[str, Any] = {
-        "url": urls[0] if urls else live.outputs.get("uri") or None,
-        "urls": urls,
         "revision": serving or None,
         "traffic": [
             {"revision": t.revision, "percent": t.percent} | ({"tag": t.tag} if t.tag else {})
