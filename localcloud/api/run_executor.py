@@ -29,8 +29,7 @@ WAITING = pb.State.CONDITION_RECONCILING
 INTERRUPTED = Attempt(message="localcloud was stopped while it ran.")
 INTERRUPTED_LOG = (
     "localcloud: stopped while this task was running, which ended it; at Google it would have gone on. It is started "
-    "again only where its job's maxRetries says so. Otherwise run the job again; where Nuages migrates, annotate the "
-    "DjangoApp with nuages.dev/retry-migration."
+    "again only where its job's maxRetries says so. Otherwise run the job again."
 )
 
 
