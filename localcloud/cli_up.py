@@ -20,6 +20,7 @@ from localcloud.folder import Folder, InUse, NotRunning
 from localcloud.localcloud import LocalCloud, Options
 from localcloud.signals import until_signalled
 
+LAST_LINE = "  to end it:   "  # of what is said once all is up
 START_S = 900.0  # the first start may build the control plane
 POLL_S = 0.05
 
@@ -68,7 +69,7 @@ def _announce(cloud: LocalCloud, seconds: float) -> None:
     typer.echo(f"  plain REST:  {cloud.rest}")
     keys = "Ctrl-C, or " if sys.stdin.isatty() else ""  # nobody's terminal: started by --detach or a service
     down = command("down")
-    typer.echo(f"  to end it:   {keys}{down}")
+    typer.echo(f"{LAST_LINE}{keys}{down}")
     sys.stdout.flush()
 
 
@@ -102,9 +103,12 @@ def detached(options: Options, with_operator: bool, began: float) -> int:
 
 def _is_ready(folder: Folder, pid: int) -> bool:
     try:
-        return folder.address().pid == pid and "is ready" in folder.log.read_text()
+        if folder.address().pid != pid:
+            return False
     except NotRunning:
         return False
+    said = folder.log.read_text().splitlines(keepends=True)
+    return any(line.startswith(LAST_LINE) and line.endswith("\n") for line in said)
 
 
 def _last_line(log: Path) -> str:

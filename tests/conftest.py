@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,9 @@ from hypothesis import settings
 settings.register_profile("nuages", deadline=None)
 settings.register_profile("soak", deadline=None, max_examples=2000)
 settings.load_profile("nuages")
+
+# A shell has its background jobs ignore Ctrl-C, and so would whatever the tests start and end with it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if TYPE_CHECKING:
     from localcloud.controlplane.plane import ControlPlane

@@ -41,12 +41,19 @@ class Instance:
     workload: Workload
     child: Child
     port: int
+    _report: Path  # has words where the program could not be run
     _close: Callable[[], Any]
     log: Callable[[str, str], None]
 
     async def exited(self) -> int:
-        """The exit code, negative for a signal; the system log says it too."""
-        return await self.child.wait()
+        """The exit code, negative for a signal; the system log says it too.
+
+        Raises StartAborted where the program could not be run: Google looks for it before the container starts.
+        """
+        code = await self.child.wait()
+        if self._report.exists() and (why := self._report.read_text().strip()):
+            raise StartAborted(f"Application failed to start: {why}")
+        return code
 
     async def stop(self, grace_s: float = STOP_GRACE_S) -> int:
         """SIGTERM, and SIGKILL after `grace_s`; then everything of it is removed. May be called again."""
@@ -88,7 +95,7 @@ class Instances:
                 async with closing:
                     await kept.aclose()
 
-            instance = Instance(instance_id, workload, child, launch.port, close, log)
+            instance = Instance(instance_id, workload, child, launch.port, launch.report, close, log)
             watching = asyncio.create_task(self._watch(instance), name=f"watch {workload.name}")
             kept.push_async_callback(asyncio.wait, {watching})  # the exit is logged before all is removed
             return instance
@@ -136,10 +143,16 @@ class Instances:
             **workload.environment,
             **({"PORT": str(port)} if port else {}),
         }
-        return await self._launch(workload, image, environment, mounts, port)
+        return await self._launch(workload, image, environment, mounts, port, folder / "not-run")
 
     async def _launch(
-        self, workload: Workload, image: Image, environment: dict[str, str], mounts: dict[str, Path], port: int
+        self,
+        workload: Workload,
+        image: Image,
+        environment: dict[str, str],
+        mounts: dict[str, Path],
+        port: int,
+        report: Path,
     ) -> _Prepared:
         """The command as this machine runs it: in a namespace where there is one, else with paths rewritten."""
         in_namespace = (await self.sandbox.probe()).kind == "namespace"
@@ -173,8 +186,9 @@ class Instances:
                 image=own.keys(),
                 visible=[image.rootfs, *image.environments.values(), *trusted],
                 uid=image.config.uid,
+                report=report,
             )
-        return _Prepared(list(launch.argv), launch.cwd, port, launch.env)
+        return _Prepared(list(launch.argv), launch.cwd, port, report, launch.env)
 
     async def _run(self, workload: Workload, instance_id: str, launch: _Prepared) -> Child:
         processes = self._cloud.runtime.processes
@@ -189,7 +203,11 @@ class Instances:
             raise StartAborted(f"Application failed to start: Failed to find executable or start it: {error}") from None
 
     async def _watch(self, instance: Instance) -> None:
-        code = await instance.child.wait()
+        try:
+            code = await instance.exited()
+        except StartAborted as error:
+            instance.log(f"terminated: {error}", "ERROR")
+            return
         if code >= 0:
             instance.log(f"Container called exit({code}).", "INFO" if code == 0 else "WARNING")
         else:
@@ -238,4 +256,5 @@ class _Prepared:
     argv: list[str]
     cwd: Path
     port: int
+    report: Path
     env: dict[str, str] = field(repr=False)  # holds secrets

@@ -145,7 +145,7 @@ async def _tcp(address: tuple[str, int], timeout_s: float) -> ProbeFailure | Non
     except TimeoutError:
         return ProbeFailure("Connection failed with status DEADLINE_EXCEEDED.")
     except OSError:
-        return ProbeFailure("Connection failed with status CONNECTION_REFUSED.")
+        return ProbeFailure("Connection failed with status ERROR_CONNECTION_FAILED.")
     writer.close()
     with contextlib.suppress(OSError):
         await writer.wait_closed()
@@ -167,4 +167,4 @@ async def _http(probe: Any, target: ProbeTarget, timeout_s: float) -> ProbeFailu
     except TimeoutError:
         return ProbeFailure("Connection failed with status DEADLINE_EXCEEDED.")
     except aiohttp.ClientError:
-        return ProbeFailure("Connection failed with status CONNECTION_REFUSED.")
+        return ProbeFailure("Connection failed with status ERROR_CONNECTION_FAILED.")

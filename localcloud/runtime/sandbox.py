@@ -113,13 +113,15 @@ class Sandbox:
         image: Collection[str] = (),
         visible: Iterable[Path] = (),
         uid: int = APP_UID,
+        report: Path | None = None,
     ) -> Launch:
         """The command with `mounts` (the app's path → the host's) in place; probe() must have been awaited.
 
         `image` names those mounts that are the image's own: many processes share them, so that none may change them.
         `visible` are host paths that stay where they are, to be read: the image's environment, certificates. The
         Python that an environment among all of these was made from is added. `cwd` is the app's path. In the
-        namespace, the process has user id `uid`.
+        namespace, the process has user id `uid`, and where the program cannot be run the file `report` has why, in
+        Google's words, after the end (None: the standard error has); the other way fails to start then.
         """
         if self._way is None:
             raise SandboxError("probe() was not awaited")
@@ -127,7 +129,7 @@ class Sandbox:
             rewritten = Rewriting(mounts)
             changed = {name: rewritten(value) for name, value in env.items()}
             return Launch(tuple(map(rewritten, argv)), changed, Path(rewritten(cwd)))
-        plan = self._plan(self._way, list(argv), cwd, mounts, image, visible, uid, env)
+        plan = self._plan(self._way, list(argv), cwd, mounts, image, visible, uid, env, report)
         return Launch(tuple(_entering(plan)), dict(env), Path("/"))
 
     def _plan(
@@ -140,6 +142,7 @@ class Sandbox:
         visible: Iterable[Path],
         uid: int,
         env: Mapping[str, str],
+        report: Path | None = None,
     ) -> dict[str, Any]:
         image_way = "overlay" if way.overlay else "mirror"
         visible = list(visible)
@@ -158,6 +161,7 @@ class Sandbox:
             "files": {"/etc/passwd": _passwd(uid), "/etc/group": _group(uid)},
             "links": _links(),
             "mounts": [[source, path, kind] for path, (source, kind) in sorted(shown.items())],  # parents first
+            "report": str(report or ""),
             "unset": [] if "LC_CTYPE" in env else ["LC_CTYPE"],  # Python sets it in the C locale (PEP 538)
         }
 

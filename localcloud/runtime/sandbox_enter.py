@@ -8,10 +8,11 @@ and no power over the mounts (user_namespaces(7), mount_namespaces(7), pivot_roo
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import sys
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
 MS_NOSUID, MS_NODEV, MS_REC, MS_BIND, MS_SLAVE = 2, 4, 16384, 4096, 1 << 19
@@ -19,7 +20,7 @@ MNT_DETACH = 2
 MOUNT_SETATTR = 442  # the same number on every architecture; Linux 5.12
 AT_FDCWD, AT_RECURSIVE = -100, 0x8000
 MOUNT_ATTR_RDONLY = 1
-SETUP_FAILED, NOT_EXECUTABLE, NOT_FOUND = 125, 126, 127  # as env(1) and container engines answer
+SETUP_FAILED, NOT_RUN = 125, 127  # as env(1) and container engines answer
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -139,10 +140,32 @@ def enter(plan: dict[str, Any]) -> None:
     os.chdir(plan["cwd"])
 
 
-def fail(code: int, message: str) -> NoReturn:
+def resolve(name: str, path: str) -> str:
+    """The file that a command's first word names; "" where PATH has none that may be executed."""
+    if "/" in name:
+        return name
+    files = (os.path.join(folder, name) for folder in path.split(":"))
+    return next((file for file in files if os.path.isfile(file) and os.access(file, os.X_OK)), "")
+
+
+def execute(argv: list[str], environment: dict[str, str]) -> str:
+    """Becomes the app; where that cannot be, why: in the words of gVisor, which are those of Cloud Run's log."""
+    path = environment.get("PATH", os.defpath)
+    file = resolve(argv[0], path)
+    if not file:
+        folders = " ".join(path.split(":"))
+        missing = os.strerror(errno.ENOENT).lower()
+        return f'failed to resolve binary path: error finding executable "{argv[0]}" in PATH [{folders}]: {missing}'
+    try:
+        os.execve(file, argv, environment)  # noqa: S606 - the app's own command
+    except OSError as error:
+        return f"failed to load {file}: {str(error.strerror).lower()}"
+
+
+def fail(code: int, message: str, where: TextIO) -> NoReturn:
     """Ends before the app began."""
-    sys.stderr.write(f"sandbox: {message}\n")
-    sys.stderr.flush()
+    where.write(f"{message}\n")
+    where.flush()
     os._exit(code)
 
 
@@ -151,17 +174,12 @@ def main() -> None:
     plan = json.loads(sys.argv[1])
     environment = {name: value for name, value in os.environ.items() if name not in plan["unset"]}
     os.umask(0o022)
+    report = open(plan["report"], "w") if plan["report"] else sys.stderr  # noqa: SIM115 - the app closes it by beginning
     try:
         enter(plan)
     except OSError as error:
-        fail(SETUP_FAILED, str(error))
-    argv = plan["argv"]
-    try:
-        os.execvpe(argv[0], argv, environment)  # noqa: S606 - the app's own command
-    except FileNotFoundError:
-        fail(NOT_FOUND, f"{argv[0]}: no such file, or its interpreter is missing")
-    except OSError as error:
-        fail(NOT_EXECUTABLE, f"{argv[0]}: {error.strerror}")
+        fail(SETUP_FAILED, f"sandbox: {error}", sys.stderr)
+    fail(NOT_RUN, execute(plan["argv"], environment), report)
 
 
 if __name__ == "__main__":

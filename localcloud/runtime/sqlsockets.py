@@ -43,15 +43,12 @@ class SqlSockets:
         folder = self._folder / str(len(self._servers))
         folder.mkdir(mode=0o755)
 
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.current_task()
-            assert task is not None
+        # With a task of our own: of one that asyncio made, it would tell as an error that `close` has cancelled it.
+        def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.create_task(self._serve(connection_name, reader, writer))
             self._pipes.add(task)
-            try:
-                await self._serve(connection_name, reader, writer)
-            finally:
-                self._pipes.discard(task)
-                writer.close()
+            task.add_done_callback(self._pipes.discard)
+            task.add_done_callback(lambda _: writer.close())
 
         self._servers.append(await asyncio.start_unix_server(serve, folder / SOCKET, limit=CHUNK))
         return folder

@@ -70,6 +70,8 @@ class Tasks:
             if timed_out:
                 return Attempt(message=TIMED_OUT)  # the exit code is unset then (behaviour-runtime.md)
             return Attempt(max(code, 0), max(-code, 0) or signal.SIGTERM, "The execution was cancelled.")
+        except StartAborted as error:
+            return Attempt(exit_code=1, message=str(error))
         finally:
             for waiting in (exiting, cancelling):
                 waiting.cancel()

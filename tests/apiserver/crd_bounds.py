@@ -10,7 +10,8 @@ from crd_constraints import ABSENT, Twins
 from nuages.api.contract import CONTRACT
 
 _RENAMED = {name: f"MY_{name}" for name in CONTRACT}
-_TIME = Twins(("03:00",), ("",))  # always five characters
+_TIME = Twins(("03:00",), ("",))
+_LONG = "1" * 33  # a character more than is read for its form, which is always shorter
 _TIER = Twins(("db-a",), ("",))
 _ACCOUNT = ("@acme-prod.iam.gserviceaccount.com", 256)
 _LONG_ACCOUNT = Twins((_ACCOUNT[0].rjust(_ACCOUNT[1], "a"),), (_ACCOUNT[0].rjust(_ACCOUNT[1] + 1, "a"),))
@@ -22,13 +23,15 @@ VALUES: Mapping[str, Mapping[str, Twins]] = {
         "spec.django.csrfTrustedOrigins[] minLength": Twins(("http://a",), ("",)),
         "spec.django.corsAllowedOrigins[] minLength": Twins(("http://a",), ("",)),
         "spec.django.envNames maxProperties": Twins((_RENAMED,), ({**_RENAMED, "OTHER": "MY_OTHER"},)),
-        "spec.web.cpu maxLength": Twins(("0.99",), ("0.999",)),
+        "spec.web.cpu maxLength": Twins(("0.99",), (_LONG,)),
         "spec.web.memory minLength": Twins(("1Gi",), ("",)),
-        "spec.web.memory maxLength": Twins(("4096Mi",), ("004096Mi0",)),
+        "spec.web.memory maxLength": Twins(("4096Mi",), (_LONG,)),
+        "spec.jobs.cpu maxLength": Twins(("2",), (_LONG,)),
         "spec.jobs.memory minLength": Twins(("1Gi",), ("",)),
-        "spec.jobs.memory maxLength": Twins(("4096Mi",), ("004096Mi0",)),
+        "spec.jobs.memory maxLength": Twins(("4096Mi",), (_LONG,)),
         "spec.database.instance.create.tier minLength": _TIER,
         "spec.database.instance.create.backups.startTime minLength": _TIME,
+        "spec.database.instance.create.backups.startTime maxLength": Twins(("03:00",), (_LONG,)),
         "spec.superuser.email minLength": Twins(("a@b",), ("a@",)),
         "spec.serviceAccount.existing maxLength": _LONG_ACCOUNT,
     },
@@ -38,6 +41,7 @@ VALUES: Mapping[str, Mapping[str, Twins]] = {
         "spec.impersonateServiceAccount maxLength": _LONG_ACCOUNT,
         "spec.database.create.tier minLength": _TIER,
         "spec.database.create.backups.startTime minLength": _TIME,
+        "spec.database.create.backups.startTime maxLength": Twins(("03:00",), (_LONG,)),
     },
 }
 

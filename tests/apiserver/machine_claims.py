@@ -114,9 +114,10 @@ async def _addresses(google: Google, status: Claims) -> list[str]:
     """Where the app answers, and who answers there."""
     name = next(row["name"] for row in status["resources"] if row["kind"] == "run.googleapis.com/Service")
     service = await google.service(name)
-    found = []
-    if status.get("urls") != list(service.urls) or status.get("url") != service.urls[0]:
-        found.append(f"url {status.get('url')}, urls {status.get('urls')}, and Google says {list(service.urls)}")
+    (hosts,) = (item.value.split(",") for item in service.template.containers[0].env if item.name == "ALLOWED_HOSTS")
+    found, urls = [], [url for url in service.urls if url.removeprefix("https://") in hosts]
+    if status.get("urls") != urls or status.get("url") != service.urls[0]:
+        found.append(f"url {status.get('url')}, urls {status.get('urls')}, and Google and Django answer at {urls}")
     shares = {(item.revision, item.percent, item.tag) for item in service.traffic_statuses}
     told = {(item["revision"], item["percent"], item.get("tag", "")) for item in status.get("traffic", ())}
     if told != shares:

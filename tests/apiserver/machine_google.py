@@ -46,6 +46,7 @@ class Google:
             "iam.googleapis.com/PolicyMember": self._member,
             "storage.googleapis.com/Bucket": self._bucket,
             "run.googleapis.com/Service": self._service,
+            "run.googleapis.com/Job": self._job,
             "serviceusage.googleapis.com/Service": self._api,
         }
 
@@ -109,6 +110,10 @@ class Google:
     async def _service(self, name: str) -> str:
         service = await self.service(name)
         return "" if service.latest_ready_revision and not service.reconciling else "is not ready"
+
+    async def _job(self, name: str) -> str:
+        await self._clients[run_v2.JobsAsyncClient].get_job(name=name)
+        return ""
 
     async def _api(self, name: str) -> str:
         found = await self._clients[service_usage_v1.ServiceUsageAsyncClient].get_service(request={"name": name})

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import os
 import shutil
 from collections.abc import AsyncIterator, Coroutine, Mapping
@@ -81,7 +82,7 @@ class Operator:
         self.cluster = KubernetesCluster(api, "machine")
         self.clouds = Clouds(copies(self.cluster), Credentials("operator"))  # type: ignore[no-untyped-call]
         self._reconciler = Reconciler(self.cluster, self.clouds, SETTINGS)
-        self._superseded = False
+        self._superseded_at = math.inf
 
     def serve(self, cluster: Cluster) -> None:
         """Another cluster than the API server shows."""
@@ -90,7 +91,9 @@ class Operator:
     async def one_pass(self, key: str, dies: Fault | None = None) -> Next | None:
         """What the queue would hear; None where `dies` struck: all that was under way ended there."""
         async with asyncio.timeout(PASS_S):
-            task = asyncio.create_task(self._reconciler.reconcile(key, lambda: self._superseded))
+            point = itertools.count(1)
+            work = self._reconciler.reconcile(key, lambda: next(point) >= self._superseded_at)
+            task = asyncio.create_task(work)
             if dies is not None:
 
                 async def die() -> None:
@@ -104,9 +107,9 @@ class Operator:
                     raise
                 return None
 
-    def supersede(self, superseded: bool) -> None:
-        """Whether a newer spec waits in the queue, for passes from now on."""
-        self._superseded = superseded
+    def supersede(self, superseded: bool, at: int = 1) -> None:
+        """Whether a newer spec waits in the queue, for passes from now on: from the safe point `at` of each."""
+        self._superseded_at = at if superseded else math.inf
 
     async def close(self) -> None:
         await self.clouds.close()

@@ -78,6 +78,14 @@ def test_tenant_constraint_accepts_and_refuses(cluster: Cluster, case: Case) -> 
     _agree(case, refused.accepted, refused.message, error.value)
 
 
+@pytest.mark.parametrize("sizes", [{"cpu": "3"}, {"cpu": "4000m"}, {"cpu": "16", "memory": "32Gi"}, {"memory": "512"}])
+@pytest.mark.parametrize("part", ["web", "jobs"])
+def test_a_size_that_is_none_draws_one_sentence(cluster: Cluster, part: str, sizes: dict[str, str]) -> None:
+    """Nothing is said of how it fits the other size, which may be right."""
+    answer = cluster.create(app({part: sizes}), dry_run=True)
+    assert re.findall(r"spec\.\S+(?=: Invalid value)", answer.message) == [f"spec.{part}.{next(iter(sizes))}"]
+
+
 def _agree(case: Case, accepted: bool, message: str, error: InvalidSpec) -> None:
     assert not accepted
     assert case["field"] in message

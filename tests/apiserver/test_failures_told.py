@@ -109,9 +109,14 @@ def test_a_job_s_failure_is_told_once_its_verdict_has_come(site: Site, monkeypat
     world.cloud.runtime.logs.write(
         of.resource_type, of.resource_labels, "stdout", json.dumps(verdict), entry_labels=of.entry_labels
     )
-    app = site.run(world.rest(operator, life))
+    first = said(site.run(world.rest(operator, life)), "Stalled")
+    assert first["message"].startswith("spec.image: migrate found no Django. Log: ")
+    vaguer = {**verdict, "message": "Something failed."}
+    world.cloud.runtime.logs.write(
+        of.resource_type, of.resource_labels, "stdout", json.dumps(vaguer), entry_labels=of.entry_labels
+    )
+    assert said(site.run(world.one_pass(operator, life)), "Stalled") == first
     site.run(operator.close())
-    assert said(app, "Stalled")["message"].startswith("spec.image: migrate found no Django. Log: ")
     assert [reason for reason, _ in site.run(world.told(life)) if "Failed" in reason or "Missing" in reason] == [
         "DjangoMissing",
         "DjangoMissingLog",

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sized
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from cluster_gate import NO_ANSWER, gate
 from kubernetes.aio import client, config
+from kubernetes.aio.leaderelection import leaderelection
+from structlog.testing import capture_logs
 
 from localcloud.controlplane.plane import ControlPlane
 from nuages.kube.lease import LeaseLost, give_up, lead
 
 NAMESPACE = "default"
+HOUR = 3600
 
 
 @pytest.fixture
@@ -41,6 +48,11 @@ async def _stop(leader: asyncio.Task[None]) -> None:
     leader.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await leader
+
+
+async def _until(told: Sized) -> None:
+    while not told:  # noqa: ASYNC110 - a log has no event
+        await asyncio.sleep(0.05)
 
 
 async def test_the_second_waits_until_the_first_gives_up(api: client.ApiClient) -> None:
@@ -76,6 +88,24 @@ async def test_who_loses_the_lease_ends_its_work(api: client.ApiClient) -> None:
     assert work.ended.is_set()
 
 
+async def test_who_cannot_renew_ends_its_work_before_another_begins(
+    api: client.ApiClient, controlplane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The API server answers no renewal, and the machine's clock, by which the election counts, is set back."""
+    first, second = Work(), Work()
+    async with gate(Path(controlplane.kubeconfig)) as opened, asyncio.timeout(90):
+        leading = asyncio.create_task(lead(opened.api, NAMESPACE, "pod-1", first, "late"))
+        await first.began.wait()
+        opened.fail("PUT", "leases/late", NO_ANSWER, times=1000)
+        monkeypatch.setattr(leaderelection, "time", SimpleNamespace(time=lambda: time.time() - HOUR))
+        waiting = asyncio.create_task(lead(api, NAMESPACE, "pod-2", second, "late"))
+        await second.began.wait()
+        assert first.ended.is_set()
+        await _stop(waiting)
+        with pytest.raises(LeaseLost, match="not renewed in time"):
+            await leading
+
+
 async def test_a_restarted_pod_retakes_its_own_lease(api: client.ApiClient) -> None:
     """Its identity is the pod's name: the container that died need not expire first."""
     for _ in range(2):
@@ -84,6 +114,51 @@ async def test_a_restarted_pod_retakes_its_own_lease(api: client.ApiClient) -> N
         async with asyncio.timeout(5):
             await work.began.wait()
         await _stop(leading)
+
+
+async def test_who_waits_is_told_for_whom(api: client.ApiClient) -> None:
+    """A second operator that seems to do nothing says which one has the Lease, once."""
+    first, second = Work(), Work()
+    with capture_logs() as told:
+        leading = asyncio.create_task(lead(api, NAMESPACE, "pod-1", first, "told"))
+        async with asyncio.timeout(20):
+            await first.began.wait()
+            waiting = asyncio.create_task(lead(api, NAMESPACE, "pod-2", second, "told"))
+            await _until(told)
+        await _stop(waiting)
+        await _stop(leading)
+    message = f"The lease {NAMESPACE}/told is held by pod-1: waiting until it ends."
+    assert told == [{"log_level": "info", "event": message}]
+
+
+async def test_a_lease_that_cannot_be_made_is_told_with_its_cause(api: client.ApiClient) -> None:
+    """Else a developer's operator would wait without a word in a cluster that lacks the namespace."""
+    with capture_logs() as told:
+        leading = asyncio.create_task(lead(api, "nowhere", "pod-1", Work()))
+        async with asyncio.timeout(20):
+            await _until(told)
+        await _stop(leading)
+    message = (
+        "--lease-namespace: the lease nowhere/nuages cannot be made. Create the namespace, let this identity create "
+        'leases in it, or name another: namespaces "nowhere" not found'
+    )
+    assert told == [{"log_level": "warning", "event": message}]
+
+
+async def test_a_lease_that_may_not_be_read_is_told_with_its_cause(api: client.ApiClient) -> None:
+    """Else an operator that worked without a Lease before would stand still without a word."""
+    async with client.ApiClient(header_name="Impersonate-User", header_value="nobody") as denied:
+        with capture_logs() as told:
+            leading = asyncio.create_task(lead(denied, NAMESPACE, "pod-1", Work(), "denied"))
+            async with asyncio.timeout(20):
+                await _until(told)
+            await _stop(leading)
+    [warning] = told
+    assert warning["log_level"] == "warning"
+    assert warning["event"].startswith(
+        "--lease-namespace: the lease default/denied cannot be read. Let this identity get, create and update leases "
+        'in that namespace, or name another: leases.coordination.k8s.io "denied" is forbidden: User "nobody"'
+    )
 
 
 async def test_work_that_fails_frees_the_way(api: client.ApiClient) -> None:

@@ -126,6 +126,23 @@ async def wrong(world: MachineWorld, app: Mapping[str, Any]) -> dict[str, str]:
     return {row["name"]: found for row in rows if (found := await world.google.wrong(row["kind"], row["name"]))}
 
 
+@pytest.mark.parametrize(
+    "database", [{"name": "fee"}, {"instance": {"existing": "shared-pg"}}], ids=["name", "instance"]
+)
+def test_another_database_that_admission_could_not_refuse_is_not_followed(site: Site, database: dict[str, Any]) -> None:
+    """While the status is wiped nothing holds the spec against it; the data stays, and so does the way back."""
+    world, life = site.world, begun(site)
+    site.run(world.wipe_status(life))
+    site.run(world.apply(life, {**FIRST, "database": database}))
+    operator = world.operator()
+    stalled = said(site.run(world.rest(operator, life)), "Stalled")
+    assert stalled.get("reason") == reasons.DATABASE_MOVED, stalled
+    assert f"spec.database.{next(iter(database))}: the data is " in stalled["message"]
+    site.run(world.apply(life, FIRST))
+    assert said(site.run(world.rest(operator, life)), "Ready")["status"] == "True"
+    site.run(operator.close())
+
+
 def test_a_hiccup_of_googles_leaves_an_app_at_rest_ready(site: Site) -> None:
     """Whichever of a pass's calls fails, in the process that left it at rest or, each second time, in a new one: Ready
     does not move, Reconciling says what is tried again, until it is."""

@@ -89,7 +89,7 @@ def test_each_false_claim_is_seen(site: Site) -> None:
         assert len(found) == len(expected), (lie, found)
         assert all(claim.startswith(words) for claim, words in zip(found, expected, strict=True)), found
     kinds = {row["kind"].rpartition("/")[2] for row in app["status"]["resources"]}
-    assert kinds == {"Instance", "User", "Secret", "ServiceAccount", "PolicyMember", "Bucket", "Service"}
+    assert kinds == {"Instance", "User", "Secret", "ServiceAccount", "PolicyMember", "Bucket", "Service", "Job"}
     for number, row in enumerate(app["status"]["resources"]):
         if not row["kind"].endswith("/Service"):  # of these Google itself says what is wrong with the name
             claimed = copy.deepcopy(app)

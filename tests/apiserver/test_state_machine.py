@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from machine_claims import false_claims, refused_field
 from machine_specs import Change, changes
-from machine_world import FIRST, PROJECT, REGISTRY, Life, Operator, Refused, Resting, Site, is_current, said
+from machine_world import APP, FIRST, PROJECT, REGISTRY, Life, Operator, Refused, Resting, Site, is_current, said
 
 from localcloud.core.errors import ApiError, Code, plain
 from localcloud.core.faults import Fault, Kind
@@ -62,6 +62,7 @@ class OneApp(RuleBasedStateMachine):
         self.life, self.operator = self.run(self.world.begin()), self.world.operator()
         self.spec = self.good = FIRST
         self.retries, self.asked = 0, dict[str, str]()
+        self.unheld = ""
         self.run(self.world.apply(self.life, FIRST))
         self.change(change)
 
@@ -123,7 +124,10 @@ class OneApp(RuleBasedStateMachine):
 
     @rule()
     def forget(self) -> None:
-        """The status is wiped."""
+        """The status is wiped, and with it what admission holds a new spec against."""
+        known = (self.run(self.world.app(self.life)).get("status") or {}).get("database")
+        if known:
+            self.unheld = place(self.spec)
         self.run(self.world.wipe_status(self.life))
 
     @rule()
@@ -135,7 +139,7 @@ class OneApp(RuleBasedStateMachine):
         self.run(self.world.delete(self.operator, self.life))
         left = self.run(self.world.left(self.life))
         assert left.keys() <= (set() if deletes else {"secrets", "instances"}), f"{left} of {self.spec}"
-        self.spec = self.good
+        self.spec, self.unheld = self.good, ""
         self.run(self.world.apply(self.life, self.spec))
 
     @rule()
@@ -246,7 +250,8 @@ class OneApp(RuleBasedStateMachine):
     def check_stall(self, app: Mapping[str, Any]) -> None:
         stalled = said(app, "Stalled")
         documented = {row.word for row in reasons.TABLE if row.kind is reasons.Kind.STALLED}
-        assert stalled["reason"] in documented & EXPECTED, f"{stalled} of {self.spec}"
+        expected = EXPECTED | ({reasons.DATABASE_MOVED} if self.unheld not in ("", place(self.spec)) else set())
+        assert stalled["reason"] in documented & expected, f"{stalled} of {self.spec}"
         if stalled["reason"] == reasons.REFUSED_BY_GOOGLE:
             assert refused_field(stalled["message"], self.spec), f"{stalled} of {self.spec}"
         note(f"{stalled['reason']}: {stalled['message']}")
@@ -269,6 +274,12 @@ class OneApp(RuleBasedStateMachine):
         again = self.one_pass()
         assert self.world.writes() == before
         assert again["metadata"]["resourceVersion"] == app["metadata"]["resourceVersion"]
+
+
+def place(spec: Mapping[str, Any]) -> str:
+    """Where a spec's data is: the instance, "" for the app's own, and the database."""
+    chosen = spec.get("database", {})
+    return f"{chosen.get('instance', {}).get('existing', '')}/{chosen.get('name', APP)}"
 
 
 def database(run: Any) -> str:

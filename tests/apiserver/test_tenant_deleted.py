@@ -19,12 +19,15 @@ from localcloud.controlplane.plane import ControlPlane
 def test_a_tenant_that_was_deleted_by_mistake_comes_back_by_the_command_told(
     site: Site, controlplane: ControlPlane
 ) -> None:
-    """What runs goes on, and what came meanwhile is deployed."""
+    """What runs goes on, what came meanwhile is deployed, and another controller's finalizer is left to it."""
     world, life = site.world, begun(site)
     new, operator = Life(life.namespace, "blog"), world.operator()
     served = site.run(world.app(life))["status"]["revision"]
     manifest = _tenant(controlplane, life)
-    _run(controlplane, f"kubectl delete djangotenant default -n {life.namespace} --wait=false")
+    tenant = f"djangotenant default -n {life.namespace}"
+    theirs = json.dumps([{"op": "add", "path": "/metadata/finalizers/0", "value": "example.com/theirs"}])
+    _run(controlplane, f"kubectl patch {tenant} --type=json -p '{theirs}'")
+    _run(controlplane, f"kubectl delete {tenant} --wait=false")
     site.run(operator.one_pass(f"{life.namespace}/"))
     site.run(world.apply(new, FIRST))
     missing = said(site.run(world.one_pass(operator, new)), "Stalled")
@@ -35,6 +38,8 @@ def test_a_tenant_that_was_deleted_by_mistake_comes_back_by_the_command_told(
     [told] = re.findall(r"run: (kubectl .*?); then apply it again", missing["message"])
     assert told in going["message"]
     _run(controlplane, told)
+    assert _tenant(controlplane, life)["metadata"]["finalizers"] == ["example.com/theirs"]
+    _run(controlplane, f"kubectl patch {tenant} --type=json -p '{theirs.replace('add', 'remove')}'")
     kept = {name: manifest["metadata"][name] for name in ("name", "namespace")}
     again = {**{name: manifest[name] for name in ("apiVersion", "kind", "spec")}, "metadata": kept}
     _run(controlplane, "kubectl apply -f -", json.dumps(again))

@@ -111,7 +111,7 @@ CASES = {
     "name-of-password-taken": Case("NameConflict", 'metadata.name: Secret {namespace}-shop-superuser-password is not ours: it bears no marker of ours. Read "nuages plan", then annotate nuages.dev/adopt: "true", or rename.', {"superuser": {"username": "admin", "email": "admin@acme.example"}}, others_secret="{namespace}-shop-superuser-password"),
     "image-not-allowed": Case("NotAllowed", "spec.image: The tenant does not allow image {image}. Name another, or add it to DjangoTenant spec.allow.images.", {}, {"allow": {"images": ["gcr.io/**"]}}),
     "instance-not-allowed": Case("NotAllowed", "spec.database.instance.existing: The operator's default tenant does not allow instance acme-pg. Name another, or create a DjangoTenant in namespace {namespace} with spec.allow.instances: [acme-pg].", EXISTING),
-    "over-budget": Case("ConnectionBudgetExceeded", "spec.web.maxInstances: 2 revisions of 30 instances with 8 connections each exceed {namespace}-shop-{uid6}'s 100. Use at most 5, or raise max_connections.", {"web": {"maxInstances": 30}}),
+    "over-budget": Case("ConnectionBudgetExceeded", "spec.web.maxInstances: 2 revisions of 30 instances with 8 connections each exceed {namespace}-shop-{uid6}'s 100. Use at most 5, or raise max_connections in spec.database.instance.create.flags.", {"web": {"maxInstances": 30}}),
     "extension-absent": Case("ExtensionNotAvailable", "spec.database.extensions: pg_trigram is not available on this instance. Use pg_trgm for pg_trigram. Log: {log}", {"database": {"extensions": ["pg_trigram"]}}, makes_nothing=False),
 }  # fmt: skip
 

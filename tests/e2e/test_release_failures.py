@@ -178,6 +178,19 @@ async def test_a_corrected_spec_is_migrated_with_too(place: World) -> None:
     assert [run.succeeded_count for run in await shop.executions()] == [0, 1]
 
 
+async def test_a_command_that_is_not_there_is_told_as_that(place: World) -> None:
+    """Of a job and of a revision, whose field is named; not as a container that has ended."""
+    shop, nowhere = Deployment(place, "command"), {"manage": ["/nowhere/python", "manage.py"]}
+    found = await shop.stalled("MigrationFailed", image=await shop.image("v1"), web=QUICK, django=nowhere)
+    assert found["message"].startswith("spec.image: migrate was not started: its command is not there or cannot be ")
+    assert "Application failed to start: " in await place.told("command", "MigrationFailedLog")
+    found = await shop.stalled("RevisionFailed", web={**QUICK, "command": ["gunicornn"]}, django=None)
+    assert found["message"].startswith("spec.web.command: ")
+    assert "did not start: its command is not there or cannot be run; " in found["message"]
+    assert "Application failed to start: " in await place.told("command", "RevisionFailedLog")
+    await shop.release(web=QUICK)
+
+
 async def test_a_failed_first_migration_deploys_nothing(place: World, local: Any) -> None:
     """There is no service at all, hence no address that could answer."""
     shop = Deployment(place, "empty")

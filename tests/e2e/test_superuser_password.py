@@ -60,7 +60,10 @@ async def test_the_app_says_where_the_password_is(shop: Deployment) -> None:
     assert (known["username"], known["state"], known["secret"]) == ("admin", "Created", secret_of(shop))
     short = f"Secret {secret_of(shop).rpartition('/')[2]}"
     assert await shop.world.told(shop.name, "Created", "superuser-password") == short
-    assert await shop.world.told(shop.name, "Superuser") == f"admin is in the database, with the password in {short}."
+    assert (
+        await shop.world.told(shop.name, "Superuser")
+        == f"The superuser is in the database, with the password in {short}."
+    )
     assert await logs_in(shop, "admin", await superuser_password(shop.world, shop.name))
 
 
@@ -105,7 +108,7 @@ async def test_a_password_that_is_still_to_be_read_must_be_enabled(shop: Deploym
     found = await shop.stalled("SecretVersionDisabled", superuser=named("third"))
     id_ = secret_of(shop).rpartition("/")[2]
     assert found["message"] == (
-        f"spec.superuser: Secret {id_}: version 1 is disabled. createsuperuser third has still to read it. "
+        f"spec.superuser: Secret {id_}: version 1 is disabled. superuser third has still to read it. "
         "Enable that version again, or delete the secret: another one is made."
     )
     await secrets.delete_secret(name=secret_of(shop))
@@ -122,7 +125,7 @@ async def test_a_user_of_an_earlier_life_keeps_its_password(shop: Deployment) ->
     app = await shop.release()
     known = app["status"]["release"]["superuser"]
     assert {**known, "id": ""} == {"id": "", "username": "third", "state": "Found"}
-    assert "its password was not changed" in await shop.world.told(shop.name, "SuperuserExists", "third")
+    assert "its password was not changed" in await shop.world.told(shop.name, "SuperuserExists")
     assert not await is_there(shop)
     assert await logs_in(shop, "third", password)
     await shop.release(image=await shop.image("v1"))

@@ -107,6 +107,18 @@ async def test_a_condition_is_a_binding_of_its_own(driver):
     assert (await driver.observe(plain.name)).state == plain
 
 
+async def test_an_address_is_found_in_any_case_and_an_identifier_in_its_own(driver):
+    """IAM keeps addresses in lower case; a federated identity is another one with another case."""
+    ann = IamMember.of(SECRET.name, ACCESSOR.role, "user:Ann@Example.com")
+    await driver.create(ann)
+    assert [item.state for item in await driver.observe_all(SECRET.name)] == [ann]
+    pool = "principal://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/ci/subject"
+    main, other = (IamMember.of(SECRET.name, ACCESSOR.role, f"{pool}/{name}") for name in ("Main", "main"))
+    await driver.create(main)
+    assert await driver.observe(other.name) is None
+    assert (await driver.observe(main.name)).state == main
+
+
 async def test_a_change_in_between_is_read_again(scene, driver, google):
     """Both members are there in the end."""
 

@@ -281,6 +281,30 @@ async def test_a_token_runs_a_job_once(scene, jobs):
     assert sorted(names) == ["shop-migrate-aaaa", "shop-migrate-bbbb"]
 
 
+async def test_a_success_is_looked_for_no_further_back_than_asked(scene, monkeypatch):
+    """Page by page, newest first: what a job ran in weeks costs no more than what it ran since."""
+    monkeypatch.setattr("nuages.cloud.executions.PAGE", 2)
+    runs, tokens = scene.access.runs, ["aaaa", "bbbb", "cccc", "dddd", "eeee", "ffff"]
+    assert await runs.succeeded(JOB, "aaaa", since=0.0) is None  # no job
+    for token in tokens:
+        await scene.done(await runs.start(JOB, token))
+        await ended(scene, JOB, token)
+    began = {item.name.rpartition("-")[2]: item.create_time.timestamp() for item in await executions(JOB)}
+
+    async def look(token: str, since: float) -> tuple[bool, int]:
+        """Whether there is one, and the pages that were read."""
+        before = scene.asked("Executions.ListExecutions")
+        found = await runs.succeeded(JOB, token, since)
+        return found is not None, scene.asked("Executions.ListExecutions") - before
+
+    assert await look("none", since=began["ffff"]) == (False, 1)
+    assert await look("none", since=began["cccc"]) == (False, 2)
+    assert await look("none", since=0.0) == (False, 3)
+    assert await look("eeee", since=0.0) == (True, 1)
+    assert await look("cccc", since=began["bbbb"]) == (True, 2)
+    assert await look("bbbb", since=began["bbbb"]) == (False, 3)
+
+
 @pytest.mark.parametrize("method", ["Jobs.CreateJob", "Jobs.UpdateJob"])
 async def test_a_start_with_lost_answer_runs_once(scene, method):
     """The execution is found by its token."""

@@ -95,6 +95,29 @@ async def test_down_does_not_wait_for_a_parent_that_buries_nobody(shell: Shell) 
             process.kill()
 
 
+HELD_UP = """
+import io, sys, time
+
+class HeldUp(io.TextIOWrapper):
+    def write(self, text):
+        written = super().write(text)
+        if "is ready" in text:
+            self.flush()
+            time.sleep(1)
+        return written
+
+sys.stdout = HeldUp(open(1, "wb", closefd=False))
+"""
+
+
+async def test_up_says_all_that_was_said_in_the_background(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though that process is held up between two lines."""
+    (shell.folder / "sitecustomize.py").write_text(HELD_UP)
+    monkeypatch.setenv("PYTHONPATH", str(shell.folder))
+    said = (await shell(*UP)).splitlines()
+    assert [line.split(":")[0].strip() for line in said[-3:]] == ["in a shell", "plain REST", "to end it"]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="this system does not say when a process began")
 async def test_up_counts_from_the_start_of_the_command(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """What who typed it waits for: both interpreters' own starts too, each a second and a half here."""

@@ -30,6 +30,7 @@ VOLUMES = [
     {"name": "media", "gcs": {"bucket": "demo-media"}},
 ]
 MOUNTS = [{"name": "cloudsql", "mount_path": "/cloudsql"}, {"name": "media", "mount_path": "/app/media"}]
+READER = ("roles/storage.objectViewer", "roles/storage.legacyBucketReader")
 
 
 @dataclass
@@ -52,8 +53,10 @@ class Shop:
         )
         return {"image": IMAGE, "env": variables, "volume_mounts": MOUNTS, **values}
 
-    async def deploy(self, name: str = "shop") -> Any:
-        template = {"containers": [self.container()], "volumes": VOLUMES, "service_account": ACCOUNT}
+    async def deploy(self, name: str = "shop", *, read_only: bool = False) -> Any:
+        """`read_only`: the bucket."""
+        volumes = [VOLUMES[0], {"name": "media", "gcs": {"bucket": "demo-media", "read_only": read_only}}]
+        template = {"containers": [self.container()], "volumes": volumes, "service_account": ACCOUNT}
         service = run_v2.Service({"template": template, "invoker_iam_disabled": True})
         request = run_v2.CreateServiceRequest(parent=PARENT, service=service, service_id=name)
         return await finished(await self.services.client.create_service(request))
@@ -132,16 +135,34 @@ async def test_django_serves_rows_from_cloud_sql(cloud: LocalCloud, shop: Shop, 
     assert text.count("<li") + text.count("<article") >= 3
 
 
-async def test_without_cloudsql_client_the_socket_refuses(cloud: LocalCloud, shop: Shop) -> None:
-    """The migration fails to connect, and the log says which account lacks access to which instance."""
+@pytest.mark.parametrize("roles", [(), ("roles/cloudsql.viewer",)], ids=["nothing", "viewer"])
+async def test_without_cloudsql_client_the_socket_refuses(
+    cloud: LocalCloud, shop: Shop, roles: tuple[str, ...]
+) -> None:
+    """Also who may look at the instance: the migration fails to connect, and the log says which account lacks access to
+    which instance."""
+    shop.grant("projects/demo", *roles)
     shop.grant("projects/_/buckets/demo-media", "roles/storage.objectAdmin", "roles/storage.legacyBucketReader")
     with pytest.raises(exceptions.GoogleAPICallError, match="The container exited with an error"):
         await shop.manage("migrate", "migrate", "--noinput")
     assert any(f"Error during generateEphemeral for {CONNECTION}" in text for text in log_texts(cloud))
 
 
-async def test_without_bucket_access_the_mount_fails(cloud: LocalCloud, shop: Shop) -> None:
-    """The revision does not come up, and says why."""
+@pytest.mark.parametrize(
+    ("roles", "lacks"), [((), "storage.buckets.get"), (READER, "storage.objects.create")], ids=["nothing", "reader"]
+)
+async def test_without_bucket_access_the_mount_fails(
+    cloud: LocalCloud, shop: Shop, roles: tuple[str, ...], lacks: str
+) -> None:
+    """Also for who may only read: the revision does not come up, and says why."""
+    shop.grant("projects/_/buckets/demo-media", *roles)
     with pytest.raises(exceptions.GoogleAPICallError, match="mounting volume at /app/media failed"):
         await shop.deploy()
-    await until(lambda: any("storage.buckets.get access" in text for text in log_texts(cloud)))
+    await until(lambda: any(f"{lacks} access" in text for text in log_texts(cloud)))
+
+
+async def test_who_may_only_read_mounts_a_bucket_that_is_read_only(shop: Shop) -> None:
+    """Where the volume says so."""
+    shop.grant("projects/_/buckets/demo-media", *READER)
+    made = await shop.deploy(read_only=True)
+    assert made.terminal_condition.state.name == "CONDITION_SUCCEEDED"

@@ -116,6 +116,18 @@ async def test_a_task_is_retried(jobs: Jobs) -> None:
     assert (await jobs.task(execution)).retried == 1
 
 
+async def test_a_command_that_is_not_there_is_no_task_that_exits(cloud: LocalCloud, jobs: Jobs) -> None:
+    """Google looks for the program before it starts anything, and says so in a line of its own."""
+    job = jobs.job()
+    job.template.template.containers[0].command = ["pyhton"]
+    await finished(await jobs.client.create_job(parent=PARENT, job=job, job_id="work"))
+    execution = await jobs.run()
+    assert (execution.failed_count, "Application failed to start: " in jobs.error) == (1, True)
+    said = log_texts(cloud)
+    assert [text for text in said if "Application failed to start: " in text and "pyhton" in text]
+    assert not [text for text in said if text.startswith("Container called exit")]
+
+
 async def test_a_task_over_its_timeout_fails(jobs: Jobs) -> None:
     """After the timeout the attempt ends, without an exit code."""
     await jobs.create(seconds=1, MODE="sleep")

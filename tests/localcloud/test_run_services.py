@@ -70,6 +70,16 @@ async def test_a_crash_at_start_fails_the_revision_and_keeps_the_service(cloud: 
         await services.deploy()
 
 
+async def test_a_command_that_is_not_there_is_no_container_that_exits(cloud: LocalCloud, services: Services) -> None:
+    """Google looks for the program before it starts anything, and says so in a line of its own."""
+    with pytest.raises(exceptions.GoogleAPICallError):
+        await services.deploy(container={"command": ["gunicornn"], "args": ["config.wsgi"]})
+    said = log_texts(cloud)
+    assert [text for text in said if "Application failed to start: " in text and "gunicornn" in text]
+    assert not [text for text in said if text.startswith("Container called exit")]
+    assert log_texts(cloud, "stderr") == []
+
+
 async def test_a_server_that_others_could_reach_is_said(cloud: LocalCloud, services: Services, door: Door) -> None:
     """One that is not Python's listens where it is told to; it serves, and the log warns."""
     if outside_address() is None:

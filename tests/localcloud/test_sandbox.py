@@ -205,12 +205,39 @@ async def test_the_images_user(namespace, processes, layout):
     assert (lines[:2], lines[-1]) == (["2000", "app"], "kept")
 
 
-async def test_a_missing_program_is_named(namespace, processes, layout):
-    """127, as a shell says it."""
-    assert await run(namespace, processes, layout, ["gunicron"]) == (
-        127,
-        ["sandbox: gunicron: no such file, or its interpreter is missing"],
-    )
+MISSING, BIN = "no such file or directory", {"PATH": "/usr/local/nowhere:/usr/bin"}
+IN_PATH = 'failed to resolve binary path: error finding executable "{}" in PATH [/usr/local/nowhere /usr/bin]: {}'
+
+
+@pytest.mark.parametrize(
+    ("program", "text", "mode", "said"),
+    [
+        ("gunicron", None, 0, IN_PATH.format("gunicron", MISSING)),
+        ("/app/nowhere", None, 0, f"failed to load /app/nowhere: {MISSING}"),
+        ("/app/start", "#!/bin/sh\n", 0o644, "failed to load /app/start: permission denied"),
+        ("/app/start", "#!/bin/nowhere\n", 0o755, f"failed to load /app/start: {MISSING}"),
+        ("./start", "exit 0\n", 0o755, "failed to load ./start: exec format error"),
+        ("/app", None, 0, "failed to load /app: permission denied"),
+    ],
+    ids=["not in PATH", "no file", "not executable", "no interpreter", "no format", "a folder"],
+)
+async def test_a_program_that_cannot_be_run_is_reported(namespace, processes, layout, program, text, mode, said):
+    """By the kernel's own verdict, in the words of Cloud Run's log; none of them are the app's."""
+    if text is not None:
+        start = layout / "rootfs" / "app" / "start"
+        start.write_text(text)
+        start.chmod(mode)
+    report = layout / "report"
+    assert await run(namespace, processes, layout, [program], BIN, report=report) == (127, [])
+    assert report.read_text() == f"{said}\n"
+    assert await run(namespace, processes, layout, [program], BIN) == (127, [said])
+
+
+async def test_an_app_that_says_the_same_code_was_run(namespace, processes, layout):
+    """A shell's 127 is the app's own, and so are its words."""
+    report = layout / "report"
+    code, lines = await run(namespace, processes, layout, ["sh", "-c", "gunicron"], BIN, report=report)
+    assert (code, len(lines), report.read_text()) == (127, 1, "")
 
 
 async def test_the_rewriting_way_says_why(tmp_path):

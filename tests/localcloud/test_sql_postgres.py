@@ -14,6 +14,7 @@ from google.api_core import exceptions
 from google.cloud import sqladmin_v1 as sql
 
 from localcloud.localcloud import LocalCloud, Options
+from localcloud.runtime.sqlsockets import SqlSockets
 
 PLACE = {"project": "demo", "instance": "pg"}
 CONNECTION = "demo:europe-west1:pg"
@@ -120,6 +121,26 @@ async def test_an_owner_of_objects_cannot_be_deleted(instance: Instance) -> None
         await instance.users.delete(request={**PLACE, "name": "app"})
     await instance.rows("app", "x", "DROP TABLE thing", database="shop")
     assert (await instance.users.delete(request={**PLACE, "name": "app"})).operation_type.name == "DELETE_USER"
+
+
+async def test_connections_that_end_with_their_instance_are_no_error(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of Cloud Run's: what it had open at /cloudsql is closed, and nothing of it is told as a failure of localcloud."""
+    failures: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
+    monkeypatch.setattr(instance.cloud.core.policies, "allows", lambda *_, **__: True)
+    sockets = SqlSockets(instance.cloud.core, "app@demo.iam.gserviceaccount.com", lambda *_: None)
+    folder = await sockets.listen(CONNECTION)
+    connection = await psycopg.AsyncConnection.connect(
+        host=str(folder), user=ADMIN, password="first", dbname="postgres"
+    )
+    await connection.execute("SELECT 1")
+    await sockets.close()
+    with pytest.raises(psycopg.OperationalError):
+        await connection.execute("SELECT 1")
+    await connection.close()
+    assert failures == []
 
 
 async def test_only_what_cloudsqlsuperuser_owns_is_dropped(instance: Instance) -> None:

@@ -37,7 +37,7 @@ def test_too_many_instances_say_how_many_would_do() -> None:
         "spec.web.maxInstances",
         "ConnectionBudgetExceeded",
         "spec.web.maxInstances: 2 revisions of 15 instances with 8 connections each exceed acme-shop-a24a7f's 100. "
-        "Use at most 5, or raise max_connections.",
+        "Use at most 5, or raise max_connections in spec.database.instance.create.flags.",
     )
 
 
@@ -46,7 +46,7 @@ def test_where_not_even_one_instance_fits_fewer_connections_are_the_remedy() -> 
     (problem,) = _problems({"web": {"maxInstances": 1}, **_created(flags={"max_connections": "20"})})
     assert problem.message == (
         "spec.web.maxInstances: 2 revisions of 1 instances with 8 connections each exceed acme-shop-a24a7f's 20. "
-        "Lower connectionsPerInstance, or raise max_connections."
+        "Lower connectionsPerInstance, or raise max_connections in spec.database.instance.create.flags."
     )
 
 
@@ -75,6 +75,16 @@ def test_an_existing_instance_counts_by_its_flag_else_by_its_tier(instance: Exis
         {"web": {"maxInstances": 500}}, {"database": {"existing": "acme-pg"}}, existing_instance=instance
     )
     assert f"exceed acme-pg's {limit}." in problem.message
+    assert problem.message.endswith(", or raise its flag max_connections.")
+
+
+def test_the_flag_is_named_where_it_is_written() -> None:
+    """In the tenant, where it says how the instance is created, and the app does not."""
+    tenant = {"database": {"create": {}}}
+    (problem,) = _problems(LARGE, tenant)
+    assert problem.message.endswith(", or raise max_connections in DjangoTenant spec.database.create.flags.")
+    (problem,) = _problems({**LARGE, **_created()}, tenant)
+    assert problem.message.endswith(", or raise max_connections in spec.database.instance.create.flags.")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
@@ -13,7 +12,7 @@ from reports import NOW, a_release, serving
 
 from nuages.cloud.access import CloudAccess
 from nuages.cloud.executions import Execution
-from nuages.cloud.logs import LogLine
+from nuages.cloud.logs import LogLine, Tail
 from nuages.reconcile.release import db_init, migrate, superuser
 from nuages.reconcile.release.jobs import Run, failure, run_once
 from nuages.reconcile.release.outcome import Failed, Waiting
@@ -75,7 +74,7 @@ def failed(wanted_run: Callable[[Release], Run | None], **fields: object) -> Exe
         (
             superuser.wanted_run,
             OVERTIME,
-            f"spec.jobs.timeoutSeconds: createsuperuser admin ran longer than 1800 s; {a_release().revision} serves. "
+            f"spec.jobs.timeoutSeconds: superuser admin ran longer than 1800 s; {a_release().revision} serves. "
             "Raise it, or correct the command.",
         ),
         (
@@ -108,19 +107,20 @@ def test_a_failure_names_field_cause_and_remedy(
 
 @dataclass
 class Ended:
-    """Google, where every execution is this one, with such a log."""
+    """Google, where every execution is this one, with such a log, looked for since so many seconds."""
 
     execution: Execution
     lines: Sequence[LogLine]
+    waited: float
 
     async def find(self, *_: object) -> Execution:
         return self.execution
 
-    async def succeeded(self, *_: object, since: float) -> None:
+    async def succeeded(self, *_: object) -> None:
         """None has."""
 
-    async def tail(self, *_: object) -> Sequence[LogLine]:
-        return self.lines
+    async def tail(self, *_: object) -> Tail:
+        return Tail(self.lines, self.waited)
 
 
 @pytest.mark.parametrize("fields", [KILLED, EXITED], ids=["itself", "its-child"])
@@ -135,6 +135,21 @@ def test_google_tells_of_memory_in_the_log(fields: dict[str, object]) -> None:
     )
 
 
+def test_google_tells_in_the_log_of_a_command_that_is_not_there() -> None:
+    """Whatever exit code stands for what never ran."""
+    run = migrate.wanted_run(a_release())
+    assert run is not None
+    said = failure(run, failed(migrate.wanted_run, **EXITED), [NO_COMMAND])
+    assert said.message.startswith(
+        f"spec.image: migrate was not started: its command is not there or cannot be run; {NOTHING}. Release a fixed "
+    )
+
+
+NO_COMMAND = LogLine(
+    "terminated: Application failed to start: failed to resolve binary path: error finding executable "
+    '"/venv/bin/python" in PATH [/usr/local/bin /usr/bin /bin]: no such file or directory',
+    "ERROR",
+)
 MEMORY = LogLine("Memory limit of 1024 MiB exceeded with 1033 MiB used. Consider …", "ERROR")
 PLAIN, VERDICT = LogLine("Traceback", "ERROR"), LogLine("no", "ERROR", {"nuages": "migrate", "message": "no"})
 
@@ -165,10 +180,10 @@ PLAIN, VERDICT = LogLine("Traceback", "ERROR"), LogLine("no", "ERROR", {"nuages"
 async def test_a_failure_is_said_once_its_log_has_come(
     seconds: float, exit_code: int | None, lines: list[LogLine], is_said: bool
 ) -> None:
-    """Or a minute after its end, for there may be none."""
-    run, ended = migrate.wanted_run(a_release()), time.time() - seconds
+    """Or when it has been waited for a minute, for there may be none."""
+    run = migrate.wanted_run(a_release())
     assert run is not None
-    google = Ended(failed(migrate.wanted_run, exit_code=exit_code, ended=ended), lines)
+    google = Ended(failed(migrate.wanted_run, exit_code=exit_code), lines, seconds)
     outcome = await run_once(run, cast(CloudAccess, SimpleNamespace(runs=google, logs=google)))
     assert isinstance(outcome, Failed if is_said else Waiting)
     assert outcome.execution == google.execution.name

@@ -192,6 +192,15 @@ async def test_a_tenant_says_what_it_waits_for(apps: tuple[str, ...], others: li
     assert re.fullmatch(message, namespace.message), namespace.message
 
 
+async def test_what_nuages_no_longer_holds_is_applied_again_once_it_is_gone() -> None:
+    """No command is told for others' finalizers: they are not ours to take away."""
+    namespace = Namespace(held("acme-new"))
+    namespace.finalizers = ["example.com/theirs"]
+    settings = Settings("europe-docker.pkg.dev/acme/nuages/nuages:1")
+    await look_at_tenant("acme", cast(Cluster, namespace), cast(Clouds, None), settings)
+    assert namespace.message.endswith(": shop. To have it back, apply it again once it is gone.")
+
+
 @pytest.mark.parametrize(
     ("app", "tenant", "known", "chosen"),
     [

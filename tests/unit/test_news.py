@@ -122,16 +122,17 @@ def _log_event(lines: tuple[str, ...]) -> str:
     ("lines", "shown"),
     [
         (("short", "lines"), "short\nlines"),
-        (("x" * 1023, "y"), "y"),
+        (("x" * 513, "y" * 512), "y" * 512),
+        (("first", "x" * 2000, "Container called exit(3)."), f"…{'x' * 995}\nContainer called exit(3)."),
         (("first", "y" * 1024), "y" * 1024),
         (("first", "é" * 512), "é" * 512),
         (("first", "x" * 2000), f"…{'x' * 1021}"),
         (("first", f"x{'é' * 1000}"), f"…{'é' * 510}"),
     ],
-    ids=["short", "one fits", "as long as may be", "two bytes each", "too long", "too long, two bytes each"],
+    ids=["short", "one fits", "a long one before", "as long as may be", "of two bytes", "too long", "too long, of two"],
 )
-def test_a_log_line_is_not_cut_while_a_whole_one_is_left(lines: tuple[str, ...], shown: str) -> None:
-    """An event holds 1,024 bytes, and what is longer would lose its beginning."""
+def test_a_log_line_is_not_cut_while_whole_ones_fill_half_an_event(lines: tuple[str, ...], shown: str) -> None:
+    """One holds 1,024 bytes, and a line that is longer loses its beginning, not its end."""
     assert _log_event(lines) == shown
 
 

@@ -12,8 +12,10 @@ from typing import Any
 import aiohttp
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from nuages.cli import main
+from nuages.kube.operator import Options
 from nuages.kube.probes import Probes
 
 REPOSITORY = Path(__file__).parents[2]
@@ -79,6 +81,27 @@ async def test_the_kubelet_asks_where_the_operator_answers(base: list[dict[str, 
     }
 
 
+def test_two_operators_of_a_cluster_ask_for_one_lease(
+    base: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who runs `nuages run` beside the Deployment waits for it, and two of them on one machine are not one holder."""
+    made: list[Options] = []
+
+    async def begin(options: Options) -> int:
+        made.append(options)
+        return 0
+
+    monkeypatch.setattr("nuages.kube.operator.run", begin)
+    monkeypatch.setattr(main, "configure_logs", lambda form: None)  # it is the whole process's
+    outside = {"POD_NAME": None, "NUAGES_LEASE_NAMESPACE": None}
+    for flags in ([], [], ["--lease-namespace", ""]):
+        ended = CliRunner().invoke(main.app, ["run", "--operator-image", "example/nuages:1", *flags], env=outside)
+        assert ended.exit_code == 0, ended.output
+    installed = _only(base, "Deployment")["metadata"]["namespace"]
+    assert [options.lease_namespace for options in made] == [installed, installed, ""]
+    assert len({options.identity for options in made}) == len(made)
+
+
 async def _answer(ready: bool, path: str) -> int:
     probes = Probes()
     probes.ready = ready
@@ -102,6 +125,12 @@ def test_user_of_the_image_is_the_pods(base: list[dict[str, Any]]) -> None:
     pod = _only(base, "Deployment")["spec"]["template"]["spec"]
     (user,) = re.findall(r"^USER (\d+):\d+$", (REPOSITORY / "Dockerfile").read_text(), re.MULTILINE)
     assert int(user) == pod["securityContext"]["runAsUser"]
+
+
+def test_the_image_installs_what_was_pinned_and_nothing_besides() -> None:
+    """What requirements.txt names, by hash; then our own package, for which nothing else is fetched."""
+    installs = re.findall(r"pip install (.+)$", (REPOSITORY / "Dockerfile").read_text(), re.MULTILINE)
+    assert installs == ["--require-hashes -r requirements.txt", "--no-deps ."]
 
 
 def test_every_role_is_one_that_localcloud_judges_by() -> None:

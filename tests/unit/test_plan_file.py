@@ -7,8 +7,10 @@ from typing import Any, cast
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
-from nuages.cli.plan import TROUBLE, plan_file
+from nuages.cli.main import app as command_line
+from nuages.cli.plan import CHANGES, NOTHING, TROUBLE, plan_file
 
 KIND = {"apiVersion": "nuages.dev/v1alpha1", "kind": "DjangoApp"}
 SPEC = {"image": "europe-west1-docker.pkg.dev/acme-prod/apps/shop:v4"}
@@ -56,3 +58,9 @@ async def test_what_a_manifest_lacks_is_told_in_one_line(
     file.write_text(yaml.safe_dump(KIND | fields))
     assert await plan_file(file, cast(Any, None), "") == TROUBLE
     assert capsys.readouterr().err == f"{said.format(file=file)}\n"
+
+
+def test_help_says_what_each_exit_status_means() -> None:
+    """Who runs it in a pipeline reads it there."""
+    told = " ".join(CliRunner().invoke(command_line, ["plan", "--help"], env={"COLUMNS": "200"}).output.split())
+    assert f"Exit status {NOTHING}: nothing, {CHANGES}: something, {TROUBLE}: it cannot be told." in told

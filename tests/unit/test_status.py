@@ -297,6 +297,16 @@ def test_grants_have_no_page_of_their_own() -> None:
     assert all("link" in item for item in rows if "/secrets/" in item["name"] and "#" not in item["name"])
 
 
+def test_what_the_steps_made_is_listed_until_it_is_looked_at_again() -> None:
+    """A pass that has not come to the release says nothing new of it."""
+    release = a_release()
+    job = release.migrate
+    with_job = status(serving(made=(Observed(job),)), {}, NOW)
+    assert row(with_job, job.id)["state"] == "Ready"
+    assert row(status(serving(), with_job, LATER), job.id)["state"] == "Ready"
+    assert job.name not in {item["name"] for item in status(serving(made=()), with_job, LATER)["resources"]}
+
+
 def test_an_operation_keeps_its_start() -> None:
     """By its name, until it is done."""
     operation = Operation("sql", "op-1", "projects/acme-prod/instances/acme-shop-a24a7f")

@@ -9,10 +9,12 @@ import pytest
 from reports import LATER, NOW, a_release, a_service, serving
 from unit_support import DIGEST
 
+from nuages.cloud.executions import execution_name
 from nuages.reconcile.execute import Result, State
 from nuages.reconcile.plan import Verb
-from nuages.reconcile.release import superuser
+from nuages.reconcile.release import migrate, superuser
 from nuages.reconcile.release.outcome import DONE, Done, Failed, Waiting
+from nuages.reconcile.release.release import RETRY_MIGRATION, Release, fingerprint
 from nuages.reconcile.status import HISTORY, status
 
 Status = dict[str, Any]
@@ -155,6 +157,43 @@ def test_the_status_knows_a_migration_that_ran(told: dict[str, Any], knows: bool
     release = a_release()
     migration = {"imageDigest": DIGEST, "database": release.database, "state": "Succeeded", **told}
     assert replace(release, migration=migration).is_migrated is knows
+
+
+@pytest.mark.parametrize(
+    ("execution", "is_wanted"),
+    [
+        ("{wish}", False),
+        ("{wish}-2", False),
+        ("{older}", False),  # by an operator that had the wish in the hash
+        ("{another}", True),
+        ("{none}", True),
+        ("", True),
+    ],
+)
+def test_a_wish_that_the_status_has_answered_begins_nothing(execution: str, is_wanted: bool) -> None:
+    """The annotation stays where it is, and the operator is upgraded: no image migrates again for that."""
+    wishes = {name: _asked(value) for name, value in (("wish", "now"), ("another", "before"), ("none", ""))}
+    tokens = {name: _token(release) for name, release in wishes.items()}
+    tokens["older"] = fingerprint([DIGEST, a_release().database, "now"])[:8]
+    name = execution_name(a_release().migrate, execution.format(**tokens)) if execution else ""
+    told = {"imageDigest": DIGEST, "database": a_release().database, "state": "Succeeded", "execution": name}
+    assert (migrate.wanted_run(replace(wishes["wish"], migration=told)) is not None) is is_wanted
+    assert migrate.wanted_run(replace(wishes["none"], migration=told)) is None
+    failed = replace(wishes["wish"], migration={**told, "state": "Failed"})
+    assert _token(failed) == tokens["older" if execution == "{older}" else "wish"]
+
+
+def _asked(value: str) -> Release:
+    """With that for nuages.dev/retry-migration."""
+    release = a_release()
+    metadata = release.app.metadata.model_copy(update={"annotations": {RETRY_MIGRATION: value}})
+    return replace(release, app=release.app.model_copy(update={"metadata": metadata}))
+
+
+def _token(release: Release) -> str:
+    run = migrate.wanted_run(release)
+    assert run is not None
+    return run.token
 
 
 def test_an_instance_that_was_made_again_is_another_database() -> None:

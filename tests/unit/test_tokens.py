@@ -16,6 +16,7 @@ from nuages.blueprint import names
 from nuages.cloud.access import CloudAccess
 from nuages.cloud.driver import Observed
 from nuages.cloud.executions import Execution
+from nuages.cloud.logs import Tail
 from nuages.desired.run import RunJob
 from nuages.reconcile.release.database_check import check_database
 from nuages.reconcile.release.db_init import db_init
@@ -48,8 +49,8 @@ class Failing:
     async def running(self, job: RunJob) -> Execution:
         return Execution(f"{job.name}/executions/another", "Running")
 
-    async def tail(self, *_: object) -> tuple[()]:
-        return ()
+    async def tail(self, *_: object) -> Tail:
+        return Tail()
 
     async def get(self, kind: type[RunJob], name: str, *_: float) -> Observed[RunJob]:
         """The job, whose last run was long ago."""

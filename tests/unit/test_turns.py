@@ -1,4 +1,4 @@
-"""How often logs are read: within Google's quota, whoever asks."""
+"""How often logs are read, and for how long: within Google's quota, whoever asks, and by one clock."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nuages.cloud.errors import Transient
-from nuages.cloud.logs import IN_LINE, Turns
+from nuages.cloud.logs import IN_LINE, KEPT, Looks, Turns
 
 QUOTA, MINUTE = 60, 60.0  # cloud.google.com/logging/quotas
 PAUSES = st.lists(st.sampled_from([0.0, 0.0, 0.0, 0.1, 1.0, 7.0, 90.0]), max_size=200)
@@ -48,3 +48,10 @@ def test_what_would_wait_for_long_is_refused() -> None:
         with pytest.raises(Transient, match="Too many logs are read at once"):
             turns.take(0.0)
     assert turns.take(IN_LINE) == IN_LINE
+
+
+def test_each_log_is_waited_for_since_its_own_first_look() -> None:
+    """What nobody has looked for since long ago is not known any more: it would be kept for ever."""
+    looks = Looks()
+    assert [looks.waited(name, now) for name, now in [("a", 7.0), ("a", 9.0), ("b", 9.0), ("a", 70.0)]] == [0, 2, 0, 63]
+    assert looks.waited("a", 7.0 + KEPT) == 0.0

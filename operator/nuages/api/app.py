@@ -11,7 +11,7 @@ from nuages.api.contract import ALWAYS, CONTRACT, DATABASE, taken_names
 from nuages.api.database import Database
 from nuages.api.group import API_VERSION
 from nuages.api.lists import BY_NAME
-from nuages.api.resources import memory_bytes
+from nuages.api.resources import MEMORY, memory_bytes
 from nuages.api.rules import Part, Rule, given
 from nuages.api.web import Django, Jobs, Variable, VariableSource, Web
 
@@ -128,7 +128,7 @@ class DjangoAppSpec(Part):
         Rule(
             cel=f"{given('storage.media.mountPath', defaults.MEDIA_MOUNT_PATH)} == '' || "
             f"!{given('web.cpu', defaults.CPU)}.startsWith('0') && "
-            f"(!isQuantity({given('web.memory', defaults.MEMORY)}) || "
+            f"(!{given('web.memory', defaults.MEMORY)}.matches('^{MEMORY}$') || "
             f"quantity({given('web.memory', defaults.MEMORY)}).compareTo(quantity('512Mi')) >= 0)",
             message='Cloud Run mounts a bucket from one cpu and 512Mi on. Raise spec.web, or set mountPath: "".',
             check=_mount_needs,

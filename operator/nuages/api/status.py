@@ -69,6 +69,16 @@ class MigrationStatus(StatusPart):
     log_uri: str | None = Field(None, description="Where its log is.")
 
 
+class FailureStatus(StatusPart):
+    """What an execution or a revision has failed for: it is not looked for again."""
+
+    reason: str = Field(description="Of the conditions.")
+    message: str = Field(description="Of the conditions, without the link.")
+    execution: str | None = Field(None, description="Full name of the execution.")
+    revision: str | None = Field(None, description="Name of the revision.")
+    log_uri: str | None = Field(None, description="Where its log is.")
+
+
 class SuperuserStatus(StatusPart):
     """The superuser that a release has made, or found."""
 
@@ -104,6 +114,7 @@ class ReleaseStatus(StatusPart):
     )
     superuser: SuperuserStatus | None = Field(None, description="The superuser, made by this release or one before.")
     migration: MigrationStatus | None = Field(None, description="Its migration.")
+    failure: FailureStatus | None = Field(None, description="What has failed, until something else is tried.")
     started_at: str | None = Field(None, description="RFC 3339.", json_schema_extra={"format": "date-time"})
     history: tuple[ReleaseRecord, ...] = Field((), description="Releases before, newest first.")
 
@@ -152,7 +163,7 @@ class DjangoAppStatus(StatusPart):
     observed_generation: int = Field(-1, description="Generation that was processed last; -1 before the first.")
     phase: Phase | None = Field(None, description="One word for people; programs read the conditions.")
     url: str | None = Field(None, description="Where the app answers.")
-    urls: tuple[str, ...] = Field((), description="All its addresses.")
+    urls: tuple[str, ...] = Field((), description="Its addresses that are in the serving revision's ALLOWED_HOSTS.")
     image: str | None = Field(None, description="Image that serves, with its digest.")
     revision: str | None = Field(None, description="Revision that serves.")
     traffic: tuple[Traffic, ...] = Field((), description="Shares of the revisions.")

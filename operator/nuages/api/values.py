@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from nuages.api.resources import MEMORY
 from nuages.api.rules import Rule
 
 
@@ -67,6 +68,8 @@ Email = Annotated[
 # (run/docs/configuring/services/overview-environment-variables) and by gcloud (EnvVarKeyType). No other name is.
 PLATFORM_NAMES = ("PORT", "K_SERVICE", "K_REVISION", "K_CONFIGURATION")
 PLATFORM_PREFIX, DEPLOYMENT_PREFIX = "CLOUD_RUN_", "X_GOOGLE_"
+# Others that begin so are createsuperuser's own way to a user model's further fields.
+SUPERUSER_NAMES = ("DJANGO_SUPERUSER_USERNAME", "DJANGO_SUPERUSER_EMAIL", "DJANGO_SUPERUSER_PASSWORD")
 LARGEST_VARIABLE = 32_768  # bytes ("Maximum variable length, in Kb: 32", cloud.google.com/run/quotas)
 
 VariableName = Annotated[
@@ -87,9 +90,9 @@ VariableName = Annotated[
         check=lambda value: not value.startswith(DEPLOYMENT_PREFIX),
     ),
     Rule(
-        cel="!self.startsWith('DJANGO_SUPERUSER_')",
+        cel=f"!(self in {one_of(SUPERUSER_NAMES)})",
         message="Nuages sets this name, for one job alone. Use spec.superuser.",
-        check=lambda value: not value.startswith("DJANGO_SUPERUSER_"),
+        check=lambda value: value not in SUPERUSER_NAMES,
     ),
 ]
 
@@ -141,8 +144,8 @@ Host = Annotated[
     str,
     Field(min_length=1, max_length=253),
     matching(
-        r"\*|\.?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]+)?",
-        "Is no host name. Write it without scheme and path, such as shop.acme.example or .acme.example.",
+        r"\*|\.?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?",  # Django compares without the port: validate_host
+        "Is no host name. Write it without scheme, port and path, such as shop.acme.example or .acme.example.",
     ),
 ]
 Origin = Annotated[
@@ -167,9 +170,12 @@ Member = Annotated[
     ),
 ]
 
+# Longer than any right one, for the API server says nothing of the form of what is too long: "1000m", "1048576Ki".
+LONGEST_ATTEMPT = 32
+
 WebCpu = Annotated[
     str,
-    Field(min_length=1, max_length=4),
+    Field(min_length=1, max_length=LONGEST_ATTEMPT),
     matching(
         r"1|2|4|6|8|0\.(0[89]|[1-9][0-9]?)",
         'Cloud Run has no such size. Use "1", "2", "4", "6", "8" or "0.08" to "0.99".',
@@ -177,13 +183,13 @@ WebCpu = Annotated[
 ]
 JobCpu = Annotated[
     str,
-    Field(min_length=1, max_length=1),
+    Field(min_length=1, max_length=LONGEST_ATTEMPT),
     matching(r"[12468]", 'Cloud Run jobs have no such size. Use "1", "2", "4", "6" or "8".'),
 ]
 Memory = Annotated[
     str,
-    Field(min_length=1, max_length=8),
-    matching(r"[1-9][0-9]{0,4}(Mi|Gi)", "Is no amount of memory. Use Mi or Gi, such as 512Mi or 1Gi."),
+    Field(min_length=1, max_length=LONGEST_ATTEMPT),
+    matching(MEMORY, "Is no amount of memory. Use Mi or Gi, such as 512Mi or 1Gi."),
 ]
 
 SYSTEM_FOLDERS = ("bin", "boot", "cloudsql", "dev", "etc", "lib", "lib64", "proc", "run", "sbin", "sys", "usr")
@@ -248,7 +254,7 @@ Tier = Annotated[
 ]
 TimeOfDay = Annotated[
     str,
-    Field(min_length=1, max_length=5),
+    Field(min_length=1, max_length=LONGEST_ATTEMPT),
     matching(r"([01][0-9]|2[0-3]):[0-5][0-9]", 'Is no time of day. Write hours and minutes in UTC, such as "03:00".'),
 ]
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from nuages.api import defaults, values
 from nuages.api.contract import CONTRACT
 from nuages.api.lists import SET
-from nuages.api.resources import memory_fits_cpu
+from nuages.api.resources import JOB_SIZES, WEB_SIZES, memory_fits_cpu
 from nuages.api.rules import Part, Rule, given
 
 
@@ -192,7 +192,7 @@ class Web(Part):
     """The Cloud Run service."""
 
     rules = (
-        memory_fits_cpu(defaults.CPU, defaults.MEMORY),
+        memory_fits_cpu(WEB_SIZES, defaults.CPU, defaults.MEMORY),
         Rule(
             cel=f"!{given('cpu', defaults.CPU)}.startsWith('0') || {given('concurrency', defaults.CONCURRENCY)} == 1",
             message='Cloud Run takes less than one cpu with a concurrency of 1 only. Set it to 1, or cpu to "1".',
@@ -253,7 +253,7 @@ class Web(Part):
 class Jobs(Part):
     """Sizes of the app's jobs: migrate, superuser."""
 
-    rules = (memory_fits_cpu(defaults.JOB_CPU, defaults.JOB_MEMORY),)
+    rules = (memory_fits_cpu(JOB_SIZES, defaults.JOB_CPU, defaults.JOB_MEMORY),)
 
     cpu: values.JobCpu = Field(defaults.JOB_CPU, description='CPUs: "1", "2", "4", "6" or "8".')
     memory: values.Memory = Field(defaults.JOB_MEMORY, description="Memory. Default: 1Gi.")

@@ -15,16 +15,19 @@ from nuages.desired.secretmanager import SecretRef
 def secret_grants(scope: Scope, environments: Iterable[Environment]) -> tuple[IamMember, ...]:
     """The runtime identity reads each secret that a variable refers to, and no other."""
     used = {value.secret for found in environments for _, value in found if isinstance(value, SecretRef)}
-    member = f"serviceAccount:{scope.runtime_account}"
-    return tuple(IamMember.of(name, "roles/secretmanager.secretAccessor", member) for name in sorted(used))
+    return tuple(reader(name, scope.runtime_account) for name in sorted(used))
+
+
+def reader(secret: str, account: str) -> IamMember:
+    """Whoever runs as the account, by its email, reads the secret."""
+    return IamMember.of(secret, "roles/secretmanager.secretAccessor", f"serviceAccount:{account}")
 
 
 def superuser_grant(scope: Scope) -> IamMember | None:
     """The runtime identity reads the superuser's password too, but not for good: the release makes this grant."""
     if scope.app.spec.superuser is None:
         return None
-    member = f"serviceAccount:{scope.runtime_account}"
-    return IamMember.of(superuser_password(scope).name, "roles/secretmanager.secretAccessor", member)
+    return reader(superuser_password(scope).name, scope.runtime_account)
 
 
 def database_grants(scope: Scope, members: Iterable[str]) -> tuple[IamMember, ...]:
@@ -39,6 +42,7 @@ def database_grants(scope: Scope, members: Iterable[str]) -> tuple[IamMember, ..
 
 
 def invokers(scope: Scope) -> tuple[IamMember, ...]:
-    """spec.web.invokers, on this one service."""
+    """spec.web.invokers, on this one service: once each, though they may be written in more than one way."""
     name = names.service_name(scope.app, scope.tenant)
-    return tuple(IamMember.of(name, "roles/run.invoker", member) for member in scope.app.spec.web.invokers)
+    members = (IamMember.of(name, "roles/run.invoker", member) for member in scope.app.spec.web.invokers)
+    return tuple(dict.fromkeys(members))

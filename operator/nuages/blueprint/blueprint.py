@@ -60,11 +60,17 @@ class Blueprint:
     db_leave: RunJob | None = None  # the same job for a deletion on an instance that stays: drop, or mark as retained
     migrate: RunJob | None = None
     superuser: RunJob | None = None
-    superuser_password: Secret | None = None  # made when its job is about to run, and never looked at again
+    superuser_password: Secret | None = None  # made when its job is about to run, and never again
     superuser_grant: IamMember | None = None  # on its password, for as long as its job runs
     access: tuple[IamMember, ...] = ()
     problems: tuple[Problem, ...] = field(default=())
     rotates: bool = False  # another release follows this one: a rotation's next phase
+
+    @property
+    def made_by_steps(self) -> tuple[RunJob | Secret, ...]:
+        """What the release's steps make besides the service and the grants."""
+        every = (self.db_init, self.migrate, self.superuser, self.superuser_password)
+        return tuple(item for item in every if item is not None)
 
     @property
     def administrator(self) -> SqlUser | None:

@@ -29,9 +29,18 @@ def budget(scope: Scope) -> tuple[Problem, ...]:
     remedy = f"Use at most {most}, or raise" if most else "Lower connectionsPerInstance, or raise"
     message = (
         f"spec.web.maxInstances: {REVISIONS} revisions of {instances} instances with {each} connections each exceed "
-        f"{name}'s {limit}. {remedy} max_connections."
+        f"{name}'s {limit}. {remedy} {_flag(scope)}."
     )
     return (Problem("spec.web.maxInstances", "ConnectionBudgetExceeded", message),)
+
+
+def _flag(scope: Scope) -> str:
+    """The flag that sets the limit, and where it is written."""
+    if instance_of(scope.app, scope.tenant).create is None:
+        return "its flag max_connections"
+    is_tenants = scope.app.spec.database.instance is None and scope.tenant.spec.database is not None
+    field = "DjangoTenant spec.database.create.flags" if is_tenants else "spec.database.instance.create.flags"
+    return f"max_connections in {field}"
 
 
 def _limit(scope: Scope) -> int:

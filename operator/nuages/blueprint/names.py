@@ -13,7 +13,7 @@ from nuages.api.app import DjangoApp
 from nuages.api.tenant import DjangoTenant
 
 SERVICE = 37  # tag + name at most 46 characters (behaviour-runtime.md, section 3), for the tag "candidate"
-TOKEN = 24  # that starts a job: a hash, the mark of a check, another try that was asked for, and an attempt's number
+TOKEN = 24  # that starts a job: a hash, a wish or the mark of a check, another try, and an attempt's number
 JOB = 62 - len("-") - TOKEN  # job + "-" + start token under 63 characters (behaviour-runtime.md, section 3)
 ACCOUNT = 30
 SOCKET = 107  # bytes of a socket's path on Linux; longer ones no client can open
@@ -87,6 +87,11 @@ def db_init_account(tenant: DjangoTenant) -> str:
     Two dashes: an app's name begins with a letter, so that none, not even "dbinit", runs as this identity.
     """
     return account_name(tenant, f"{shorten(tenant.deployment_id, 22)}{values.DB_INIT_ACCOUNT}")
+
+
+def runtime_account(app: DjangoApp, tenant: DjangoTenant) -> str:
+    """Email of the identity that the app runs as."""
+    return app.spec.service_account.existing or account_name(tenant, prefix(app, tenant)).rsplit("/", 1)[-1]
 
 
 def administrator_secret(project: str, instance: str) -> str:

@@ -47,10 +47,7 @@ class Scope:
     @property
     def runtime_account(self) -> str:
         """Email of the identity that the app runs as."""
-        return (
-            self.app.spec.service_account.existing
-            or names.account_name(self.tenant, names.prefix(self.app, self.tenant)).rsplit("/", 1)[-1]
-        )
+        return names.runtime_account(self.app, self.tenant)
 
     @property
     def db_init_account(self) -> str:

@@ -8,6 +8,7 @@ import socket
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Annotated, Any
+from uuid import uuid4
 
 import structlog
 import typer
@@ -17,6 +18,8 @@ from nuages.api.tenant import DjangoTenant
 from nuages.api.validate import InvalidSpec, default_tenant
 from nuages.reconcile.patience import PROPAGATION_S, Patience
 from nuages.reconcile.settings import Settings
+
+LEASE_NAMESPACE = "nuages-system"  # of deploy/kustomize: an operator beside the installed one waits for its Lease
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__, add_completion=False)
 
@@ -37,9 +40,18 @@ def run(
         list[str] | None, typer.Option(envvar="NUAGES_NAMESPACES", help="Only these namespaces; default: all.")
     ] = None,
     lease_namespace: Annotated[
-        str, typer.Option(envvar="NUAGES_LEASE_NAMESPACE", help='Where the Lease is; "" for none.')
+        str,
+        typer.Option(
+            envvar="NUAGES_LEASE_NAMESPACE",
+            help='Where the Lease is, by which one operator works at a time; --lease-namespace "" for none.',
+        ),
+    ] = LEASE_NAMESPACE,
+    identity: Annotated[
+        str,
+        typer.Option(
+            envvar="POD_NAME", help="Holder of the Lease: the pod's name; default: the host's, and something random."
+        ),
     ] = "",
-    identity: Annotated[str, typer.Option(envvar="POD_NAME", help="Holder of the Lease: the pod's name.")] = "",
     propagation_seconds: Annotated[
         float,
         typer.Option(
@@ -66,7 +78,7 @@ def run(
     options = Options(
         settings=Settings(operator_image, tenant_of(project, region), Patience(propagation_seconds)),
         namespaces=namespace or [],
-        identity=identity or socket.gethostname(),
+        identity=identity or f"{socket.gethostname()}_{uuid4()}",  # two of one machine are not one holder
         lease_namespace=lease_namespace,
         parallel=workers,
         probe_address=(probe_host, probe_port),

@@ -28,8 +28,8 @@ ANNOTATIONS = {
     "nuages.dev/retry-migration": "Any new value: prepare the database and run the migration of this image again, "
     "after it failed, or after a backup was restored into the instance.",
     "nuages.dev/rotate": "Any new value: another SECRET_KEY and another database password, in two releases without a "
-    "migration. Sessions stay valid, where the project reads SECRET_KEY_FALLBACKS. Old secret versions are disabled "
-    "once no revision that is kept needs them.",
+    "migration. Sessions stay valid, where the project reads SECRET_KEY_FALLBACKS. The old ones stay good until the "
+    "next rotation; their versions are disabled then, once no revision that is kept needs them.",
     "nuages.dev/migrate": "The value of `spec.image`, or its digest: migrate and release it, where "
     "`spec.migrations.policy` is Manual.",
 }
@@ -97,7 +97,8 @@ finds the keys of the ConfigMaps of `spec.envFrom`, later ones over earlier ones
 both. An entry of `spec.env` under a name of this table is refused; a ConfigMap's gives way.
 
 The number-based run.app host is known before the first deploy. Google's other one, with a hash, joins the lists with
-the next release, and causes none. Values from Secret Manager are pinned to a version number.
+the next release, and causes none: until that serves, Django answers 400 there, and `status.urls` does not list it.
+Values from Secret Manager are pinned to a version number.
 """
 
 AFTER_ENVIRONMENT = """\

@@ -11,7 +11,7 @@ from google.cloud import run_v2 as run
 from nuages.cloud.call import Call
 from nuages.cloud.driver import Operation
 from nuages.cloud.errors import Conflict, Invalid, NotFound
-from nuages.cloud.paging import all_pages
+from nuages.cloud.paging import as_needed
 from nuages.cloud.run import RunJobDriver
 from nuages.cloud.runmapping import reason_of, seconds
 from nuages.cloud.runtemplate import duration, from_pb
@@ -33,8 +33,8 @@ class Execution:
     """One run of a job. `exit_code` is that of the last attempt, None where the container was never started.
 
     `refused`: for want of a secret or a mount, or of a grant on it. `overtime`: the seconds that it was given, where
-    Google ended it for having run longer; else 0. `began` and `ended` are Google's times, in seconds. `template`: what
-    a failed one was made from, without labels.
+    Google ended it for having run longer; else 0. `began`: Google's time, in seconds. `template`: what a
+    failed one was made from, without labels.
     """
 
     name: str  # full
@@ -46,7 +46,6 @@ class Execution:
     refused: bool = False
     overtime: int = 0
     began: float = 0.0
-    ended: float = 0.0
     template: Template | None = None
 
 
@@ -64,16 +63,20 @@ class JobRuns:
         return None if found is None else await self._seen(found)
 
     async def succeeded(self, job: RunJob, token: str, since: float) -> Execution | None:
-        """One that ended well and began after `since`, by the token or one that begins with it. Raises CloudError."""
-        request = {"parent": job.name, "page_size": PAGE}
+        """The newest that ended well and began after `since`, by the token or one that begins with it.
+
+        Google lists the newest first (API reference, executions.list) and has no filter. Raises CloudError.
+        """
+        request, name = {"parent": job.name, "page_size": PAGE}, execution_name(job, token)
         try:
-            found = await all_pages(self._call, self._executions.list_executions, request, "executions")
+            async for item in as_needed(self._call, self._executions.list_executions, request, "executions"):
+                if seconds(item.create_time) <= since:
+                    return None
+                if item.name.startswith(name) and _completed(item).state == GOOD:
+                    return await self._seen(item)
         except NotFound:  # no job yet
             return None
-        name = execution_name(job, token)
-        done = (item for item in found if item.name.startswith(name) and _completed(item).state == GOOD)
-        newer = next((item for item in done if seconds(item.create_time) > since), None)
-        return None if newer is None else await self._seen(newer)
+        return None
 
     async def running(self, job: RunJob) -> Execution | None:
         """The job's newest execution, by whatever token, where it is under way."""
@@ -131,7 +134,6 @@ class JobRuns:
             refused=code is None and REFUSED.search(said) is not None,
             overtime=overtime(found, task),
             began=seconds(found.create_time),
-            ended=seconds(found.completion_time),
             template=from_pb(found.template, found.name.split("/")[1], {}),
         )
 

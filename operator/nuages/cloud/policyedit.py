@@ -5,7 +5,7 @@ from __future__ import annotations
 from google.iam.v1 import policy_pb2
 from google.type import expr_pb2
 
-from nuages.desired.iam import Condition, IamMember
+from nuages.desired.iam import Condition, IamMember, canonical_member
 
 
 def find(policy: policy_pb2.Policy, role: str, member: str, title: str = "") -> policy_pb2.Binding | None:
@@ -51,9 +51,8 @@ def without_member(policy: policy_pb2.Policy, role: str, member: str, title: str
 
 
 def _index(binding: policy_pb2.Binding, member: str) -> int | None:
-    """Google lowers the case of addresses."""
-    wanted = member.casefold()
-    return next((i for i, found in enumerate(binding.members) if found.casefold() == wanted), None)
+    wanted = canonical_member(member)
+    return next((i for i, found in enumerate(binding.members) if canonical_member(found) == wanted), None)
 
 
 def _title(binding: policy_pb2.Binding) -> str:

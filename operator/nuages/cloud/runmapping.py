@@ -93,7 +93,6 @@ def observed_service(found: run.Service) -> Observed[RunService]:
         "latest_ready_revision": _last(found.latest_ready_revision),
         "latest_created_revision": _last(found.latest_created_revision),
         "failed_reason": reason if readiness is Readiness.FAILED else "",
-        "since": str(seconds(found.terminal_condition.last_transition_time)),  # of its readiness
     }
     return Observed(state, readiness, message, reason, outputs, found.etag)
 

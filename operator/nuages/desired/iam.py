@@ -7,6 +7,8 @@ from typing import ClassVar
 
 from nuages.desired.resource import Resource
 
+ADDRESSED = ("user", "group", "serviceAccount", "domain")  # kinds of members that go by an e-mail address or a domain
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectService(Resource):
@@ -35,6 +37,12 @@ class ServiceAccount(Resource):
         return f"serviceAccount:{self.email}"
 
 
+def canonical_member(member: str) -> str:
+    """As IAM keeps it, whatever case a person wrote an address in; parts of federated identities differ by case."""
+    kind, _, address = member.partition(":")
+    return f"{kind}:{address.lower()}" if kind in ADDRESSED else member
+
+
 @dataclass(frozen=True)
 class Condition:
     """An IAM condition; two bindings of one role differ by it."""
@@ -47,7 +55,7 @@ class Condition:
 class IamMember(Resource):
     """One member of one role on one resource; the rest of the policy is not ours to touch.
 
-    Its name is `<target>#<role>#<member>`, made by `of`.
+    Its name is `<target>#<role>#<member>`, made by `of`, with the member as IAM keeps it.
     """
 
     kind: ClassVar[str] = "iam.googleapis.com/PolicyMember"
@@ -70,7 +78,7 @@ class IamMember(Resource):
         condition: Condition | None = None,
         needs: frozenset[str] = frozenset(),
     ) -> IamMember:
-        suffix = f"#{condition.title}" if condition else ""
+        suffix, member = f"#{condition.title}" if condition else "", canonical_member(member)
         return cls(
             name=f"{target}#{role}#{member}{suffix}",
             target=target,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 
 import aiohttp
 import structlog
@@ -13,6 +14,8 @@ from kubernetes.aio.client.exceptions import ApiException
 from kubernetes.aio.leaderelection import electionconfig, leaderelection
 from kubernetes.aio.leaderelection.leaderelectionrecord import LeaderElectionRecord
 from kubernetes.aio.leaderelection.resourcelock.leaselock import LeaseLock
+
+from nuages.kube.objects import words
 
 DURATION, RENEW, RETRY = 15, 10, 2  # seconds, as client-go's defaults
 
@@ -32,15 +35,26 @@ class Lock(LeaseLock):
     def __init__(self, name: str, namespace: str, identity: str, api: client.ApiClient) -> None:
         super().__init__(name, namespace, identity, api)
         self.held_since = time.monotonic()  # when the Lease was last known to be ours
+        self._told = ""
 
     async def get(
         self, name: str, namespace: str
     ) -> tuple[bool, LeaderElectionRecord] | tuple[bool, Exception] | tuple[bool, None]:
         try:
             async with asyncio.timeout(RETRY):
-                return await super().get(name, namespace)
+                found = await super().get(name, namespace)
         except (aiohttp.ClientError, TimeoutError) as error:
             return False, ApiException(status=0, reason=str(error))
+        if isinstance(found[1], ApiException) and found[1].status != HTTPStatus.NOT_FOUND:
+            self._tell(
+                log.warning,
+                f"--lease-namespace: the lease {namespace}/{name} cannot be read. Let this identity get, create and "
+                f"update leases in that namespace, or name another: {words(found[1])}",
+            )
+        holder = found[1].holder_identity if isinstance(found[1], LeaderElectionRecord) else None
+        if holder is not None and holder != self.identity:
+            self._tell(log.info, f"The lease {namespace}/{name} is held by {holder}: waiting until it ends.")
+        return found
 
     async def create(self, name: str, namespace: str, election_record: LeaderElectionRecord) -> bool:
         """Without the official one's `pretty=True`, which the client's own validation refuses."""
@@ -50,7 +64,15 @@ class Lock(LeaseLock):
         try:
             async with asyncio.timeout(RETRY):
                 await self.api_instance.create_namespaced_lease(namespace, body)
-        except (ApiException, aiohttp.ClientError, TimeoutError):
+        except ApiException as error:
+            if error.status != HTTPStatus.CONFLICT:  # else another was faster
+                self._tell(
+                    log.warning,
+                    f"--lease-namespace: the lease {namespace}/{name} cannot be made. Create the namespace, let this "
+                    f"identity create leases in it, or name another: {words(error)}",
+                )
+            return False
+        except (aiohttp.ClientError, TimeoutError):
             return False
         self.held_since = began
         return True
@@ -65,6 +87,12 @@ class Lock(LeaseLock):
             return False
         self.held_since = began
         return True
+
+    def _tell(self, tell: Callable[[str], None], text: str) -> None:
+        """Once, though every try meets it again."""
+        if text != self._told:
+            self._told = text
+            tell(text)
 
 
 async def lead(

@@ -157,22 +157,22 @@ def _as_ours(error: ApiException) -> ClusterError | None:
     """None for what neither time nor anybody's leave would mend."""
     match error.status:
         case status if status == 429 or status >= 500:  # too many requests, or a webhook's own failure: no verdict
-            return ClusterUnavailable(_words(error))
-        case _ if ADMISSION_DENIED.search(_words(error)):
-            return ClusterDenied(_words(error))
+            return ClusterUnavailable(words(error))
+        case _ if ADMISSION_DENIED.search(words(error)):
+            return ClusterDenied(words(error))
         case 404:
             return Gone()
         case 409:
             return Stale()
         case 403:
-            return ClusterDenied(_words(error))
+            return ClusterDenied(words(error))
         case 401:  # a token that is being replaced
-            return ClusterUnavailable(_words(error))
+            return ClusterUnavailable(words(error))
         case _:
             return None
 
 
-def _words(error: ApiException) -> str:
+def words(error: ApiException) -> str:
     """The API server's message; a proxy's in front of it is no Status."""
     try:
         return str(json.loads(error.body or "")["message"])

@@ -33,7 +33,7 @@ class Options:
     settings: Settings
     namespaces: Collection[str]
     identity: str
-    lease_namespace: str  # "" runs without a Lease, for a developer's own cluster
+    lease_namespace: str  # "" runs without a Lease
     parallel: int
     probe_address: tuple[str, int]
     call_timeout: float  # seconds that one call of Google's may take
@@ -90,6 +90,7 @@ async def _led(api: client.ApiClient, options: Options, stop: asyncio.Event) -> 
         log.info("waiting for the lease", namespace=options.lease_namespace, identity=options.identity)
         await lead(api, options.lease_namespace, options.identity, serve)
     else:
+        log.warning("There is no Lease: another operator in this cluster would work on the same apps at once.")
         await serve()
 
 

@@ -113,17 +113,16 @@ def _verdict(report: Report, before: Mapping[str, Any], after: Mapping[str, Any]
 
 
 def _end_of(entries: Sequence[str]) -> str:
-    """As many of the last lines as an event holds, whole ones; of a last line that is longer, its end.
+    """As many of the last lines as an event holds, whole ones; of one that is very long, the end.
 
     Of a traceback that is longer its first line, where it was fetched, and its last frames. An entry of a log may have
     many lines; "" where none has words.
     """
     lines = [line for entry in entries for line in entry.splitlines() if line.strip()]
     start = _fitting(lines, EVENT_BYTES)
-    if start < len(lines):
-        return _cut_traceback(lines, start) or "\n".join(lines[start:])
-    room = EVENT_BYTES - len("…".encode())
-    return "".join(f"…{line.encode()[-room:].decode(errors='ignore')}" for line in lines[-1:])
+    if start == 0:
+        return "\n".join(lines)
+    return _cut_traceback(lines, start) or "\n".join((*_cut_line(lines, start), *lines[start:]))
 
 
 def _fitting(lines: Sequence[str], room: int) -> int:
@@ -134,6 +133,14 @@ def _fitting(lines: Sequence[str], room: int) -> int:
             return start + 1
         room -= 1  # the line break before it
     return 0
+
+
+def _cut_line(lines: Sequence[str], start: int) -> tuple[str, ...]:
+    """The end of the line before `start`, where those from there on leave half of an event empty; else none."""
+    room = EVENT_BYTES - len("…".encode()) - sum(len(line.encode()) + 1 for line in lines[start:])
+    if room < EVENT_BYTES // 2:
+        return ()
+    return (f"…{lines[start - 1].encode()[-room:].decode(errors='ignore')}",)
 
 
 def _cut_traceback(lines: Sequence[str], start: int) -> str:

@@ -1,8 +1,8 @@
 """How long what heals by itself is waited for: a fresh identity or grant that Google does not know everywhere yet.
 
-What is over is told by Google's clock or the status's alone, so that a restart neither shortens nor lengthens the wait.
-When the next try is due is told by the operator's own clock too, which may be wrong: it may shorten a wait by any time,
-and lengthen it by SKEW_S.
+What is over is told by Google's clock or the status's alone, so that a restart neither shortens nor lengthens the wait;
+of a log it is told by this process's alone. When the next try is due is told by the operator's own clock too, which may
+be wrong: it may shorten a wait by any time, and lengthen it by SKEW_S.
 """
 
 from __future__ import annotations
@@ -58,9 +58,8 @@ def passed(stamp: float, now: float) -> float:
     return max(0.0, now - stamp) if now > stamp - SKEW_S else math.inf
 
 
-def until_log(ended: float, now: float) -> float:
-    """Seconds until a log that has not come is looked for again, as many as have passed since the end of what writes it
-    (Google's time); 0.0 where it is waited for no longer.
+def until_log(waited: float) -> float:
+    """Seconds until a log that has not come is looked for again, as many as it has been waited for (`Tail.waited`); 0.0
+    where it is waited for no longer.
     """
-    waited = passed(ended, now)
     return max(LOG_FIRST, min(LOG_LAST, waited, LATE - waited)) if waited < LATE else 0.0

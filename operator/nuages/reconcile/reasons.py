@@ -206,7 +206,7 @@ _WRONG_INPUT = (
     _stalled(
         SECRET_VERSION_DISABLED,
         "Somebody disabled the version of a generated secret that new instances of the app, or a job, need.",
-        "Enable it again, then annotate `nuages.dev/rotate` to be rid of it.",
+        "Enable it again, then rotate twice to be rid of it: see there.",
     ),
     _stalled(CONFIG_MAP_MISSING, "A ConfigMap of `spec.envFrom` is not there.", "Create it."),
     _stalled(
@@ -261,7 +261,7 @@ _FAILED_STEPS = (
     _stalled(
         SUPERUSER_FAILED,
         "The superuser's command failed. The new revision serves.",
-        "Correct `spec.superuser`.",
+        "Correct `spec.superuser`, or give further fields of the user model by `DJANGO_SUPERUSER_…` in `spec.env`.",
     ),
     _stalled(
         DATABASE_NOT_LEFT,

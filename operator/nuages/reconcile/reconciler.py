@@ -256,14 +256,32 @@ class Reconciler:
         if clock is not None and _seconds_since(clock["since"]) >= self._settings.patience.seconds:
             report = replace(report, is_waited_for=True)
         after = status(report, before, now)
+        is_edited = False
         if after != before:
-            body = await self._cluster.write_status(body, after)
+            body, is_edited = await self._write_status(body, after)
         for event in news(report, before, after):
             await self._cluster.event(body, event.kind, event.reason, event.message)
+        if is_edited:
+            return Next(after=STALE, under_way=True)
         wait = Wait.of(report, body, cloud) if cloud is not None else None
         if wait is not None:
             self._waits[_key(body)] = wait
         return self._next(report, after, app)
+
+    async def _write_status(self, body: Body, after: Mapping[str, Any]) -> tuple[Body, bool]:
+        """What a pass did is told, though somebody edits the object meanwhile: the object as it is now, and whether it
+        is another one than the pass was about. Another status than the pass began with is another operator's, and
+        stays. Raises Stale, Gone.
+        """
+        try:
+            return await self._cluster.write_status(body, after), False
+        except Stale:
+            metadata = body["metadata"]
+            edited = await self._cluster.app(metadata["namespace"], metadata["name"])
+            is_same = edited is not None and edited["metadata"]["uid"] == metadata["uid"]
+            if edited is None or not is_same or edited.get("status") != body.get("status"):
+                raise
+            return await self._cluster.write_status(edited, after), True
 
     def _next(self, report: Report, after: Mapping[str, Any], app: DjangoApp | None) -> Next:
         trouble = trouble_of(report)

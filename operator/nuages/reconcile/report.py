@@ -34,6 +34,7 @@ class Report:
     outcome: Outcome | None = None
     done: Mapping[str, Done] = field(default_factory=dict)  # by stage, in their order: the steps before `outcome`
     live: Observed[RunService] | None = None
+    made: tuple[Observed[Any], ...] | None = None  # by the release's steps; None: not looked at
     trouble: Trouble | None = None
     is_waited_for: bool = False  # trouble that heals has been there for as long as it may be
     untouched: bool = False  # the pass has changed nothing: an app that was at rest is so still

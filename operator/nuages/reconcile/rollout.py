@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nuages.cloud import errors
 from nuages.cloud.driver import Observed, Readiness
@@ -23,7 +24,7 @@ from nuages.reconcile.release.steps import DONE as ALL_DONE
 from nuages.reconcile.release.steps import STEPS, Stage
 from nuages.reconcile.report import Report
 from nuages.reconcile.strangers import find_strangers
-from nuages.reconcile.surplus import is_caller
+from nuages.reconcile.surplus import is_caller, owner_of
 from nuages.reconcile.trouble import of_error
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ async def rollout(work: Pass, report: Report) -> Report:
         report = replace(report, strangers=await find_strangers(work, release.blueprint, report.surplus))
         grants, resting = await make(work, release.blueprint.access), at_rest(release)
         if resting is not None and not grants.changes and not removes(report):
-            return await _checked(work, replace(report, release=resting, stage=ALL_DONE))
+            report = replace(report, release=resting, stage=ALL_DONE, made=await _made_by_steps(work, release))
+            return await _checked(work, report)
     await work.touch()
     live = await look_at_service(work, fresh=True)
     require_own_service(work, live)  # the snapshot may be older than somebody else's service
@@ -77,7 +79,19 @@ async def rollout(work: Pass, report: Report) -> Report:
         outcome = Waiting(reasons.ROTATING, "The next release of the rotation follows at once.", after=0.0)
     if isinstance(outcome, Done | Failed):
         live = await look_at_service(work, fresh=True)
+        report = replace(report, made=await _made_by_steps(work, release))
     return replace(report, release=release, stage=stage.name, outcome=outcome, done=done, live=live)
+
+
+async def _made_by_steps(work: Pass, release: Release) -> tuple[Observed[Any], ...]:
+    """What is there of it, and the app's own. Raises Trouble."""
+    max_age, deep_age, owner = work.max_age, work.intervals.deep_age, owner_of(work)
+    steps = release.blueprint.made_by_steps
+    try:
+        seen = [await work.cloud.inventory.get(type(item), item.name, max_age, deep_age) for item in steps]
+    except errors.CloudError as error:
+        raise of_error(error, "What the release has made", work.cloud.identity.principal) from error
+    return tuple(item for item in seen if item is not None and owner.may_have(item.owner))
 
 
 async def _checked(work: Pass, report: Report) -> Report:
@@ -116,16 +130,19 @@ def release_of(work: Pass, report: Report, parts: Parts, seen: Sight) -> Release
         now=time.time(),
         instance_created=_instance_created(seen),
         migration=(work.before.get("release") or {}).get("migration") or {},
-        told=_told(work),
+        told=_told(work.before.get("release") or {}),
         patience=work.settings.patience,
         surplus=report.surplus,
         known_superuser=(work.before.get("release") or {}).get("superuser") or {},
     )
 
 
-def _told(work: Pass) -> str:
-    known = work.before.get("conditions") or []
-    return next((item.get("message", "") for item in known if item["type"] == reasons.STALLED), "")
+def _told(known: Mapping[str, Any]) -> Failed | None:
+    told = known.get("failure")
+    if not told:
+        return None
+    log_link, execution, revision = (told.get(name, "") for name in ("logUri", "execution", "revision"))
+    return Failed(told["reason"], told["message"], log_link, execution, revision)
 
 
 def _instance_created(seen: Sight) -> str:

@@ -8,16 +8,17 @@ from typing import Any
 
 from nuages.api.status import DjangoAppStatus
 from nuages.api.validate import parse_status
-from nuages.cloud.driver import Observed, Readiness
+from nuages.cloud.driver import Observed
+from nuages.desired.run import RunService
 from nuages.desired.sql import SqlInstance
 from nuages.reconcile import drift, reasons
 from nuages.reconcile.conditions import Condition, conditions, trouble_of
-from nuages.reconcile.execute import Result, State
-from nuages.reconcile.plan import Action, Verb
+from nuages.reconcile.plan import Action
 from nuages.reconcile.release.outcome import Failed, Waiting
 from nuages.reconcile.release.steps import DONE, STEPS
-from nuages.reconcile.release.superuser import told
+from nuages.reconcile.release.superuser import SETTLED, told
 from nuages.reconcile.report import Report
+from nuages.reconcile.resourcerows import left, resources
 
 HISTORY = 10  # releases
 LONGEST_PLAN = 100
@@ -47,11 +48,11 @@ def status(report: Report, before: Mapping[str, Any], now: str) -> dict[str, Any
             made[name] = before[name]
     if report.live is not None:
         fit = report.serves or (report.live.outputs.get("latest_ready_revision") and before.get("revision"))
-        made |= _addresses(report.live) | (_served(report.live) if fit else NOTHING_SERVED)
+        made |= _addresses(report.live, before.get("urls") or ()) | (_served(report.live) if fit else NOTHING_SERVED)
     if report.deleting:
-        made["resources"] = _left(report, before["resources"])
+        made["resources"] = left(report, before["resources"])
     elif report.blueprint is not None and report.results:
-        made["resources"] = _resources(report)
+        made["resources"] = resources(report, before["resources"])
     else:
         made["resources"] = before["resources"]
     if report.forecast is not None:
@@ -224,16 +225,36 @@ def _is_unseen(report: Report, row: Mapping[str, Any]) -> bool:
     return report.unsettled is None or row["name"] in report.unsettled
 
 
-def _addresses(live: Observed[Any]) -> dict[str, Any]:
-    """Known from the service's beginning on, so that people can name it elsewhere."""
+def _addresses(live: Observed[RunService], told: Sequence[str]) -> dict[str, Any]:
+    """The first is known from the service's beginning on, so that people can name it elsewhere.
+
+    Another is told once the revision that serves was made with it among its hosts: Django answers 400 before. Of a
+    revision behind a candidate's template, the status knows it.
+    """
     urls = [url for url in live.outputs.get("urls", "").split("\n") if url]
-    return {"url": urls[0] if urls else live.outputs.get("uri") or None, "urls": urls}
+    if _serving(live) == live.state.revision:
+        lists = [value.split(",") for _, value in live.state.template.environment if isinstance(value, str)]
+        told = [url for url in urls if any(_takes(hosts, url.removeprefix("https://")) for hosts in lists)]
+    return {
+        "url": urls[0] if urls else live.outputs.get("uri") or None,
+        "urls": [*urls[:1], *(url for url in urls[1:] if url in told)],
+    }
 
 
-def _served(live: Observed[Any]) -> dict[str, Any]:
-    """What has the requests."""
+def _takes(hosts: Iterable[str], host: str) -> bool:
+    """As Django's validate_host."""
+    return any(item in ("*", host) or (item.startswith(".") and host.endswith(item)) for item in hosts)
+
+
+def _serving(live: Observed[RunService]) -> str:
+    """The revision that has most of the requests; "" where none has."""
     targets = [target for target in live.state.traffic if target.percent]
-    serving = max(targets, key=lambda target: target.percent).revision if targets else ""
+    return max(targets, key=lambda target: target.percent).revision if targets else ""
+
+
+def _served(live: Observed[RunService]) -> dict[str, Any]:
+    """What has the requests."""
+    serving = _serving(live)
     found: dict[str, Any] = {
         "revision": serving or None,
         "traffic": [
@@ -244,59 +265,6 @@ def _served(live: Observed[Any]) -> dict[str, Any]:
     if live.state.revision == serving:  # else the template is a candidate's
         found["image"] = live.state.template.image
     return found
-
-
-def _left(report: Report, before: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """During a deletion: what was there, without what is gone; what is not reached yet stays as it was."""
-    rows = []
-    for row in before:
-        result = report.results.get(row["name"])
-        if result is None:
-            rows.append(dict(row))
-        elif result.did is Verb.KEEP:
-            rows.append({**row, "state": "Retained"})
-        elif result.state is not State.READY:
-            rows.append({**row, "state": "Failed" if result.state is State.FAILED else "Deleting"})
-    return rows
-
-
-def _resources(report: Report) -> list[dict[str, Any]]:
-    made = [_row(result) for result in report.results.values()]
-    if report.live is not None:
-        live = report.live
-        state = "Updating" if live.readiness is Readiness.BUSY else live.readiness.value
-        made.append({"kind": live.state.kind, "name": live.state.name, "state": state, "link": _link(live.state.name)})
-    return made
-
-
-def _row(result: Result) -> dict[str, Any]:
-    state = "Blocked" if result.blocked_by else result.state.value
-    if result.did is Verb.KEEP:
-        state = "Retained"  # wanted no more, and holds data
-    if result.state is State.WAITING and not result.blocked_by:
-        state = "Creating" if result.is_being_made else "Updating"
-    row = {"kind": result.resource.kind, "name": result.resource.name, "state": state}
-    link = _link(result.resource.name)
-    return row | ({"link": link} if link else {})
-
-
-def _link(name: str) -> str:
-    """Where Google's console shows it; "" where it has no page of its own."""
-    parts = name.split("/")
-    console, project = "https://console.cloud.google.com", parts[1] if len(parts) > 1 else ""
-    match parts:
-        case ["projects", _, "locations", region, "services", service]:
-            return f"{console}/run/detail/{region}/{service}?project={project}"
-        case ["projects", _, "locations", region, "jobs", job]:
-            return f"{console}/run/jobs/details/{region}/{job}?project={project}"
-        case ["projects", _, "secrets", secret] if "#" not in name:
-            return f"{console}/security/secret-manager/secret/{secret}?project={project}"
-        case ["projects", _, "instances", instance]:
-            return f"{console}/sql/instances/{instance}?project={project}"
-        case ["projects", _, "buckets", bucket] if "#" not in name:
-            return f"{console}/storage/browser/{bucket}?project={project}"
-        case _:
-            return ""
 
 
 def _release(report: Report, before: Mapping[str, Any], now: str) -> dict[str, Any]:
@@ -323,6 +291,7 @@ def _release(report: Report, before: Mapping[str, Any], now: str) -> dict[str, A
         "wanted": report.wanted if through else before.get("wanted", ""),
         "superuser": _superuser(report, before.get("superuser") or {}),
         "migration": _migration(report, before.get("migration") or {}),
+        "failure": _failure(report, before.get("failure") or {}),
         "history": list(before.get("history") or []),
     }
     if through and not (same and before.get("stage") == DONE):
@@ -353,10 +322,23 @@ def _migration(report: Report, before: Mapping[str, Any]) -> dict[str, Any]:
     return {} if kept.get("state") == "Running" else kept
 
 
+def _failure(report: Report, before: Mapping[str, Any]) -> dict[str, Any]:
+    """Of what has failed for good; as long as the release is there, though a pass may not come to it."""
+    if report.outcome is None:
+        return dict(before)
+    failed = report.failure
+    if failed is None or not (failed.execution or failed.revision):
+        return {}
+    what = {"execution": failed.execution, "revision": failed.revision, "logUri": failed.log_link}
+    return {"reason": failed.reason, "message": failed.message} | {name: text for name, text in what.items() if text}
+
+
 def _superuser(report: Report, before: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the last one whose job was begun, whatever the spec wants since."""
+    """Of the last one whose job was begun; where the spec wants none any more, as far as there is one."""
     if report.release is None or not (report.stage == "Superuser" or "Superuser" in report.done):
         return dict(before)
+    if report.release.app.spec.superuser is None and before.get("state") not in SETTLED:
+        return {}
     outcome = report.done.get("Superuser", report.outcome)
     return told(report.release, outcome) or dict(before)
 

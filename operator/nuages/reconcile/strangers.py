@@ -58,16 +58,15 @@ def strangers(
 ) -> tuple[Drift, ...]:
     """Who is neither the app, nor db-init, nor the operator, nor an account that the tenant allows. Pure."""
     granted = {(item.target, item.role) for item in own_grants(blueprint)}
-    ours = {item.member.casefold() for item in blueprint.resources if isinstance(item, IamMember)}
+    ours = {item.member for item in blueprint.resources if isinstance(item, IamMember)}
 
     def is_known(item: IamMember) -> bool:
-        member = item.member.casefold()  # Google lowers the case of addresses
-        kind, _, email = member.partition(":")
+        kind, _, email = item.member.partition(":")
         return (
-            member in ours
+            item.member in ours
             or kind == "deleted"  # an account that is gone may do nothing
-            or (bool(principal) and email == principal.casefold())
-            or (kind == "serviceaccount" and matches_any(email, tenant.spec.allow.service_accounts))
+            or (bool(principal) and email == principal.lower())
+            or (kind == "serviceAccount" and matches_any(email, tenant.spec.allow.service_accounts))
             or (item.role.startswith(LEGACY) and item.member.startswith(BASIC))
         )
 

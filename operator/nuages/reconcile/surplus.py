@@ -112,10 +112,9 @@ def is_caller(state: Resource) -> bool:
 
 def wanted_names(blueprint: Blueprint) -> frozenset[str]:
     """Full names of everything that is wanted, what the release makes included."""
-    for_superuser = (blueprint.superuser, blueprint.superuser_password, blueprint.superuser_grant)
-    made = (blueprint.db_init, blueprint.migrate, *for_superuser)
-    named = (item.name for item in (*blueprint.resources, *blueprint.access, *made) if item is not None)
-    return frozenset((blueprint.service_name, *named))
+    grant = () if blueprint.superuser_grant is None else (blueprint.superuser_grant,)
+    every = (*blueprint.resources, *blueprint.access, *blueprint.made_by_steps, *grant)
+    return frozenset((blueprint.service_name, *(item.name for item in every)))
 
 
 async def owned(work: Pass, blueprint: Blueprint, max_age: float) -> Found:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nuages.api.status import DatabaseStatus
+from nuages.blueprint import names
+from nuages.blueprint.access import reader
 from nuages.blueprint.blueprint import Belonging, Blueprint
 from nuages.blueprint.compose import compose
 from nuages.cloud.driver import Observed, Operation
@@ -80,7 +82,7 @@ async def tear_down(work: Pass, report: Report) -> Report:
     others: tuple[Observed[Any], ...] = ()
     if _are_gone(rest):  # by the marker: what is in no blueprint
         others = tuple(item for item in await marked(work, blueprint, 0.0) if item.state.name not in rest)
-        made = tuple(Belonging(item.state) for item in others if is_made(work, item.state))
+        made = tuple(_with_reader(work, item.state) for item in others if is_made(work, item.state))
         rest |= await _delete_all(work, made, keep)
     results = runs | rest
     kept = tuple(r.resource.shown for r in rest.values() if r.did is Verb.KEEP)
@@ -140,6 +142,12 @@ def _goes_on(result: Result) -> bool:
 def _run_resources(blueprint: Blueprint) -> tuple[Belonging, ...]:
     """The service and the app's jobs, by name: their templates do not matter any more."""
     return tuple(Belonging(_named(name)) for name in (blueprint.service_name, *blueprint.job_names))
+
+
+def _with_reader(work: Pass, resource: Resource) -> Belonging:
+    """The app's identity may outlive it: of a secret that is kept too, it reads no more what the app left behind."""
+    account = names.runtime_account(work.app, work.tenant)
+    return Belonging(resource, (reader(resource.name, account),) if isinstance(resource, Secret) else ())
 
 
 async def _delete_all(work: Pass, belongings: Iterable[Belonging], keep: bool) -> dict[str, Result]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from json import dumps
 from typing import Any
 
 from nuages.api.app import DjangoApp
@@ -194,9 +195,15 @@ def _going(tenant: Body, keepers: Sequence[str]) -> Trouble:
 
 def _way_back(tenant: Body) -> str:
     """No deletion can be called off. What runs does not need the tenant for the moment until it is made anew."""
-    command = f"""kubectl patch djangotenant default -n {tenant["metadata"]["namespace"]} --type=merge """
-    command += """-p '{"metadata":{"finalizers":null}}'"""
-    return f"To have it back, run: {command}; then apply it again at once. What runs goes on."
+    if FINALIZER not in finalizers(tenant):
+        return "To have it back, apply it again once it is gone."
+    ours = f"/metadata/finalizers/{finalizers(tenant).index(FINALIZER)}"  # the others are not Nuages's to take away
+    patch = [{"op": "test", "path": ours, "value": FINALIZER}, {"op": "remove", "path": ours}]
+    command = f"kubectl patch djangotenant default -n {tenant['metadata']['namespace']} --type=json -p '{dumps(patch)}'"
+    return (
+        f"To have it back, run: {command}; then apply it again at once. What runs goes on. Where the operator has a "
+        "default project, stop it first: a new app would begin there."
+    )
 
 
 def _is_elsewhere(app: Body, tenant: Body) -> bool:

@@ -71,7 +71,7 @@ def of_error(error: errors.CloudError, what: str, principal: str = "") -> Troubl
             return Trouble(
                 reasons.SECRET_VERSION_DISABLED,
                 f"{what}: {error.cause} What runs goes on, and no new instance can start. Enable it again, then "
-                "annotate nuages.dev/rotate: once nothing runs with it any more, Nuages disables it.",
+                "annotate nuages.dev/rotate, and once more when the app is Ready again: the second rotation ends it.",
             )
         case errors.NameReserved():
             return Trouble(

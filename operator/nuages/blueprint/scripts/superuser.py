@@ -18,15 +18,16 @@ def main():
     django.setup()
     model, name = get_user_model(), os.environ["DJANGO_SUPERUSER_USERNAME"]
     field = model.USERNAME_FIELD
-    value = os.environ.get("DJANGO_SUPERUSER_EMAIL", name) if field == model.get_email_field_name() else name
-    found = model._default_manager.filter(**{field: value}).first()
+    wanted = os.environ.get("DJANGO_SUPERUSER_EMAIL", name) if field == model.get_email_field_name() else name
+    login = os.environ.get(f"DJANGO_SUPERUSER_{field.upper()}", wanted)  # as createsuperuser has it
+    found = model._default_manager.filter(**{field: login}).first()
     if found is not None and check_password(os.environ["DJANGO_SUPERUSER_PASSWORD"], getattr(found, "password", "")):
-        tell("SuperuserExists", f"superuser: {name} is there already, with this password.", 0)
+        tell("SuperuserExists", f"superuser: {login} is there already, with this password.", 0)
     if found is not None:
-        message = f"superuser: {name} is there already, with another password, which was not changed."
+        message = f"superuser: {login} is there already, with another password, which was not changed."
         tell("SuperuserExists", message, FOUND, severity="WARNING")
     execute_from_command_line(["manage.py", *json.loads(os.environ["NUAGES_SUPERUSER_COMMAND"])])
-    tell("SuperuserCreated", f"superuser: {name} was created.", 0)
+    tell("SuperuserCreated", f"superuser: {login} was created.", 0)
 
 
 main()

@@ -15,7 +15,7 @@ from nuages.reconcile.patience import until_log
 from nuages.reconcile.release.outcome import DONE, Failed, Outcome, Waiting
 from nuages.reconcile.release.release import CANDIDATE_TAG, Release
 from nuages.reconcile.release.revision_log import last_lines, log_link
-from nuages.reconcile.release.start_cause import cause_of, cause_told
+from nuages.reconcile.release.start_cause import cause_of
 from nuages.reconcile.trouble import shortened
 
 PREAMBLE = re.compile(r"^Revision '[^']*' is not ready and cannot serve traffic\. ")
@@ -101,23 +101,24 @@ async def _under_free_name(release: Release, cloud: CloudAccess) -> Release:
 
 
 async def _failure(release: Release, live: Observed[RunService], cloud: CloudAccess) -> Waiting | Failed:
-    """Said once: the log, which comes late, is waited for, and the message is the same at each pass after that."""
-    what = f"revision {release.revision} did not start"
+    """The log comes late, and is waited for."""
+    if release.told is not None and release.told.revision == release.revision:
+        return release.told
     condition, has_log = PREAMBLE.sub("", live.message), LOGS_URL.search(live.message) is not None
-    lines, after = await last_lines(release, cloud), until_log(float(live.outputs["since"]), release.now)
+    tail = await last_lines(release, cloud)
+    lines, after = tail.shown, until_log(tail.waited)
     cause, is_certain = cause_of(condition, lines, release.service)
-    if what in release.told:
-        cause = cause_told(release.told, release.service)
-    elif has_log and not (lines and is_certain) and after > 0:
+    if has_log and not (lines and is_certain) and after > 0:
         message = f"{release.revision} did not start; its log is on its way."
         return Waiting(reasons.DEPLOYING_CANDIDATE, message, log_link=log_link(release), after=after)
-    why = f": {cause.why}" if cause.why else ""
+    what = f"revision {release.revision} did not start{f': {cause.why}' if cause.why else ''}"
     kept = f"{release.serving} keeps all traffic" if release.serving else "the service stays closed to the public"
     where = f"; the event {reasons.REVISION_FAILED}Log has its log's last lines" if has_log else ""
     return Failed(
         reasons.REVISION_FAILED,
-        f'{cause.field}: {what}{why}; {kept}. {cause.remedy}{where}. Google says: "{_cause(live)}".',
+        f'{cause.field}: {what}; {kept}. {cause.remedy}{where}. Google says: "{_cause(live)}".',
         log_link=log_link(release),
+        revision=release.revision,
         lines=lines,
     )
 

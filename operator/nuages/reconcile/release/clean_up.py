@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import product
 
+from nuages.blueprint.access import reader
 from nuages.cloud.access import CloudAccess
 from nuages.cloud.revisions import Revision
 from nuages.desired.iam import IamMember, ServiceAccount
@@ -15,8 +17,6 @@ from nuages.reconcile.plan import Plan, Verb, removal
 from nuages.reconcile.release.outcome import DONE, Done, Outcome, Waiting
 from nuages.reconcile.release.release import Release
 from nuages.reconcile.surplus import held_by, wanted_names
-
-ACCESSOR = "roles/secretmanager.secretAccessor"
 
 
 async def clean_up(release: Release, cloud: CloudAccess) -> Outcome:
@@ -65,17 +65,19 @@ async def _remove(release: Release, left: Sequence[Revision], cloud: CloudAccess
 
 async def _withdraw(release: Release, old: Sequence[Revision], left: Sequence[Revision], cloud: CloudAccess) -> None:
     """The app's identity reads a secret while a revision needs it, no longer; nor what is kept for nobody's use, such
-    as a superuser's password. Raises CloudError."""
+    as a superuser's password, though its job ran as another one. Raises CloudError."""
     email = release.service.template.service_account
+    jobs = [item.state for item in release.surplus.removable if isinstance(item.state, RunJob)]
     is_own = any(isinstance(item, ServiceAccount) and item.email == email for item in release.blueprint.resources)
     # An identity that others use too may need the grant, but for secrets of this very app.
     used = {secret for item in old for secret, _ in item.secret_versions} if is_own else set()
     kept = {item.state.name for item in release.surplus.kept if isinstance(item.state, Secret)}
     still = {secret for item in left for secret, _ in item.secret_versions}
     wanted = wanted_names(release.blueprint) | {item.state.name for item in release.surplus.removable}
-    for secret in sorted((used | kept) - still - wanted):
-        grant = IamMember.of(secret, ACCESSOR, f"serviceAccount:{email}")
-        driver = cloud.drivers.of(IamMember)
+    ran_as = {email, *(job.template.service_account for job in jobs)}
+    driver = cloud.drivers.of(IamMember)
+    unused = {*product(used - still - wanted, (email,)), *product(kept - still - wanted, ran_as)}
+    for grant in (reader(*item) for item in sorted(unused)):
         if grant.name not in wanted and await driver.observe(grant.name) is not None:
             await driver.delete(grant.name)
             cloud.inventory.forget(grant.name)

@@ -13,7 +13,7 @@ from nuages.cloud.access import CloudAccess
 from nuages.cloud.driver import Observed
 from nuages.desired.run import RunJob
 from nuages.reconcile.patience import until_log
-from nuages.reconcile.release.db_init import run_of, token_of
+from nuages.reconcile.release.db_init import run_of, stem_of
 from nuages.reconcile.release.jobs import execution_filter, run_once, verdict_of
 from nuages.reconcile.release.outcome import DONE, Failed, Outcome
 from nuages.reconcile.release.release import Release, fingerprint
@@ -66,8 +66,8 @@ async def check_database(release: Release, cloud: CloudAccess, known: str, age: 
     current = _check_of(latest, release, job)
     is_recent = not latest.ended or latest.ended > release.now - age
     if is_recent and current and latest.succeeded:
-        return await _verdict(job, latest, cloud, known, release.now)
-    token = current if is_recent and current else f"{token_of(release, job)}-c{fingerprint(latest.name)[:6]}"
+        return await _verdict(job, latest, cloud, known)
+    token = current if is_recent and current else f"{stem_of(release, job)}-c{fingerprint(latest.name)[:6]}"
     outcome = await run_once(run_of(release, job, token), cloud)
     cloud.inventory.forget(job.name)
     if isinstance(outcome, Failed):
@@ -83,13 +83,13 @@ def _is_checked(latest: _Latest, release: Release, job: RunJob, known: str, sinc
 
 def _check_of(latest: _Latest, release: Release, job: RunJob) -> str:
     """The token of the check that an execution is a try of; "" where it is none."""
-    found = re.fullmatch(rf"{re.escape(job.id)}-({token_of(release, job)}-c[0-9a-f]{{6}})(-\w+)*", latest.name)
+    found = re.fullmatch(rf"{re.escape(job.id)}-({stem_of(release, job)}-c[0-9a-f]{{6}})(-\w+)*", latest.name)
     return "" if found is None else found[1]
 
 
-async def _verdict(job: RunJob, latest: _Latest, cloud: CloudAccess, known: str, now: float) -> Check:
-    said = verdict_of(await cloud.logs.tail(job.project, execution_filter(job, latest.name)))
-    again = until_log(latest.ended, now)
+async def _verdict(job: RunJob, latest: _Latest, cloud: CloudAccess, known: str) -> Check:
+    tail = await cloud.logs.tail(job.project, execution_filter(job, latest.name))
+    said, again = verdict_of(tail.lines), until_log(tail.waited)
     if not said and again > 0:
         return Check(execution=known, again=again)
     return Check(execution=latest.name, changed=tuple(map(str, said.get("changed") or ())))

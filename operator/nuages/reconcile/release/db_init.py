@@ -11,7 +11,7 @@ from nuages.desired.run import RunJob
 from nuages.reconcile import reasons
 from nuages.reconcile.release.jobs import Run, run_once
 from nuages.reconcile.release.outcome import DONE, Outcome
-from nuages.reconcile.release.release import RETRY_MIGRATION, Release, fingerprint
+from nuages.reconcile.release.release import Release, fingerprint
 
 ADOPTS = "a"  # at the end of a token
 
@@ -30,23 +30,23 @@ def wanted_run(release: Release) -> Run | None:
     job = release.db_init
     if job is None:
         return None
-    return replace(run_of(release, job, token_of(release, job)), is_derived_from=not document_of(job).adopt)
+    stem, adopts = stem_of(release, job), document_of(job).adopt
+    token = f"{stem}{release.retry}{ADOPTS if adopts else ''}"
+    return replace(run_of(release, job, token), stem=stem, is_derived_from=not adopts)
 
 
-def token_of(release: Release, job: RunJob) -> str:
-    """What stands for all that the job does, for the instance that it does it on, and for the user's word.
+def stem_of(release: Release, job: RunJob) -> str:
+    """What stands for all that the job does, and for the instance that it does it on. A token has the user's word too.
 
     An older backup that was restored into the instance knows neither newer passwords nor newer roles; that it was
-    restored shows nowhere but in the instance's operations. Leave to take over is a letter more: what succeeded with it
-    is done without it too, and what was refused without it is not refused for good.
+    restored shows nowhere but in the instance's operations, so it is the user who asks. That wish, and leave to take
+    over, follow in the token: what succeeded with them is done without them too, and what failed without them has not
+    failed for good.
     """
     environment = dict(job.template.environment)
-    document = document_of(job)
-    environment[DOCUMENT] = replace(document, adopt=False, adopt_unmarked=False).to_json()
+    environment[DOCUMENT] = replace(document_of(job), adopt=False, adopt_unmarked=False).to_json()
     made_of = [job.template.args, job.template.image, [str(item) for item in environment.items()]]
-    asked = release.annotation(RETRY_MIGRATION)
-    wish = fingerprint([*made_of, release.instance_created, *([asked] if asked else [])])[:6]
-    return f"{wish}{ADOPTS}" if document.adopt else wish
+    return fingerprint([*made_of, release.instance_created])[:6]
 
 
 def document_of(job: RunJob) -> DbInitSpec:
@@ -67,6 +67,7 @@ def run_of(release: Release, job: RunJob, token: str) -> Run:
         retry_exit_codes=RETRYABLE,
         again=fingerprint(release.app.reconcile_at)[:5] if release.app.reconcile_at else "",
         patience=release.patience,
+        told=release.told,
         login=release.blueprint.administrator,
         failure=release.failed.get(job.name),
     )

@@ -25,6 +25,7 @@ from nuages.reconcile.plan import Action, Plan, Verb
 from nuages.reconcile.release.limits import is_killed, limit_of, says_memory
 from nuages.reconcile.release.outcome import Done, Failed, Outcome, Waiting
 from nuages.reconcile.release.release import fingerprint
+from nuages.reconcile.release.start_cause import not_run
 from nuages.reconcile.trouble import Trouble, of_refusal, shortened
 
 TOLD = range(Reason.NAME_CONFLICT, Reason.FAILED + 1)  # exit codes with which db-init and our scripts tell a verdict
@@ -51,8 +52,10 @@ class Run:
     adopts: bool = False  # that secret, where it is not ours
     grant: IamMember | None = None  # of the job's identity, made before a start
     login: SqlUser | None = None  # that the job uses: given its password again where it was refused
+    told: Failed | None = None  # what the status tells of an execution that failed
     failure: CloudError | None = None  # why an earlier pass's operation on the job failed
-    is_derived_from: bool = False  # by tokens whose success is as good where this one was never started
+    stem: str = ""  # of the token, where people's wishes end it: what stands for the work itself
+    is_derived_from: bool = False  # by longer tokens, whose success is as good where this one was never started
 
 
 async def run_once(run: Run, cloud: CloudAccess) -> Outcome:
@@ -77,6 +80,12 @@ async def is_to_run(run: Run, cloud: CloudAccess) -> bool:
     return (await _newest(run, cloud)).execution is None
 
 
+async def is_done(run: Run, cloud: CloudAccess) -> bool:
+    """Whether `run_once` would find it done. Raises CloudError."""
+    found = (await _newest(run, cloud)).execution
+    return found is not None and _is_done(run, found)
+
+
 @dataclass(frozen=True)
 class _Newest:
     """What the newest try came to, None where it is to be made; `failures`: of those before it that may heal."""
@@ -87,12 +96,14 @@ class _Newest:
 
 
 async def _newest(run: Run, cloud: CloudAccess) -> _Newest:
-    """What succeeded after a failure outweighs it, though it was asked for, or described, otherwise than now."""
+    """What succeeded after a failure outweighs it, though it was asked for, or described, otherwise than now: it may be
+    a wish since taken back that had it mended."""
     newest = await _tried(run, cloud)
     seen = newest.execution
     failed = seen if seen is not None and seen.state == "Failed" and not _is_done(run, seen) else None
     if failed is not None or (seen is None and run.is_derived_from):
-        done = await cloud.runs.succeeded(run.job, run.token, since=failed.began if failed else 0.0)
+        as_good, since = (run.stem or run.token, failed.began) if failed is not None else (run.token, 0.0)
+        done = await cloud.runs.succeeded(run.job, as_good, since)
         if done is not None:
             return replace(newest, execution=done)
     again = _another(run, failed) if failed is not None else ""
@@ -182,6 +193,7 @@ async def _start(run: Run, token: str, cloud: CloudAccess) -> Waiting:
     if run.grant is not None and await cloud.drivers.of(IamMember).observe(run.grant.name) is None:
         await cloud.drivers.of(IamMember).create(run.grant)
     operation = await cloud.runs.start(run.job, token)
+    cloud.inventory.forget(run.job.name)
     if operation is not None and operation.error is not None:
         raise operation.error
     begun = execution_name(run.job, token)
@@ -204,13 +216,15 @@ async def _provide(run: Run, secret: Secret, cloud: CloudAccess) -> Result:
 
 
 async def _failure(run: Run, execution: Execution, cloud: CloudAccess) -> Waiting | Failed:
-    """Said once, with what the log says: it is waited for, as long as it may be on its way."""
-    lines = await cloud.logs.tail(run.job.project, execution_filter(run.job, execution.name))
-    after = until_log(execution.ended, time.time())
-    if after > 0 and not _has_come(execution, lines):
+    """With what the log says: it is waited for, as long as it may be on its way."""
+    if run.told is not None and run.told.execution == execution.name:
+        return run.told
+    tail = await cloud.logs.tail(run.job.project, execution_filter(run.job, execution.name))
+    after = until_log(tail.waited)
+    if after > 0 and not _has_come(execution, tail.lines):
         said = f"{run.what} has ended; its log is on its way."
         return replace(running(run, execution), message=said, after=after, has_failed=True)
-    return failure(run, execution, lines)
+    return failure(run, execution, tail.lines)
 
 
 def _has_come(execution: Execution, lines: Sequence[LogLine]) -> bool:
@@ -240,10 +254,12 @@ def failure(run: Run, execution: Execution, lines: Sequence[LogLine]) -> Failed:
     elif (limit := limit_of(execution, lines, run.job.template.memory)) is not None:
         limited = f"{limit.field}: {run.what}" if run.limited else blamed
         reason, message = run.reason_failed, f"{limited} {limit.why}; {run.limited or run.remedy}."
+    elif (cause := not_run([line.text for line in lines])) is not None:
+        reason, message = run.reason_failed, f"{blamed} was not started: {cause.why}; {run.remedy}."
     else:
         reason, message = run.reason_failed, f"{blamed} {exited.rstrip('. ')}; {run.remedy}."
     texts = tuple(line.shown for line in lines if line.shown)
-    return Failed(reason, message, execution.log_uri, execution.name, texts)
+    return Failed(reason, message, execution.log_uri, execution.name, lines=texts)
 
 
 def verdict_of(lines: Sequence[LogLine]) -> Mapping[str, Any]:

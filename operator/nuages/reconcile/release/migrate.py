@@ -7,8 +7,9 @@ for it may have been released without, under another policy or by hand.
 from __future__ import annotations
 
 from nuages.cloud.access import CloudAccess
+from nuages.cloud.executions import execution_name
 from nuages.reconcile import reasons
-from nuages.reconcile.release.jobs import Run, run_once
+from nuages.reconcile.release.jobs import Run, is_done, run_once
 from nuages.reconcile.release.outcome import DONE, Outcome, Waiting
 from nuages.reconcile.release.release import MIGRATE, RETRY_MIGRATION, Release, fingerprint
 
@@ -30,13 +31,13 @@ async def migrate(release: Release, cloud: CloudAccess) -> Outcome:
 
 def wanted_run(release: Release) -> Run | None:
     """None where no migration is wanted, or the digest and database have theirs: then not even Google is asked."""
-    asked = release.annotation(RETRY_MIGRATION)
-    if not release.migrates or (release.is_migrated and not asked):
+    token = _token(release)
+    if not release.migrates or (release.is_migrated and (not release.retry or _tells_of(release, token))):
         return None
     kept = f"{release.serving} keeps all traffic" if release.serving else "nothing is deployed"
     return Run(
         release.migrate,
-        fingerprint([release.digest, release.database, asked])[:8],
+        token,
         what="migrate",
         reason_running=reasons.MIGRATING,
         reason_failed=reasons.MIGRATION_FAILED,
@@ -45,13 +46,35 @@ def wanted_run(release: Release) -> Run | None:
         field="spec.image",
         limited=f"{kept}. Raise it, or release an image that needs less",
         patience=release.patience,
+        told=release.told,
         failure=release.failed.get(release.migrate.name),
+        stem=_hash(release),
+        is_derived_from=not release.retry,
     )
+
+
+def _token(release: Release) -> str:
+    """The hash, and the wish for another try behind it.
+
+    Older operators had the wish in the hash. What they began for it keeps that token while the status tells of it.
+    Where that is lost, the migration runs once more for the annotation, and without it an older failure counts again.
+    """
+    older = _hash(release, release.annotation(RETRY_MIGRATION))
+    return older if _tells_of(release, older) else f"{_hash(release)}{release.retry}"
+
+
+def _hash(release: Release, asked: str = "") -> str:
+    """Without a wish the same as older operators'."""
+    return fingerprint([release.digest, release.database, asked])[:8]
+
+
+def _tells_of(release: Release, token: str) -> bool:
+    """Whether the execution that the status names is one of the token's tries."""
+    return str(release.migration.get("execution", "")).startswith(execution_name(release.migrate, token))
 
 
 async def _is_agreed(run: Run, release: Release, cloud: CloudAccess) -> bool:
     """By the user's word, or because it has run already. Raises CloudError."""
     if release.annotation(MIGRATE) in (release.app.spec.image, release.digest):
         return True
-    found = await cloud.runs.find(run.job, run.token)
-    return found is not None and found.state == "Succeeded"
+    return await is_done(run, cloud)

@@ -51,12 +51,17 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Failed:
-    """The old revision keeps all traffic. `lines` are the log's last ones, for an event."""
+    """The old revision keeps all traffic. `lines` are the log's last ones, for an event.
+
+    What has failed for good, an `execution` (full name) or a `revision`, is told once: a later pass says the same of
+    it, whatever more its log may have by then, and reads none.
+    """
 
     reason: str
     message: str
     log_link: str = ""
     execution: str = ""
+    revision: str = ""
     lines: tuple[str, ...] = ()
 
 

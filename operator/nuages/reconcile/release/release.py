@@ -15,6 +15,7 @@ from nuages.cloud.errors import CloudError
 from nuages.desired.run import RunJob, RunService
 from nuages.desired.secretmanager import SecretRef
 from nuages.reconcile.patience import PATIENCE, Patience
+from nuages.reconcile.release.outcome import Failed
 from nuages.reconcile.surplus import NO_SURPLUS, Surplus
 
 CANDIDATE_TAG = "candidate"
@@ -42,7 +43,7 @@ class Release:
     instance_created: str = ""  # RFC 3339: an instance that was made again under its name is another one
     resumed: bool = False  # whether an earlier pass came as far as the current step, and no further
     migration: Mapping[str, Any] = field(default_factory=dict)  # what the status tells of the last one
-    told: str = ""  # what the status says of why the app is Stalled
+    told: Failed | None = None  # what the status tells of an execution or revision that failed
     attempt: int = 0
     heals_in: float = 0.0  # seconds until the next attempt of a revision that failed for a reason which heals
     patience: Patience = PATIENCE
@@ -103,6 +104,12 @@ class Release:
     def is_serving(self) -> bool:
         """Whether all traffic is on this release's revision already."""
         return self.serving == self.revision
+
+    @property
+    def retry(self) -> str:
+        """What the user's wish to prepare and migrate the database again adds to a token; "" where there is none."""
+        asked = self.annotation(RETRY_MIGRATION)
+        return f"r{fingerprint(asked)[:5]}" if asked else ""
 
     @property
     def seconds(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nuages.cloud.access import CloudAccess
+from nuages.cloud.logs import Tail
 from nuages.reconcile.release.release import Release
 
 
@@ -15,7 +16,7 @@ def log_link(release: Release) -> str:
     )
 
 
-async def last_lines(release: Release, cloud: CloudAccess) -> tuple[str, ...]:
+async def last_lines(release: Release, cloud: CloudAccess) -> Tail:
     """What the revision's containers and Cloud Run have said last, without the requests' own lines, which are empty."""
     service = release.service
     query = (
@@ -23,4 +24,4 @@ async def last_lines(release: Release, cloud: CloudAccess) -> tuple[str, ...]:
         f'resource.labels.revision_name = "{release.revision}" '
         f'logName != "projects/{service.project}/logs/run.googleapis.com%2Frequests"'
     )
-    return tuple(line.shown for line in await cloud.logs.tail(service.project, query) if line.shown)
+    return await cloud.logs.tail(service.project, query)

@@ -2,7 +2,7 @@
 
 The condition tells memory and little else: where a startup probe is set, it says the same of a crash, of a 503 and of
 silence. Those are told apart by Cloud Run's own lines in the log (behaviour-runtime.md, section 3), which every pattern
-matches from the beginning, since the app may write anything itself.
+matches from the beginning, since the app may write anything itself. They come late and in any order (section 4).
 """
 
 from __future__ import annotations
@@ -83,6 +83,13 @@ TELLING: tuple[tuple[re.Pattern[str], Cause], ...] = tuple(
         (r"^STARTUP \w+ probe failed", UNHEALTHY),
     )
 )
+# What follows from the others too: a container that its probe has failed for is ended, and one that was never started
+# answers nothing.
+CONSEQUENCES = (EXITED, UNANSWERED, UNHEALTHY)
+# Of its own accord: one that is ended gets SIGTERM, then SIGKILL, and exits with 0 or by the signal, mostly. What a
+# probe waited for in vain was alive until then.
+CRASHED = re.compile(r"^Container called exit\((?!0\)|137\)|143\))")
+HUNG = re.compile(r"^STARTUP \w+ probe failed.*DEADLINE_EXCEEDED")
 # Of the condition alone: an app may say it of a secret that it reads itself.
 NOT_GRANTED = re.compile(r"Permission denied on secret|does not have \S+ access")
 # Of the condition, where no line tells more.
@@ -95,22 +102,30 @@ VAGUE: tuple[tuple[re.Pattern[str], Cause], ...] = (
 def cause_of(condition: str, lines: Sequence[str], service: RunService) -> tuple[Cause, bool]:
     """Of the condition's message, without its preamble, and the log's lines, oldest first; whether it is told for sure.
 
-    What the log says is asked only where the condition leaves it open.
+    What the log says is asked only where the condition leaves it open. Of several causes the earliest is told, a
+    consequence only where there is nothing else: of a configured probe's failure another line may yet tell more.
     """
     if NOT_GRANTED.search(condition):
         return DENIED, True
-    for text in (condition, *lines):  # the first line: a container that its probe has failed for is ended after that
-        found = next((cause for words, cause in TELLING if words.search(text)), None)
-        if found is not None:
-            return _filled(found, service), True
-    found = next((cause for words, cause in VAGUE if words.search(condition)), UNKNOWN)
-    return _filled(found, service), False
+    vague = next((cause for words, cause in VAGUE if words.search(condition)), UNKNOWN)
+    told, certain = list[Cause](), list[Cause]()
+    was_alive = any(HUNG.search(text) for text in lines)
+    for text in (condition, *lines):
+        if (cause := _told(text)) is not None:
+            told.append(cause)
+            if cause not in CONSEQUENCES or (CRASHED.search(text) and not was_alive):
+                certain.append(cause)
+    is_certain = bool(certain) or (bool(told) and vague is not UNHEALTHY)
+    return _filled([*certain, *told, vague][0], service), is_certain
 
 
-def cause_told(told: str, service: RunService) -> Cause:
-    """The one in a sentence that was told: it stays, though more of the log may come, or none be had any more."""
-    known = (DENIED, *(_filled(cause, service) for _, cause in (*TELLING, *VAGUE)))
-    return next((cause for cause in known if told.startswith(f"{cause.field}: ") and cause.remedy in told), UNKNOWN)
+def not_run(lines: Sequence[str]) -> Cause | None:
+    """Why a job's program could not be run; None where it was."""
+    return next((cause for text in lines if (cause := _told(text)) in (PLATFORM, COMMAND)), None)
+
+
+def _told(text: str) -> Cause | None:
+    return next((cause for words, cause in TELLING if words.search(text)), None)
 
 
 def _filled(cause: Cause, service: RunService) -> Cause:

@@ -1,6 +1,6 @@
 """superuser: created once in an app's life, with a password from Secret Manager.
 
-The password is made when the job is about to run, and not looked at otherwise: once there is a superuser, a secret made
+The password is made when the job is about to run, and only listed otherwise: once there is a superuser, a secret made
 anew would show a password that Django does not know. From then on it is people's to disable or delete.
 
 The job runs as the app, which may read the password for as long as that lasts, and not afterwards. An identity of the
@@ -51,14 +51,16 @@ def wanted_run(release: Release) -> Run | None:
     return Run(
         job,
         token_of(release),
-        what=f"createsuperuser {spec.username}",
+        what=f"superuser {spec.username}",
         reason_running=reasons.CREATING_SUPERUSER,
         reason_failed=reasons.SUPERUSER_FAILED,
-        remedy=f"{release.revision} serves. Correct its username, email or command, or release a fixed image",
+        remedy=f"{release.revision} serves. Correct its username, email or command, set DJANGO_SUPERUSER_<FIELD> in "
+        "spec.env for each other field that the user model requires, or release a fixed image",
         field="spec.superuser",
         limited=f"{release.revision} serves. Raise it, or correct the command",
         done_exit_code=FOUND,
         patience=release.patience,
+        told=release.told,
         secret=release.blueprint.superuser_password,
         adopts=release.annotation(ADOPT) == "true",
         grant=release.blueprint.superuser_grant,
@@ -109,15 +111,16 @@ def _password(release: Release) -> str:
 
 
 async def _settled(release: Release, run: Run, done: Done, cloud: CloudAccess) -> Done:
-    """With the news. A password that was made for nothing goes again. Raises CloudError."""
-    spec, secret = release.app.spec.superuser, f"Secret {_password(release).rpartition('/')[2]}"
-    name = "" if spec is None else spec.username
+    """With the news, which name no login: the user model may have another than the username. A password that was made
+    for nothing goes again. Raises CloudError."""
+    secret = f"Secret {_password(release).rpartition('/')[2]}"
     if done.exit_code != FOUND and not _known(release):  # of long ago, and the status was lost
         return done
     if done.exit_code != FOUND:
-        return replace(done, news=f"{name} is in the database, with the password in {secret}.")
-    news = f"{name} was in the database already: its password was not changed, and is not the one in {secret}"
-    if run.secret is not None and _known(release).get("secret") == run.secret.name:  # else another superuser's, perhaps
+        return replace(done, news=f"The superuser is in the database, with the password in {secret}.")
+    news = f"The superuser was in the database already: its password was not changed, and is not the one in {secret}"
+    # Else it may open the login of one before: a job may fail after its user was made.
+    if run.secret is not None and _known(release).get("secret") == run.secret.name:
         await _discard(run.secret, cloud)
         news += ", which was made for it and is deleted again"
     return replace(done, reason=reasons.SUPERUSER_EXISTS, news=f"{news}.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import aiohttp
 
 from nuages.cloud.access import CloudAccess
@@ -10,7 +12,12 @@ from nuages.reconcile.release.outcome import DONE, Done, Failed, Outcome, Waitin
 from nuages.reconcile.release.release import Release
 from nuages.reconcile.release.revision_log import last_lines, log_link
 
-PATIENCE = 300.0  # seconds: a fresh grant to invoke works after 2 to 3 minutes (behaviour-runtime.md, section 2)
+# Seconds. A fresh grant to invoke works after 2 to 3 minutes (behaviour-runtime.md, section 2); an app that answers
+# wrongly will do so again.
+PATIENCE, OF_THE_APP = 300.0, 30.0
+DOORS = (401, 403, 404)  # what Google's front end answers itself, while it does not know the grant or the tag
+GOOGLES = b"<h1>Error: "  # in its pages (section 2)
+PAGE = 4096  # bytes of an answer that are looked at
 TIMEOUT = aiohttp.ClientTimeout(total=20)
 
 
@@ -31,37 +38,56 @@ async def asked(release: Release, cloud: CloudAccess, kept: str) -> Outcome:
     path = spec.path or release.app.spec.django.health_path
     # The audience of a tag's URL is the untagged one (behaviour-runtime.md, section 2).
     token = await cloud.identity.id_token(release.blueprint.service_url)
-    cause = ""
+    cause: Cause | None = None
     async with aiohttp.ClientSession(timeout=TIMEOUT, trust_env=True) as session:
         for _ in range(spec.successes):
             cause = await _answer(session, release.blueprint.candidate_url + path, token)
-            if cause:
+            if cause is not None:
                 break
-    if not cause:
+    if cause is None:
         return DONE
-    if release.seconds < _patience(cause):
-        return Waiting(reasons.VERIFYING, f"{path} of {release.revision} does not answer yet: {cause}", after=2.0)
+    if release.seconds < cause.patience:
+        return Waiting(reasons.VERIFYING, f"{path} of {release.revision} {cause.words}; it is asked again.", after=2.0)
     return Failed(
         reasons.VERIFY_FAILED,
-        f"spec.release.verify: {path} of {release.revision} answered {cause}; {kept}. Release a fixed image.",
+        f"spec.release.verify: {path} of {release.revision} {cause.words}; {kept}. "
+        "Release a fixed image, or correct its path.",
         log_link=log_link(release),
-        lines=await last_lines(release, cloud),
+        lines=(await last_lines(release, cloud)).shown,
     )
 
 
-def _patience(cause: str) -> float:
-    """Denials heal while a grant propagates; an application that answers wrongly will do so again."""
-    return PATIENCE if cause.startswith(("401", "403", "404")) else 30.0
+@dataclass(frozen=True)
+class Cause:
+    """What is wrong with an answer, after the path's name in a sentence, and for how many seconds that may heal."""
+
+    words: str
+    patience: float = OF_THE_APP
 
 
-async def _answer(session: aiohttp.ClientSession, url: str, token: str) -> str:
-    """What is wrong with the answer, "" where nothing is."""
+async def _answer(session: aiohttp.ClientSession, url: str, token: str) -> Cause | None:
+    """None where nothing is wrong."""
     # Authorization would reach the app, which may refuse it; the serverless header does not.
     headers = {"X-Serverless-Authorization": f"Bearer {token}"}
     try:
         async with session.get(url, headers=headers, allow_redirects=False) as response:
-            return "" if response.status < 400 else f"{response.status} {response.reason}"
+            if response.status < 400:
+                return None
+            answer = f"{response.status} {response.reason}"
+            if response.status in DOORS and GOOGLES in await _beginning(response):
+                return Cause(f"was answered by Google's front end, not by the app: {answer}", PATIENCE)
+            return Cause(f"answered {answer}")
     except TimeoutError:
-        return f"nothing within {TIMEOUT.total:.0f} s"
+        return Cause(f"gave no answer within {TIMEOUT.total:.0f} s")
     except aiohttp.ClientError as error:
-        return f"no answer ({type(error).__name__})"
+        return Cause(f"gave no answer ({type(error).__name__})")
+
+
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    """Of a body that may have any length."""
+    page = b""
+    async for chunk in response.content.iter_chunked(PAGE):
+        page += chunk
+        if len(page) >= PAGE:
+            break
+    return page
