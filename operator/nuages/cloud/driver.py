@@ -5,12 +5,14 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Generic, Protocol, TypeVar
 
 from nuages.cloud.errors import CloudError
 from nuages.desired.resource import Owner, Resource
 
 R = TypeVar("R", bound=Resource)
+NO_OUTPUTS: Mapping[str, str] = MappingProxyType({})  # one for all: most have none
 
 
 class Readiness(enum.Enum):
@@ -47,7 +49,7 @@ class Observed(Generic[R]):
     readiness: Readiness = Readiness.READY
     message: str = ""
     reason: str = ""
-    outputs: Mapping[str, str] = field(default_factory=dict)
+    outputs: Mapping[str, str] = field(default_factory=lambda: NO_OUTPUTS)
     etag: str = ""
     deep: bool = True
 

@@ -50,7 +50,7 @@ LEAST_KEPT = 3600.0  # seconds; longer than any call is under way
 SWEEP_EVERY = 60.0  # seconds
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Seen(Generic[T]):
     """An answer of Google's, and when it was asked for (monotonic seconds)."""
 

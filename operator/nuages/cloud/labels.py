@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 
 from nuages.desired.resource import Owner
@@ -15,6 +16,10 @@ Labels = tuple[tuple[str, str], ...]
 class FoundLabels(Labels):
     """Labels as found, sorted: equal to any desired ones that are all among them, for a label of others is no drift."""
 
+    def __new__(cls, found: Iterable[tuple[str, str]]) -> FoundLabels:
+        """Sorted here; the texts, which thousands of resources repeat, are shared."""
+        return super().__new__(cls, sorted((sys.intern(key), sys.intern(value)) for key, value in found))
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, tuple) and set(other) <= set(self)
 
@@ -27,7 +32,7 @@ class FoundLabels(Labels):
 
 def besides_owner(found: Mapping[str, str]) -> FoundLabels:
     """What stands beside the owner's marker."""
-    return FoundLabels(sorted((key, value) for key, value in found.items() if key not in OWNER_KEYS))
+    return FoundLabels((key, value) for key, value in found.items() if key not in OWNER_KEYS)
 
 
 def merged(found: Mapping[str, str], owner: Owner | None, besides: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -5,6 +5,7 @@ What Google fills in, and what the console or gcloud add, has no place in our ty
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -48,15 +49,18 @@ def shared(template: Template, made: run.Container) -> dict[str, Any]:
 
 
 def from_pb(found: run.RevisionTemplate | run.TaskTemplate, project: str, labels: Mapping[str, str]) -> Template:
-    """What there is, as far as our type can say it; `labels` are those of the template that bears them."""
+    """What there is, as far as our type can say it; `labels` are those of the template that bears them.
+
+    The texts are shared: each app's jobs carry the same scripts of several kilobytes.
+    """
     first = found.containers[0] if found.containers else run.Container()
     limits = first.resources.limits
     volumes = {volume.name: volume for volume in found.volumes}
     mounted = [(volumes[m.name], m.mount_path) for m in first.volume_mounts if m.name in volumes]
     return Template(
-        image=first.image,
-        command=tuple(first.command),
-        args=tuple(first.args),
+        image=sys.intern(first.image),
+        command=tuple(map(sys.intern, first.command)),
+        args=tuple(map(sys.intern, first.args)),
         environment=environment(first.env, project),
         cpu=_cpus(limits.get("cpu", "")),
         memory=limits.get("memory", ""),
@@ -65,7 +69,7 @@ def from_pb(found: run.RevisionTemplate | run.TaskTemplate, project: str, labels
         cloud_sql=tuple(name for volume, _ in mounted for name in volume.cloud_sql_instance.instances),
         buckets=tuple(_bucket(volume, path) for volume, path in mounted if "gcs" in volume),
         network=_network(found.vpc_access) if "vpc_access" in found else None,
-        labels=FoundLabels(sorted(labels.items())),
+        labels=FoundLabels(labels.items()),
     )
 
 
@@ -76,9 +80,9 @@ def environment(found: Iterable[run.EnvVar], project: str) -> Environment:
         if "value_source" in variable:
             ref = variable.value_source.secret_key_ref
             name = ref.secret if "/" in ref.secret else f"projects/{project}/secrets/{ref.secret}"
-            values[variable.name] = SecretRef(name, ref.version)
+            values[sys.intern(variable.name)] = SecretRef(sys.intern(name), sys.intern(ref.version))
         else:
-            values[variable.name] = variable.value
+            values[sys.intern(variable.name)] = sys.intern(variable.value)
     return tuple(sorted(values.items()))
 
 

@@ -8,6 +8,7 @@ made again is compared before a version is added.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from weakref import WeakValueDictionary
@@ -16,7 +17,7 @@ from google.cloud.secretmanager_v1 import SecretManagerServiceAsyncClient, Secre
 from google.cloud.secretmanager_v1.types import Secret as Found
 
 from nuages.cloud.call import Call
-from nuages.cloud.driver import Observed, Owned
+from nuages.cloud.driver import NO_OUTPUTS, Observed, Owned
 from nuages.cloud.errors import Conflict, VersionDisabled
 from nuages.cloud.labels import besides_owner, merged
 from nuages.cloud.paging import all_pages
@@ -159,11 +160,11 @@ def _observed(name: str, found: Found, *, deep: bool, is_usable: bool = True) ->
     made = Made.of(found) if is_usable else Made()
     labels = dict(found.labels)
     state = Secret(
-        name=name,
+        name=sys.intern(name),
         owner=Owner.of_labels(labels),
         payload=Random(),  # Google does not know how it came to be
         source=made.source,
         labels=besides_owner(labels),
     )
-    outputs = {"version": made.version} if made.version else {}
+    outputs = {"version": sys.intern(made.version)} if made.version else NO_OUTPUTS
     return Observed(state, outputs=outputs, etag=found.etag, deep=deep)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,14 +11,14 @@ from nuages.desired.resource import Resource
 ADDRESSED = ("user", "group", "serviceAccount", "domain")  # kinds of members that go by an e-mail address or a domain
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectService(Resource):
     """A Google API turned on in a project: `projects/P/services/run.googleapis.com`. Never turned off."""
 
     kind: ClassVar[str] = "serviceusage.googleapis.com/Service"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceAccount(Resource):
     """`projects/P/serviceAccounts/EMAIL`; its description is the owner's marker."""
 
@@ -43,7 +44,7 @@ def canonical_member(member: str) -> str:
     return f"{kind}:{address.lower()}" if kind in ADDRESSED else member
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Condition:
     """An IAM condition; two bindings of one role differ by it."""
 
@@ -51,7 +52,7 @@ class Condition:
     expression: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IamMember(Resource):
     """One member of one role on one resource; the rest of the policy is not ours to touch.
 
@@ -78,12 +79,13 @@ class IamMember(Resource):
         condition: Condition | None = None,
         needs: frozenset[str] = frozenset(),
     ) -> IamMember:
+        """The texts are shared: of thousands of members a few roles and identities are all there is."""
         suffix, member = f"#{condition.title}" if condition else "", canonical_member(member)
         return cls(
-            name=f"{target}#{role}#{member}{suffix}",
-            target=target,
-            role=role,
-            member=member,
+            name=sys.intern(f"{target}#{role}#{member}{suffix}"),
+            target=sys.intern(target),
+            role=sys.intern(role),
+            member=sys.intern(member),
             condition=condition,
             needs=needs,
         )

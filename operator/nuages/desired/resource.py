@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -49,9 +50,9 @@ class Owner:
         if "nuages-namespace" not in labels:
             return cls(instance=labels["nuages-instance"]) if labels.get("nuages-instance") else None
         return cls(
-            labels["nuages-namespace"],
-            labels.get("nuages-app", "").replace("_", "."),
-            labels.get("nuages-uid", ""),
+            sys.intern(labels["nuages-namespace"]),
+            sys.intern(labels.get("nuages-app", "").replace("_", ".")),
+            sys.intern(labels.get("nuages-uid", "")),
             labels.get("nuages-retained") == "true",
         )
 
@@ -61,7 +62,10 @@ class Owner:
         if of_instance := re.fullmatch(r"managed-by=nuages instance=(\S+)", text):
             return cls(instance=of_instance[1])
         found = re.fullmatch(r"managed-by=nuages namespace=(\S+)(?: app=(\S+) uid=(\S+))?( retained)?", text)
-        return None if found is None else cls(found[1], found[2] or "", found[3] or "", bool(found[4]))
+        if found is None:
+            return None
+        namespace, app, uid = map(sys.intern, found.groups("")[:3])
+        return cls(namespace, app, uid, bool(found[4]))
 
     def may_have(self, other: Owner | None) -> bool:
         """Whether what bears `other` is ours, or was left behind for us.
@@ -85,7 +89,7 @@ class Owner:
         return bool(self.namespace) and not self.app
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
     """A Google resource that should be there. `name` is its full name, `owner` None where it is not ours to mark.
 

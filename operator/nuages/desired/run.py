@@ -12,7 +12,7 @@ from nuages.desired.secretmanager import SecretRef
 Environment = tuple[tuple[str, str | SecretRef], ...]  # sorted by name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Probe:
     """An HTTP probe; all times in seconds. `host`: the Host header, or Django refuses the request."""
 
@@ -24,7 +24,7 @@ class Probe:
     failure_threshold: int = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BucketMount:
     """A bucket as a folder (Cloud Storage FUSE)."""
 
@@ -34,7 +34,7 @@ class BucketMount:
     gid: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class NetworkAccess:
     """How the instances reach a VPC: through a connector, or with an address in a subnetwork."""
 
@@ -44,7 +44,7 @@ class NetworkAccess:
     subnetwork: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
     """One container and where it runs. `image` is pinned by digest, environment values to numeric secret versions."""
 
@@ -75,7 +75,7 @@ class Template:
         return replace(self, environment=tuple(bound))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunJob(Resource):
     """`projects/P/locations/L/jobs/J`: one task, no retries, since a migration must not run twice by itself."""
 
@@ -87,7 +87,7 @@ class RunJob(Resource):
         return None if template is None else replace(self, template=template)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TrafficTarget:
     """Always a named revision, never "latest"; `percent` 0 with a tag is reachable by the tag's URL only."""
 
@@ -96,7 +96,7 @@ class TrafficTarget:
     tag: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunService(Resource):
     """`projects/P/locations/L/services/S`. A blueprint leaves `revision` and `traffic` to the release."""
 

@@ -10,14 +10,14 @@ from typing import ClassVar
 from nuages.desired.resource import Resource
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Random:
     """Made once, of `length` characters from an alphabet that needs no quoting in a URL."""
 
     length: int = 50
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Copied:
     """One key of a Kubernetes Secret in the app's namespace."""
 
@@ -25,7 +25,7 @@ class Copied:
     key: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Composed:
     """Text with other secrets' payloads in it: `{password}` stands for the payload of `parts["password"]`."""
 
@@ -36,7 +36,7 @@ class Composed:
 Payload = Random | Copied | Composed
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Secret(Resource):
     """`projects/P/secrets/S`; a change of `source`, the fingerprint of what it is made of, adds a version.
 
@@ -64,7 +64,7 @@ class Secret(Resource):
         return replace(self, source=hashlib.sha256(text.encode()).hexdigest()[:16])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SecretRef:
     """A secret's value in an environment: `version` None stands for the version that is current at the release."""
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 from nuages.desired.resource import Resource
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Backups:
     """Daily backups and point-in-time recovery; `start_time` HH:MM in UTC, `log_days` 0 turns recovery off."""
 
@@ -17,7 +17,7 @@ class Backups:
     log_days: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SqlInstance(Resource):
     """`projects/P/instances/I`. `disk_gb` is a floor: it grows by itself up to `disk_limit_gb` and never shrinks.
 
@@ -53,14 +53,14 @@ class SqlInstance(Resource):
         return True
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExistingSqlInstance(Resource):
     """An instance that somebody else made: only looked at. Its absence is an error of the field that names it."""
 
     kind: ClassVar[str] = "sqladmin.googleapis.com/Instance"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SqlUser(Resource):
     """`projects/P/instances/I/users/U` with the password in a secret, set once and again on request."""
 

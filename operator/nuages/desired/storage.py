@@ -8,7 +8,7 @@ from typing import ClassVar
 from nuages.desired.resource import Resource
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bucket(Resource):
     """`projects/P/buckets/B` (Google's own `projects/_/buckets/B`, with the project that pays).
 
