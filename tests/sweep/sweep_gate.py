@@ -13,6 +13,7 @@ import logging
 import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +57,13 @@ class Gate:
         self.url = ""
         self.writes: list[Write] = []
         self.snare: Snare | None = None
-        self.on_write: Callable[[Write], None] = lambda _: None
+        self.on_accepted: Callable[[Write], None] = lambda _: None  # not where the answer is a refusal
         self.app_written = asyncio.Event()  # an app was, since whoever waits for it has cleared it
 
     def clear(self) -> None:
         """For another life."""
         self.writes, self.snare = [], None
-        self.on_write = lambda _: None
+        self.on_accepted = lambda _: None
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         if request.method == "GET":
@@ -84,7 +85,8 @@ class Gate:
             kept = {name: value for name, value in answer.headers.items() if name.lower() not in HOP}
             if write is not None:
                 body = await answer.read()
-                self.on_write(write)
+                if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
+                    self.on_accepted(write)
                 if " djangoapps" in write.what:
                     self.app_written.set()
                 if snare is not None:

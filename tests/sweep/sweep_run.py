@@ -16,10 +16,10 @@ from sweep_lives import Life, NotOver, has_release, over
 from sweep_points import FAULTS, Point
 from sweep_site import Site
 from sweep_snapshot import payloads, snapshot
+from sweep_verdict import LEASE_WITHIN_S, Seen, verdict
 
 WITHIN_S = 75.0  # a release step that failed is tried again after half a minute
-LEASE_WITHIN_S = 5.0  # a standby would wait for 15
-CALLS_FACTOR, CALLS_MORE = 2, 10  # of the undisturbed calls
+LEASE_MORE_S = 1.0  # waited for, to say how late it was
 
 
 @dataclass
@@ -53,27 +53,25 @@ class Result:
 
 async def run(site: Site, life: Life, point: Point) -> Result:
     """Restore, disturb, wait for the end, compare."""
-    began, result = time.monotonic(), Result(point)
+    began, seen = time.monotonic(), Seen()
     await site.restore(life.start)
-    had = payloads(site)
+    seen.had = payloads(site)
     try:
-        reached = await (_fail(site, life, point) if point.fault else _kill(site, life, point, result))
-        result.problems += await _differences(site, life, point)
+        reached = await (_fail(site, life, point) if point.fault else _kill(site, life, point, seen))
     except NotOver as error:
-        reached = True
-        result.problems.append(f"did not converge: {error}")
-        result.problems += (await _differences(site, life, point))[:5]
-    has = payloads(site)
-    result.problems += [f"made anew: {name}" for name in sorted(had.keys() & has.keys()) if had[name] != has[name]]
-    result.calls = len(site.google_calls())
-    if point.fault and result.calls > CALLS_FACTOR * len(life.calls) + CALLS_MORE:
-        result.problems.append(f"{result.calls} calls, undisturbed {len(life.calls)}")
-    if result.lease_s is not None and result.lease_s > LEASE_WITHIN_S:
-        result.problems.append(f"the Lease was retaken after {result.lease_s:.1f} s")
+        reached, seen.not_over = True, str(error)
+    seen.differences = await _differences(site, life, point)
+    seen.has, seen.calls = payloads(site), site.google_calls()
+    problems = verdict(seen, life, point)
     await site.kill_operator()
-    result.outcome = "failed" if result.problems else "passed" if reached else "unreached"
-    result.seconds = time.monotonic() - began
-    return result
+    return Result(
+        point,
+        outcome="failed" if problems else "passed" if reached else "unreached",
+        problems=problems,
+        seconds=time.monotonic() - began,
+        lease_s=seen.lease_s,
+        calls=len(seen.calls),
+    )
 
 
 async def _differences(site: Site, life: Life, point: Point) -> list[str]:
@@ -83,7 +81,7 @@ async def _differences(site: Site, life: Life, point: Point) -> list[str]:
     return life.end.differences(now)
 
 
-async def _kill(site: Site, life: Life, point: Point, result: Result) -> bool:
+async def _kill(site: Site, life: Life, point: Point, seen: Seen) -> bool:
     """Whether the point came. Raises NotOver."""
     await site.start_operator(hold=True)
     pid = site.pid
@@ -103,13 +101,22 @@ async def _kill(site: Site, life: Life, point: Point, result: Result) -> bool:
         return False
     if point.wiped:
         await site.wipe_status()
-    began, held = time.monotonic(), asyncio.get_running_loop().create_future()
-    site.gate.on_write = lambda write: _note_lease(write, held)
-    await site.start_operator()
+    app = await site.app()
+    seen.began_with, seen.is_killed = None if app is None else app.get("status") or {}, True
+    seen.lease_s = await _restart(site)
     await over(site, life.name, has_release(life), WITHIN_S)
-    if held.done():
-        result.lease_s = round(held.result() - began, 2)
     return True
+
+
+async def _restart(site: Site) -> float | None:
+    """How long it took until the Lease was held, None where it is not: before that the operator does nothing at all,
+    so that a life which was over when it died would seem to be at its end."""
+    began, held = time.monotonic(), asyncio.get_running_loop().create_future()
+    site.gate.on_accepted = lambda write: _note_lease(write, held)
+    await site.start_operator()
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(held), LEASE_WITHIN_S + LEASE_MORE_S)
+    return round(held.result() - began, 2) if held.done() else None
 
 
 async def _died(site: Site, life: Life) -> bool:

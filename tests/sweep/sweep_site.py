@@ -44,6 +44,7 @@ SAMPLES = operator.ROOT / "samples"
 KEPT = (OBJECTS, LEASES)
 INSTANCE_WITHIN_S = 60.0
 SHARED = ("images", "tls", "lock", "address.json", "ports.json")  # of the cloud's folder: no state of a life's
+WIPED = {"observedGeneration": -1}  # what is left of a status
 EVENTS = f"/registry/events/{NAMESPACE}/"
 
 
@@ -136,7 +137,7 @@ class Site:
         """As where the manifests were applied to a new cluster, but for the uid."""
         found = await self.app()
         if found is not None:
-            found["status"] = {"observedGeneration": -1}
+            found["status"] = WIPED
             key = f"{OBJECTS}djangoapps/{NAMESPACE}/{APP}".encode()
             await self.etcd.put(key, found)
 

@@ -2,12 +2,13 @@
 
 An order is a line of JSON, {"env": {...}, "log": path, "hold": whether to wait for SIGUSR1}; told on standard output
 are {"pid": n} and, when one has ended, {"ended": n}. Nothing here has made a channel, a thread or an event loop when it
-forks: gRPC does not survive that. At the end of the input all children are killed.
+forks: gRPC does not survive that. At its end, whatever it ends of, all children are killed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import importlib
 import json
@@ -37,9 +38,11 @@ for name in (
 # The cloud's operations take a thousandth of their time here, and thousands of lives wait for a dozen polls each.
 reconciler.POLL_FIRST = 0.05
 
+PR_SET_PDEATHSIG = 1 if sys.platform == "linux" else None
+
 
 def serve() -> None:
-    """Until the input ends."""
+    """Until the input ends, or nobody listens any more."""
     signals, wake = os.pipe()
     for end in (signals, wake):
         os.set_blocking(end, False)
@@ -47,9 +50,17 @@ def serve() -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake)
     running: set[int] = set()
-    waiting = b""
     gc.collect()
     gc.freeze()  # no child looks through, and so copies, what all of them have
+    try:
+        obey(signals, running)
+    finally:
+        end_all(running)
+
+
+def obey(signals: int, running: set[int]) -> None:
+    """Raises BrokenPipeError where nobody listens."""
+    waiting = b""
     tell({"ready": nuages.kube.operator.__name__})
     while True:
         readable, _, _ = select.select([0, signals], [], [])
@@ -61,9 +72,17 @@ def serve() -> None:
                 break
             *orders, waiting = (waiting + read).split(b"\n")
             for order in orders:
-                running.add(fork(json.loads(order)))
+                fork(json.loads(order), running)
+
+
+def end_all(running: set[int]) -> None:
+    """Returns once they are gone."""
     for pid in running:
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    for pid in running:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
 
 
 def reap(signals: int, running: set[int]) -> None:
@@ -75,17 +94,26 @@ def reap(signals: int, running: set[int]) -> None:
             tell({"ended": ended})
 
 
-def fork(order: dict[str, Any]) -> int:
-    pid = os.fork()
+def fork(order: dict[str, Any], running: set[int]) -> None:
+    parent, pid = os.getpid(), os.fork()
     if pid == 0:
         try:
+            die_with(parent)
             if order["hold"]:
                 signal.sigwait({signal.SIGUSR1})
             become(order["env"], order["log"])
         finally:
             os._exit(1)
+    running.add(pid)  # before it is told of, for that may fail
     tell({"pid": pid})
-    return pid
+
+
+def die_with(parent: int) -> None:
+    """Also where the parent has no time to see to it, as with kill -9: Linux alone can do that (prctl(2))."""
+    if PR_SET_PDEATHSIG is not None:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:  # it was gone before
+            os._exit(1)
 
 
 def become(env: dict[str, str], log: str) -> None:
