@@ -48,37 +48,42 @@ def running_servers(site: Site) -> Iterator[tuple[str, PostgresServer]]:
 
 async def contents(server: PostgresServer) -> dict[str, Any]:
     """Roles, memberships, databases, and of each its schemas and tables, with owners; no passwords, no OIDs."""
-    async with _connection(server) as connection:
+    async with connection(server) as session:
         found = {
-            "roles": await _rows(connection, ROLES),
-            "memberships": await _rows(connection, MEMBERSHIPS),
-            "databases": await _rows(connection, DATABASES),
+            "roles": await _rows(session, ROLES),
+            "memberships": await _rows(session, MEMBERSHIPS),
+            "databases": await _rows(session, DATABASES),
         }
     for database in [name for name, *_ in found["databases"] if name not in OWN]:
-        async with _connection(server, database) as connection:
-            found[f"schemas of {database}"] = await _rows(connection, SCHEMAS)
-            found[f"tables of {database}"] = await _rows(connection, TABLES)
+        async with connection(server, database) as session:
+            found[f"schemas of {database}"] = await _rows(session, SCHEMAS)
+            found[f"tables of {database}"] = await _rows(session, TABLES)
     return found
 
 
 async def add_product(site: Site) -> None:
     """As a customer does who uses the deployed shop; nothing where no database runs."""
     for _, server in running_servers(site):
-        async with _connection(server) as connection:
-            databases = await _rows(connection, DATABASES)
-        for database in [name for name, *_ in databases if name not in (*OWN, "postgres")]:
-            async with _connection(server, database) as connection:
-                await connection.execute(INSERT, [PRODUCT])
+        async with connection(server) as session:
+            databases = await _rows(session, DATABASES)
+        for database in of_apps([name for name, *_ in databases]):
+            async with connection(server, database) as session:
+                await session.execute(INSERT, [PRODUCT])
 
 
-async def _rows(connection: psycopg.AsyncConnection, query: str) -> list[list[Any]]:
-    return [list(row) for row in await (await connection.execute(query)).fetchall()]
+def of_apps(databases: list[str]) -> list[str]:
+    """Those that no server has from its beginning."""
+    return [name for name in databases if name not in (*OWN, "postgres")]
+
+
+async def _rows(session: psycopg.AsyncConnection, query: str) -> list[list[Any]]:
+    return [list(row) for row in await (await session.execute(query)).fetchall()]
 
 
 @contextlib.asynccontextmanager
-async def _connection(server: PostgresServer, database: str = ADMINISTRATOR) -> AsyncIterator[psycopg.AsyncConnection]:
+async def connection(server: PostgresServer, database: str = ADMINISTRATOR) -> AsyncIterator[psycopg.AsyncConnection]:
     """As the cloud's own superuser."""
-    connection = await psycopg.AsyncConnection.connect(
+    session = await psycopg.AsyncConnection.connect(
         host=str(server.socket_dir),
         port=server.port,
         user=ADMINISTRATOR,
@@ -87,6 +92,6 @@ async def _connection(server: PostgresServer, database: str = ADMINISTRATOR) -> 
         autocommit=True,
     )
     try:
-        yield connection
+        yield session
     finally:
-        await connection.close()
+        await session.close()
