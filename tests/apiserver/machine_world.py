@@ -20,6 +20,7 @@ from google.oauth2.credentials import Credentials
 from kubernetes.aio import client, config
 from kubernetes.aio.client.exceptions import ApiException
 from machine_google import Google
+from machine_held import Held
 
 from localcloud.api.run_state import RunState
 from localcloud.core.faults import Fault, is_read
@@ -28,6 +29,7 @@ from localcloud.runtime.images import ImageConfig
 from nuages.api.group import API_VERSION, GROUP, VERSION
 from nuages.api.validate import parse_app, parse_tenant
 from nuages.cloud.access import Clouds
+from nuages.cloud.call import CALL_TIMEOUT
 from nuages.kube.objects import KubernetesCluster
 from nuages.reconcile import reasons
 from nuages.reconcile.cluster import Cluster
@@ -78,9 +80,10 @@ class Life:
 class Operator:
     """As one process has it: its memory is lost with it, what the cluster and Google know is not."""
 
-    def __init__(self, api: client.ApiClient) -> None:
+    def __init__(self, api: client.ApiClient, call_timeout: float = CALL_TIMEOUT) -> None:
         self.cluster = KubernetesCluster(api, "machine")
-        self.clouds = Clouds(copies(self.cluster), Credentials("operator"))  # type: ignore[no-untyped-call]
+        credentials = Credentials("operator")  # type: ignore[no-untyped-call]
+        self.clouds = Clouds(copies(self.cluster), credentials, call_timeout)
         self._reconciler = Reconciler(self.cluster, self.clouds, SETTINGS)
         self._superseded_at = math.inf
 
@@ -131,6 +134,7 @@ class MachineWorld:
             )
         }
         self.google = Google(PROJECT)
+        self.held = Held()
         self._planner = Operator(api)  # another process, as `nuages plan` is one
 
     async def close(self) -> None:
@@ -139,8 +143,8 @@ class MachineWorld:
         await self.google.close()
         await self._planner.close()
 
-    def operator(self) -> Operator:
-        return Operator(self._api)
+    def operator(self, call_timeout: float = CALL_TIMEOUT) -> Operator:
+        return Operator(self._api, call_timeout)
 
     async def begin(self, namespace: str = "", name: str = APP) -> Life:
         """A namespace with a tenant that allows what is called shared-…, a Secret and a ConfigMap."""

@@ -14,11 +14,13 @@ from hypothesis import HealthCheck, Phase, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from machine_claims import false_claims, refused_field
+from machine_held import HURRIED_S
 from machine_specs import Change, changes
 from machine_world import APP, FIRST, PROJECT, REGISTRY, Life, Operator, Refused, Resting, Site, is_current, said
 
 from localcloud.core.errors import ApiError, Code, plain
 from localcloud.core.faults import Fault, Kind
+from nuages.cloud.call import CALL_TIMEOUT
 from nuages.reconcile import reasons
 
 STEPS, EXAMPLES_A_LIFE = 10, 16  # a life takes seconds, not milliseconds as other examples do
@@ -30,6 +32,7 @@ FAULTS = {
     "403": (Kind.FAIL, ApiError(Code.PERMISSION_DENIED, "Permission denied on resource.")),
     "lost": (Kind.LOSE, ApiError(Code.UNAVAILABLE, "")),
     "stale": (Kind.STALE, ApiError(Code.UNAVAILABLE, "")),
+    "late": (Kind.CALL, ApiError(Code.DEADLINE_EXCEEDED, "")),
 }
 EXPECTED = {  # what a spec that admission accepts may lead to in this world; all else would be the operator's fault
     reasons.NOT_ALLOWED,
@@ -108,14 +111,27 @@ class OneApp(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
+        self.succeed(CALL_TIMEOUT)
+
+    def succeed(self, call_timeout: float) -> None:
+        """Another operator, which gives calls that time."""
         self.run(self.operator.close())
-        self.operator = self.world.operator()
+        self.operator = self.world.operator(call_timeout)
+
+    def calm(self) -> None:
+        """Google is itself again, and has done what it was asked."""
+        self.operator.supersede(False)
+        self.world.cloud.faults.clear()
+        self.run(self.world.held.over())
 
     @rule(kind=st.sampled_from(sorted(FAULTS)), skip=st.integers(0, 60), times=st.integers(1, 3))
     def disturb(self, kind: str, skip: int, times: int) -> None:
-        """Calls fail, or their answers are lost, or they see the past."""
+        """Calls fail, or their answers are lost, or they see the past, or last longer than the operator waits."""
         how, error = FAULTS[kind]
-        self.world.cloud.faults.add(Fault("*", how, error, skip=skip, times=times))
+        hook = self.world.held if how is Kind.CALL else None
+        if hook is not None:
+            self.succeed(HURRIED_S)
+        self.world.cloud.faults.add(Fault("*", how, error, skip=skip, times=times, hook=hook))
 
     @rule(superseded=st.booleans())
     def supersede(self, superseded: bool) -> None:
@@ -133,8 +149,7 @@ class OneApp(RuleBasedStateMachine):
     @rule()
     def delete(self) -> None:
         """The app goes, with what deletionPolicy says; one of the same name comes, and takes the rest back."""
-        self.operator.supersede(False)
-        self.world.cloud.faults.clear()
+        self.calm()
         deletes = self.spec.get("deletionPolicy") == "Delete"
         self.run(self.world.delete(self.operator, self.life))
         left = self.run(self.world.left(self.life))
@@ -145,8 +160,7 @@ class OneApp(RuleBasedStateMachine):
     @rule()
     def settle(self) -> None:
         """Left alone, the app comes to rest: Ready, or Stalled for a documented reason until the spec is mended."""
-        self.operator.supersede(False)
-        self.world.cloud.faults.clear()
+        self.calm()
         app = self.rest()
         if said(app, "Stalled"):
             self.check_stall(app)

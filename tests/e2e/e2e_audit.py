@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,11 +48,17 @@ class AuditLog:
 
 def reads(path: Path, namespace: str, resource: str, name: str) -> int:
     """How often the operator read an object from the API server."""
-    wanted, found = {"namespace": namespace, "name": name, "resource": resource}, 0
+    return len(read_at(path, namespace, resource, name))
+
+
+def read_at(path: Path, namespace: str, resource: str, name: str) -> list[float]:
+    """When it did, in seconds by the API server's clock, oldest first."""
+    wanted, found = {"namespace": namespace, "name": name, "resource": resource}, []
     for line in path.read_text().splitlines():
         if namespace in line and '"get"' in line:
             entry = json.loads(line)
             target = entry.get("objectRef") or {}
             by_operator = entry["user"]["username"] == OPERATOR
-            found += by_operator and entry["verb"] == "get" and wanted.items() <= target.items()
-    return found
+            if by_operator and entry["verb"] == "get" and wanted.items() <= target.items():
+                found.append(dt.datetime.fromisoformat(entry["requestReceivedTimestamp"]).timestamp())
+    return sorted(found)

@@ -145,6 +145,16 @@ class LocalSite:
         finally:
             self.cloud.core.policies.configure()
 
+    @contextmanager
+    def accounts_take(self, seconds: float) -> Iterator[None]:
+        """Of Google's time, until those that are made from now on are known."""
+        accounts = self.cloud.core.accounts
+        accounts.configure(quota=accounts.quota, propagation_s=seconds)
+        try:
+            yield
+        finally:
+            accounts.configure(quota=accounts.quota)
+
     async def kill_operator(self) -> None:
         """As kill -9 does."""
 
@@ -170,8 +180,9 @@ class LocalSite:
         try:
             self._do(self.cloud.start())
             self.audit = AuditLog(self.audit_log)
-            # A payload goes with its secret, but must not have been anywhere else.
-            self.cloud.faults.add(Fault("*.DeleteSecret", Kind.CALL, times=-1, hook=self._remember))
+            # A payload goes with its secret or its version, but must not have been anywhere else.
+            for end in ("DeleteSecret", "DestroySecretVersion"):
+                self.cloud.faults.add(Fault(f"*.{end}", Kind.CALL, times=-1, hook=self._remember))
             try:
                 self._do(self._start_all())
                 yield self

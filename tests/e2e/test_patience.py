@@ -1,9 +1,10 @@
-"""Google's slowness is no failure: grants that arrive late, and those that never do."""
+"""Google's slowness is no failure: accounts and grants that arrive late, and those that never do."""
 
 from __future__ import annotations
 
 import asyncio
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,24 @@ async def test_a_first_release_waits_for_its_grants(place: World, local: LocalSi
     assert "waiting" not in app["status"]
     await place.told("late", "Waiting", "Permission denied on secret")
     assert not any(reason == "RefusedByGoogle" for reason, _ in await place.events("late"))
+    assert (len(await shop.executions("db-init")), len(await shop.executions())) == (1, 1)
+
+
+async def test_a_first_release_waits_for_its_account(place: World, local: LocalSite) -> None:
+    """Its name is taken before anybody finds it: made once all the same, like all that is for it, and told once."""
+    shop = Deployment(place, "young")
+    with local.accounts_take(240):  # two seconds here
+        app = await shop.release(image=await shop.image("v1"), web=QUICK)
+    assert served(app["status"]) == {app["status"]["revision"]: 100}
+    assert "waiting" not in app["status"]
+    asked, events = local.requests(place.namespace, "young"), await place.events("young")
+    assert 409 in {item.status for item in asked if item.method.endswith("CreateServiceAccount")}
+    made = [text for reason, text in events if reason == "Created"]
+    assert f"ServiceAccount {(await shop.service()).template.service_account}" in made
+    assert len(made) == len(set(made)), made
+    assert not {"RefusedByGoogle", "NameConflict"} & {reason for reason, _ in events}
+    versions = Counter(item.resource for item in asked if item.method.endswith("AddSecretVersion"))
+    assert set(versions.values()) == {1}, versions
     assert (len(await shop.executions("db-init")), len(await shop.executions())) == (1, 1)
 
 

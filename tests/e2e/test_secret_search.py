@@ -17,14 +17,15 @@ from google.cloud.secretmanager_v1 import SecretManagerServiceAsyncClient
 if TYPE_CHECKING:
     from e2e_local import LocalSite
 
+pytestmark = pytest.mark.xdist_group("permissions")
+
 PAYLOAD = f"planted & {uuid.uuid4().hex[:8]}".encode()
 
 
-@pytest.mark.xdist_group("permissions")
 async def test_planted_payloads_are_found_wherever_they_are(world: World, local: LocalSite) -> None:
     """In etcd, an object, an event's words, a log of an app or of localcloud itself, and an argument of a process that
     has ended; base64 or not. The finding does not quote them."""
-    name, words = await plant(world), PAYLOAD.decode()
+    name, words = await plant(world, PAYLOAD), PAYLOAD.decode()
     assert await local.misdeeds(await world.everything()) == []
     try:
         await scatter(world, local, words)
@@ -39,10 +40,33 @@ async def test_planted_payloads_are_found_wherever_they_are(world: World, local:
     assert any(place.endswith(".jsonl") for place in places), places
 
 
+async def test_a_payload_is_searched_for_after_its_end(world: World, local: LocalSite) -> None:
+    """Destroyed alone or deleted with its secret: an object that still has it is found."""
+    secrets, words = world.google(SecretManagerServiceAsyncClient), f"destroyed {uuid.uuid4().hex[:8]}"
+    destroyed = await plant(world, words.encode())
+    secret, _, _ = destroyed.partition("/versions/")
+    kept = f"deleted {uuid.uuid4().hex[:8]}"
+    added = await secrets.add_secret_version(request={"parent": secret, "payload": {"data": kept.encode()}})
+    await world.apply(config_map({"note": f"{words}, {kept}"}))
+    try:
+        await secrets.destroy_secret_version(name=destroyed)
+        assert f"{destroyed}: configmaps" in await local.misdeeds(await world.everything())
+    finally:
+        await secrets.delete_secret(name=secret)
+        found = await local.misdeeds(await world.everything())
+        for name in (destroyed, added.name):
+            local.payloads.pop(name, None)
+    assert {f"{name}: configmaps" for name in (destroyed, added.name)} <= set(found)
+
+
+def config_map(data: dict[str, str]) -> dict[str, object]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "notes"}, "data": data}
+
+
 async def scatter(world: World, local: LocalSite, words: str) -> None:
     """Wherever a secret's bytes could end up."""
     data = {"note": f"it is {base64.b64encode(words.encode()).decode()}"}
-    await world.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "notes"}, "data": data})
+    await world.apply(config_map(data))
     about = {"apiVersion": "v1", "kind": "ConfigMap", "namespace": world.namespace, "name": "notes"}
     told = {"involvedObject": about, "reason": "Planted", "message": words, "type": "Normal"}
     await world.create({"apiVersion": "v1", "kind": "Event", "metadata": {"name": "planted"}, **told})
@@ -62,11 +86,11 @@ async def run_for_a_moment(local: LocalSite) -> None:
         await process.communicate(b"\n")
 
 
-async def plant(world: World) -> str:
+async def plant(world: World, payload: bytes) -> str:
     """A secret of somebody's; the full name of its version."""
     secrets = world.google(SecretManagerServiceAsyncClient)
     parent = f"projects/{world.site.project}"
     asked = {"parent": parent, "secret_id": f"{world.namespace}-planted", "secret": {"replication": {"automatic": {}}}}
     made = await secrets.create_secret(request=asked)
-    added = await secrets.add_secret_version(request={"parent": made.name, "payload": {"data": PAYLOAD}})
+    added = await secrets.add_secret_version(request={"parent": made.name, "payload": {"data": payload}})
     return str(added.name)

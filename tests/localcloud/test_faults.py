@@ -26,6 +26,7 @@ KEY = f"{PARENT}/secrets/key"
 AUTOMATIC: dict[str, Any] = {"replication": {"automatic": {}}}
 EMAIL = "web-app@demo.iam.gserviceaccount.com"
 BEARER = {"Authorization": "Bearer any"}
+VIEWER = policy_pb2.Binding(role="roles/secretmanager.viewer", members=[f"serviceAccount:{EMAIL}"])
 DEADLINE_S = 10.0
 
 
@@ -41,10 +42,17 @@ def secrets(simulated: LocalCloud, clients: Any) -> Secrets:
     return client
 
 
-async def _make(secrets: Secrets, **secret: Any) -> Any:
+async def _make(secrets: Secrets, timeout: float | None = None, **secret: Any) -> Any:
     return await secrets.create_secret(
-        request={"parent": PARENT, "secret_id": "key", "secret": {**AUTOMATIC, **secret}}, retry=None
+        request={"parent": PARENT, "secret_id": "key", "secret": {**AUTOMATIC, **secret}}, retry=None, timeout=timeout
     )
+
+
+async def _is_there(secrets: Secrets) -> bool:
+    try:
+        return bool(await secrets.get_secret(name=KEY, retry=None))
+    except exceptions.NotFound:
+        return False
 
 
 async def _relabel(secrets: Secrets, value: str) -> None:
@@ -141,12 +149,26 @@ async def test_skip_times_and_resource_choose_the_call(simulated: LocalCloud, se
 
 
 async def test_a_slow_call_meets_the_clients_deadline(simulated: LocalCloud, secrets: Secrets) -> None:
-    """The client gives up; a later call is served."""
-    await _make(secrets)
-    simulated.faults.add(Fault("*GetSecret", Kind.DELAY, seconds=30))
+    """The client gives up; one that waits for a slow answer is served as usual."""
+    simulated.faults.add(Fault("*CreateSecret", Kind.DELAY, seconds=30))
     with pytest.raises(exceptions.DeadlineExceeded):
-        await secrets.get_secret(name=KEY, timeout=0.2, retry=None)
-    assert await secrets.get_secret(name=KEY, retry=None)
+        await _make(secrets, timeout=0.2)
+    simulated.faults.add(Fault("*CreateSecret", Kind.DELAY, seconds=0.2))
+    began = time.monotonic()
+    assert (await _make(secrets)).name.endswith("/secrets/key")
+    assert time.monotonic() - began > 0.15
+    assert await _is_there(secrets)
+
+
+async def test_a_slow_call_is_done_for_a_client_that_has_left(
+    simulated: LocalCloud, secrets: Secrets, http: aiohttp.ClientSession
+) -> None:
+    """Over REST: nobody hears the answer, and the thing is there later."""
+    simulated.faults.add(Fault("*CreateSecret", Kind.DELAY, seconds=1.0))
+    url, little = "/v1/projects/demo/secrets?secretId=key", aiohttp.ClientTimeout(total=0.3)
+    with pytest.raises(TimeoutError):
+        await http.post(url, json=AUTOMATIC, timeout=little)
+    await _until(lambda: _is_there(secrets))
 
 
 async def test_an_answer_is_lost_after_the_work(
@@ -205,6 +227,19 @@ async def test_a_stale_fault_lets_writes_pass(simulated: LocalCloud, secrets: Se
     assert (await secrets.get_secret(name=KEY)).labels == {"a": "2"}
 
 
+async def test_a_stale_read_is_judged_by_todays_policy(simulated: LocalCloud, secrets: Secrets, clients: Any) -> None:
+    """What is read is old, who may read it is not: neither a grant nor its end comes late with it."""
+    await _make(secrets, labels={"a": "1"})
+    await _relabel(secrets, "2")
+    await _account(clients)
+    as_account = clients(Secrets, token=simulated.core.tokens.issue(EMAIL))
+    simulated.faults.add(Fault("*GetSecret", Kind.STALE, times=-1))
+    given = await secrets.set_iam_policy(request={"resource": KEY, "policy": policy_pb2.Policy(bindings=[VIEWER])})
+    assert (await as_account.get_secret(name=KEY, retry=None)).labels == {"a": "1"}
+    await secrets.set_iam_policy(request={"resource": KEY, "policy": policy_pb2.Policy(etag=given.etag)})
+    assert await _denied_to(as_account)
+
+
 def test_only_so_much_of_the_past_is_kept() -> None:
     """The oldest change is forgotten, and its thing then read as it is."""
     past: Past[str] = Past()
@@ -253,7 +288,7 @@ async def test_a_caller_killed_before_the_work_leaves_nothing(
 
 
 async def test_a_fresh_account_becomes_known_later(simulated: LocalCloud, clients: Any) -> None:
-    """Until then reads answer 404 and policies 400; its name is taken at once."""
+    """Until then reads answer 404; its name is taken at once."""
     simulated.core.accounts.configure(propagation_s=500)  # half a second, at this speed
     made = await _account(clients)
     api = clients(iam_admin_v1.IAMAsyncClient)
@@ -271,14 +306,34 @@ async def test_a_fresh_account_becomes_known_later(simulated: LocalCloud, client
     await _until(is_known)
 
 
+async def test_a_policy_may_name_a_fresh_account_later(simulated: LocalCloud, clients: Any, secrets: Secrets) -> None:
+    """Until then it is refused as one that nobody made, and stands as it was."""
+    await _make(secrets)
+    simulated.core.accounts.configure(propagation_s=500)
+    await _account(clients)
+    asked = {"resource": KEY, "policy": policy_pb2.Policy(bindings=[VIEWER])}
+
+    async def is_taken() -> bool:
+        try:
+            await secrets.set_iam_policy(request=asked)
+        except exceptions.InvalidArgument:
+            return False
+        return True
+
+    with pytest.raises(exceptions.InvalidArgument, match=f"Service account {EMAIL} does not exist"):
+        await secrets.set_iam_policy(request=asked)
+    assert not (await secrets.get_iam_policy(request={"resource": KEY})).bindings
+    await _until(is_taken)
+    assert list((await secrets.get_iam_policy(request={"resource": KEY})).bindings) == [VIEWER]
+
+
 async def test_a_fresh_grant_counts_later(simulated: LocalCloud, clients: Any, secrets: Secrets) -> None:
     """The policy shows it at once; what was granted before goes on counting. A shorter time counts at once."""
     await _make(secrets)
     await _account(clients)
     as_account = clients(Secrets, token=simulated.core.tokens.issue(EMAIL))
     simulated.core.policies.configure(propagation_s=500)
-    viewer = policy_pb2.Binding(role="roles/secretmanager.viewer", members=[f"serviceAccount:{EMAIL}"])
-    set_ = await secrets.set_iam_policy(request={"resource": KEY, "policy": policy_pb2.Policy(bindings=[viewer])})
+    set_ = await secrets.set_iam_policy(request={"resource": KEY, "policy": policy_pb2.Policy(bindings=[VIEWER])})
     assert (await secrets.get_iam_policy(request={"resource": KEY})).bindings == set_.bindings
     assert await _denied_to(as_account)
 
@@ -288,7 +343,7 @@ async def test_a_fresh_grant_counts_later(simulated: LocalCloud, clients: Any, s
     await _until(is_granted)
     simulated.core.policies.configure(propagation_s=1_000_000)
     accessor = policy_pb2.Binding(role="roles/secretmanager.secretAccessor", members=[f"serviceAccount:{EMAIL}"])
-    both = policy_pb2.Policy(bindings=[viewer, accessor], etag=set_.etag)
+    both = policy_pb2.Policy(bindings=[VIEWER, accessor], etag=set_.etag)
     await secrets.set_iam_policy(request={"resource": KEY, "policy": both})
     assert not await _denied_to(as_account)
     with pytest.raises(exceptions.PermissionDenied):

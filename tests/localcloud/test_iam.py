@@ -124,10 +124,16 @@ async def test_the_quota_of_accounts_is_googles(simulated, iam):
 
 async def test_a_fresh_account_may_be_unknown_for_a_while(simulated, iam):
     """Where the settings ask for eventual consistency, reads and policies catch up later."""
+    await create(iam, "target-app")
     simulated.core.accounts.configure(propagation_s=3600.0 * simulated.core.clock.speed)
     await create(iam)
     with pytest.raises(exceptions.NotFound):
         await iam.get_service_account(name=NAME)
+    binding = policy_pb2.Binding(role="roles/iam.serviceAccountUser", members=[f"serviceAccount:{EMAIL}"])
+    target = f"{PROJECT}/serviceAccounts/target-app@demo.iam.gserviceaccount.com"
+    asked = iam_policy_pb2.SetIamPolicyRequest(resource=target, policy=policy_pb2.Policy(bindings=[binding]))
+    with pytest.raises(exceptions.InvalidArgument, match=f"Service account {EMAIL} does not exist"):
+        await iam.set_iam_policy(request=asked)
     with pytest.raises(exceptions.AlreadyExists):
         await create(iam)
 
