@@ -82,6 +82,7 @@ class Operator:
 
     def __init__(self, api: client.ApiClient, call_timeout: float = CALL_TIMEOUT) -> None:
         self.cluster = KubernetesCluster(api, "machine")
+        self.is_hurried = call_timeout < CALL_TIMEOUT
         credentials = Credentials("operator")  # type: ignore[no-untyped-call]
         self.clouds = Clouds(copies(self.cluster), credentials, call_timeout)
         self._reconciler = Reconciler(self.cluster, self.clouds, SETTINGS)
