@@ -23,6 +23,7 @@ from localcloud.gateway.router import DeclaredMatch, Router, WrittenMatch
 from localcloud.gateway.transcode import build
 
 MAX_BODY_BYTES = 5 * 2**30  # an object of Cloud Storage may have 5 TiB; more than this is no test
+CALLER_LEFT = 499  # no answer, but what logs show: google.rpc.Code.CANCELLED in HTTP (google/rpc/code.proto)
 JSON = "application/json; charset=UTF-8"
 REASON_HEADER = "X-Goog-Request-Reason"
 GOOGLE_HEADERS = {"Server": "ESF", "Vary": "Origin, X-Origin, Referer", "X-Content-Type-Options": "nosniff"}
@@ -88,6 +89,8 @@ class RestGateway:
             return await self._declared(request, match, body)
         except ApiError as error:
             return _error(error, family, request.query)
+        except ConnectionError:  # the caller left in the middle of its request
+            return web.Response(status=CALLER_LEFT)
         except Exception:
             logger.exception("%s %s failed inside localcloud", verb, path)
             return _error(internal_error(), family, request.query)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -85,6 +87,23 @@ async def test_a_request_without_credential_is_refused(simulated: LocalCloud) ->
         assert response.status == 401
         assert response.headers["WWW-Authenticate"].startswith("Bearer")
         assert (await response.json())["error"]["status"] == "UNAUTHENTICATED"
+
+
+async def test_a_caller_that_leaves_in_its_request_is_no_failure(
+    simulated: LocalCloud, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As an operator that was killed does: nothing is made, and nothing is wrong with localcloud."""
+    at = urlsplit(simulated.rest)
+    reader, writer = await asyncio.open_connection(at.hostname, at.port)
+    head = f"POST {SECRETS}?secretId=key HTTP/1.1\r\nHost: {at.netloc}\r\nContent-Length: {len(SECRET)}\r\n"
+    writer.write(f"{head}\r\n{SECRET[:9]}".encode())
+    await writer.drain()
+    await _get(http, f"{simulated.rest}{SECRETS}")  # by now the first is being read
+    writer.write_eof()
+    assert await reader.read() == b""
+    writer.close()
+    assert (await _get(http, f"{simulated.rest}{SECRETS}/key"))[0] == 404
+    assert [record.message for record in caplog.records if record.levelno > logging.INFO] == []
 
 
 async def test_unknown_fields_are_listed_with_their_places(simulated: LocalCloud, http: aiohttp.ClientSession) -> None:
