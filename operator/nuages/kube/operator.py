@@ -16,6 +16,7 @@ from nuages.cloud.access import Clouds
 from nuages.kube.contents import Contents
 from nuages.kube.handlers import Watched, registry, settings
 from nuages.kube.lease import LeaseLost, give_up, lead
+from nuages.kube.memory import give_back_large_buffers
 from nuages.kube.objects import KubernetesCluster
 from nuages.kube.probes import Probes
 from nuages.reconcile.gather import copies
@@ -41,6 +42,7 @@ class Options:
 
 async def run(options: Options) -> int:
     """Serve until a signal or a lost Lease; the process's exit status."""
+    give_back_large_buffers()
     await load_config()
     probes, stop = Probes(), asyncio.Event()
     port = await probes.start(*options.probe_address)
