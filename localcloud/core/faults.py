@@ -26,7 +26,7 @@ READS = ("Get", "List", "Search", "Access", "Test", "Query")  # what methods tha
 
 class Kind(enum.Enum):
     FAIL = "fail"  # nothing is done, `error` is answered
-    DELAY = "delay"  # `seconds` of wall-clock time, then as usual
+    DELAY = "delay"  # `seconds` of wall-clock time, then as usual; a gRPC caller that has left cancels its call
     LOSE = "lose"  # the work is done, UNAVAILABLE is answered
     STALE = "stale"  # a read answers as before the last change of what it reads; writes are let through, uncounted
     CALL = "call"  # `hook` is awaited before (or after) the work, which is done all the same

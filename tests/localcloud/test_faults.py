@@ -171,6 +171,19 @@ async def test_a_slow_call_is_done_for_a_client_that_has_left(
     await _until(lambda: _is_there(secrets))
 
 
+async def test_a_slow_call_ends_with_its_caller_over_grpc(simulated: LocalCloud, secrets: Secrets) -> None:
+    """The server cancels it, as gRPC's do: nothing is done. What is done though unheard is LOSE."""
+    simulated.faults.add(Fault("*CreateSecret", Kind.DELAY, seconds=600))
+    with pytest.raises(exceptions.DeadlineExceeded):
+        await _make(secrets, timeout=0.2)
+
+    async def has_ended() -> bool:
+        return any(request.method.endswith("CreateSecret") for request in simulated.core.requests.last())
+
+    await _until(has_ended)
+    assert not await _is_there(secrets)
+
+
 async def test_an_answer_is_lost_after_the_work(
     simulated: LocalCloud, secrets: Secrets, http: aiohttp.ClientSession
 ) -> None:
