@@ -84,13 +84,14 @@ class RestGateway:
         family = match.entry.service.errors
         try:
             body = await request.read()
+        except ConnectionError:  # the caller left in the middle of it
+            return web.Response(status=CALLER_LEFT)
+        try:
             if isinstance(match, WrittenMatch):
                 return await self._written(request, match, host or match.entry.service.host, path, body)
             return await self._declared(request, match, body)
         except ApiError as error:
             return _error(error, family, request.query)
-        except ConnectionError:  # the caller left in the middle of its request
-            return web.Response(status=CALLER_LEFT)
         except Exception:
             logger.exception("%s %s failed inside localcloud", verb, path)
             return _error(internal_error(), family, request.query)

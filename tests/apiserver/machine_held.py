@@ -8,7 +8,7 @@ HURRIED_S, HELD_S = 0.5, 0.8  # what a hurried operator gives a call, and what G
 
 
 class Held:
-    """A fault's hook: calls that Google goes on with after a hurried operator has given them up."""
+    """A fault's hook, after the work: it is done, and a hurried operator has given up when the answer comes."""
 
     def __init__(self) -> None:
         self._count, self._none = 0, asyncio.Event()
@@ -25,5 +25,5 @@ class Held:
                 self._none.set()
 
     async def over(self) -> None:
-        """Once none is under way: what was asked for before is done, and changes nothing later."""
+        """Once none is under way."""
         await self._none.wait()

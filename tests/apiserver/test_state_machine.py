@@ -133,7 +133,7 @@ class OneApp(RuleBasedStateMachine):
         hook = self.world.held if how is Kind.CALL else None
         if hook is not None:
             self.succeed(HURRIED_S)
-        self.world.cloud.faults.add(Fault("*", how, error, skip=skip, times=times, hook=hook))
+        self.world.cloud.faults.add(Fault("*", how, error, skip=skip, times=times, hook=hook, after=True))
 
     @rule(superseded=st.booleans())
     def supersede(self, superseded: bool) -> None:

@@ -54,7 +54,7 @@ async def test_a_first_release_waits_for_its_grants(place: World, local: LocalSi
 async def test_a_first_release_waits_for_its_account(place: World, local: LocalSite) -> None:
     """Its name is taken before anybody finds it: made once all the same, like all that is for it, and told once."""
     shop = Deployment(place, "young")
-    with local.accounts_take(240):  # two seconds here
+    with local.accounts_take(1200):  # ten seconds here
         app = await shop.release(image=await shop.image("v1"), web=QUICK)
     assert served(app["status"]) == {app["status"]["revision"]: 100}
     assert "waiting" not in app["status"]

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 PRODUCT = "Gaiwan of a customer"
 INSERT = "INSERT INTO catalogue_product (name, price, picture, document) VALUES (%s, 31.40, '', '')"
-ROLES = r"""SELECT rolname, rolcanlogin, rolcreaterole, rolcreatedb, rolinherit FROM pg_roles
+ROLES = r"""SELECT rolname, rolcanlogin, rolcreaterole, rolcreatedb, rolinherit, rolsuper, rolreplication,
+           rolbypassrls FROM pg_roles
            WHERE rolname NOT LIKE 'pg\_%' ORDER BY 1"""
 # The options are of this server's version; a role may be granted twice, by two grantors.
 MEMBERSHIPS = """SELECT DISTINCT pg_get_userbyid(roleid)::text, pg_get_userbyid(member)::text,

@@ -143,7 +143,7 @@ async def _apply(site: Site, kind: str, name: str, spec: Mapping[str, Any]) -> N
 
 
 async def _change(site: Site) -> None:
-    """A customer has used the shop by then: a row that no migration makes has to outlive all that follows."""
+    """A customer has used the shop by then: a row that no migration makes has to outlive release and rotation."""
     await add_product(site)
     patch = f'{{"spec": {{"image": "{site.images["v2"]}"}}}}'
     await site.kubectl("patch", "djangoapp", APP, "-n", NAMESPACE, "--type=merge", "-p", patch)

@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -111,8 +111,9 @@ async def _kill(site: Site, life: Life, point: Point, seen: Seen) -> bool:
 async def _restart(site: Site) -> float | None:
     """How long it took until the Lease was held, None where it is not: before that the operator does nothing at all,
     so that a life which was over when it died would seem to be at its end."""
-    began, held = time.monotonic(), asyncio.get_running_loop().create_future()
-    site.gate.on_accepted = lambda write: _note_lease(write, held)
+    began, held, before = time.monotonic(), asyncio.get_running_loop().create_future(), len(site.gate.writes)
+    # A write of the one that died may still be answered.
+    site.gate.on_accepted = lambda write: _note_lease(write, held, site.gate.writes[before:])
     await site.start_operator()
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(asyncio.shield(held), LEASE_WITHIN_S + LEASE_MORE_S)
@@ -144,8 +145,8 @@ async def _fail(site: Site, life: Life, point: Point) -> bool:
     return all(fault.times == 0 for fault in site.cloud.core.faults.all())
 
 
-def _note_lease(write: Write, held: asyncio.Future[float]) -> None:
-    if write.what.endswith(" leases") and not held.done():
+def _note_lease(write: Write, held: asyncio.Future[float], of: Collection[Write]) -> None:
+    if write.what.endswith(" leases") and any(item is write for item in of) and not held.done():
         held.set_result(time.monotonic())
 
 

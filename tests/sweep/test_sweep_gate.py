@@ -38,9 +38,17 @@ async def test_a_refused_write_is_not_accepted(status: int, accepted: list[str])
 async def test_the_lease_is_held_once_it_was_written(what: str, is_held: bool) -> None:
     """Made or taken; later renewals change nothing of when."""
     held: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-    for _ in range(2):
-        _note_lease(Write(what, {}), held)
+    writes = [Write(what, {}), Write(what, {})]
+    for write in writes:
+        _note_lease(write, held, writes)
     assert held.done() is is_held
+
+
+async def test_a_write_of_the_one_that_died_is_not_its_successors() -> None:
+    """Though it be answered later, and look the same."""
+    held: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+    _note_lease(Write("PUT leases", {}), held, [Write("PUT leases", {})])
+    assert not held.done()
 
 
 def _server(handler: object) -> TestServer:

@@ -69,6 +69,7 @@ def _zygote(argv: list[str]) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
         stdin=pipe,
         stdout=pipe,
         stderr=subprocess.DEVNULL,
+        bufsize=0,  # what was read ahead would be nothing to wait for
         env=env,
         pass_fds=[held],
         start_new_session=True,  # so that also a test that fails leaves no operator
@@ -102,6 +103,7 @@ def _ordered(zygote: subprocess.Popen[bytes], folder: Path) -> int:
 
 def _told(zygote: subprocess.Popen[bytes]) -> dict[str, Any]:
     assert zygote.stdout is not None
+    assert select.select([zygote.stdout], [], [], WITHIN_S)[0], "nothing is told"
     found: dict[str, Any] = json.loads(zygote.stdout.readline())
     return found
 

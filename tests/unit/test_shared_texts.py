@@ -1,4 +1,4 @@
-"""Of a text that thousands of Google's answers repeat there is one copy in memory: 1,000 apps are to fit 220 MB."""
+"""Of a text that thousands of Google's answers repeat there is one copy in memory."""
 
 from __future__ import annotations
 
