@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import structlog
 import yaml
-from kubernetes import client, config
+from kubernetes import aio, client, config
 from machine_world import Site, open_world
 
 from localcloud.controlplane.plane import ControlPlane
@@ -76,6 +76,14 @@ def api_client(controlplane: ControlPlane) -> Iterator[client.ApiClient]:
     api: client.ApiClient = config.new_client_from_config(str(controlplane.kubeconfig))  # type: ignore[no-untyped-call]
     with api:
         yield api
+
+
+@pytest.fixture
+async def configuration(controlplane: ControlPlane) -> aio.client.Configuration:
+    """An administrator's."""
+    made = aio.client.Configuration()
+    await aio.config.load_kube_config(config_file=str(controlplane.kubeconfig), client_configuration=made)
+    return made
 
 
 @pytest.fixture(scope="session")

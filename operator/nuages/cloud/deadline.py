@@ -14,6 +14,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPSConnectionPool, Timeout
 from urllib3 import exceptions as urllib3
 from urllib3.connection import HTTPSConnection
+from urllib3.util.ssl_ import create_urllib3_context
 
 PIECE = 64 * 1024  # bytes that one read of a body takes at most
 
@@ -43,6 +44,15 @@ class BoundedAdapter(HTTPAdapter):
     A name that is not resolved, and headers that come byte by byte, may hold the thread for longer. A session keeps no
     cookies, which it would take from what was `raw`: requests to Google's APIs carry tokens, in a header.
     """
+
+    def __init__(self, *args: Any, **fields: Any) -> None:
+        super().__init__(*args, **fields)
+        self._trust = create_urllib3_context()
+
+    def build_connection_pool_key_attributes(self, *args: Any, **fields: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """One context for all connections: urllib3 gives each its own, and the system's authorities take 1 MB in it."""
+        host, pool = super().build_connection_pool_key_attributes(*args, **fields)
+        return host, {**pool, "ssl_context": self._trust}
 
     def get_connection_with_tls_context(self, *args: Any, **fields: Any) -> Any:
         pool = super().get_connection_with_tls_context(*args, **fields)

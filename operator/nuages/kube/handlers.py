@@ -12,6 +12,7 @@ from nuages.kube.contents import Contents
 from nuages.kube.objects import APPS, GROUP, TENANTS, VERSION
 
 Enqueue = Callable[[str], None]
+CHUNK = 100  # apps that one answer of the API server's holds
 
 
 class Watched:
@@ -94,4 +95,7 @@ def settings() -> kopf.OperatorSettings:
     made.watching.server_timeout = 300
     made.watching.client_timeout = 330
     made.watching.connect_timeout = 20
+    # An operator that starts is told of all apps at once, and Kopf keeps what it was told while it waits for more.
+    made.watching.chunk_size = CHUNK
+    made.queueing.idle_timeout = 0.1
     return made
