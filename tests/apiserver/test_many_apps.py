@@ -63,30 +63,39 @@ def lists(heard: list[bytes]) -> list[list[Any]]:
     return found
 
 
+class Apps:
+    """Those that were told of."""
+
+    def __init__(self, count: int) -> None:
+        self.keys: set[str] = set()
+        self._count, self.complete = count, asyncio.Event()
+
+    def add(self, key: str) -> None:
+        if not key.endswith("/"):  # a tenant's
+            self.keys.add(key)
+        if len(self.keys) == self._count:
+            self.complete.set()
+
+
 async def test_apps_come_in_pieces_and_are_not_kept(
     configuration: client.Configuration, crds: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    woken: set[str] = set()
-    async with with_apps(configuration, CHUNK + 5) as namespace, relayed(configuration) as relay:
+    """Each was held by a worker of Kopf's, which waits for the next event of the same app."""
+    count = CHUNK + 5
+    apps = Apps(count)
+    async with with_apps(configuration, count) as namespace, relayed(configuration) as relay:
         monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path, relay.configuration)))
-        watched = Watched(woken.add, Contents(woken.add))
-        watching = asyncio.create_task(watch(watched, [namespace], "pod-1", asyncio.Event()))
+        watching = asyncio.create_task(
+            watch(Watched(apps.add, Contents(apps.add)), [namespace], "pod-1", asyncio.Event())
+        )
         try:
-            await until(lambda: watched.count == CHUNK + 5, WITHIN_S)
-            await until(lambda: not workers(), KOPFS_OWN_S / 2)
+            async with asyncio.timeout(WITHIN_S):
+                await apps.complete.wait()
+            if workers := [task for task in asyncio.all_tasks() if task.get_name().startswith("worker for")]:
+                _ended, left = await asyncio.wait(workers, timeout=KOPFS_OWN_S / 2)
+                assert not left
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
-    assert {f"{namespace}/app-{number}" for number in range(CHUNK + 5)} <= woken
+    assert apps.keys == {f"{namespace}/app-{number}" for number in range(count)}
     assert sorted(len(items) for items in lists(relay.heard)) == [5, CHUNK]
-
-
-def workers() -> list[str]:
-    """Kopf's, one for each object: it holds the last event of that."""
-    return [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("worker for")]
-
-
-async def until(true: Any, within: float) -> None:
-    async with asyncio.timeout(within):
-        while not true():
-            await asyncio.sleep(0.01)
