@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from child_support import output
 from google.cloud import run_v2
 from google.cloud.secretmanager_v1 import SecretManagerServiceAsyncClient
 from run_support import NUMBER, PARENT, eventually, finished, template
@@ -48,13 +49,7 @@ async def gcloud(simulated: LocalCloud, tmp_path: Path) -> Gcloud:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        try:
-            async with asyncio.timeout(DEADLINE_S):
-                out, err = await child.communicate()
-        finally:
-            if child.returncode is None:
-                child.kill()
-                await child.wait()
+        out, err = await output(child, DEADLINE_S)
         assert bool(child.returncode) is fails, err.decode()
         return (err if fails else out).decode()
 

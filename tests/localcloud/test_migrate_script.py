@@ -15,6 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 import pytest_asyncio
+from child_support import output
 
 from localcloud.runtime.builder import build
 from localcloud.runtime.images import Image, ImageStore
@@ -69,13 +70,7 @@ class Shop:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        try:
-            async with asyncio.timeout(DEADLINE_S):
-                out, _ = await child.communicate()
-        finally:
-            if child.returncode is None:
-                child.kill()
-                await child.wait()
+        out, _ = await output(child, DEADLINE_S)
         lines = out.decode().splitlines()
         assert PASSWORD not in out.decode()
         last = lines[-1] if lines else ""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from child_support import output
 
 from localcloud.runtime.builder import build
 from localcloud.runtime.images import Image, ImageStore
@@ -59,13 +60,7 @@ class Project:
         child = await asyncio.create_subprocess_exec(
             *argv, env=env, cwd=home, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
         )
-        try:
-            async with asyncio.timeout(DEADLINE_S):
-                out, _ = await child.communicate()
-        finally:
-            if child.returncode is None:
-                child.kill()
-                await child.wait()
+        out, _ = await output(child, DEADLINE_S)
         return child.returncode, out.decode()
 
     async def superuser(self, **more: str) -> tuple[int | None, str]:
