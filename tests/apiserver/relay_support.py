@@ -15,7 +15,7 @@ class Relay:
     """`configuration` leads there."""
 
     configuration: client.Configuration
-    heard: list[bytes] = field(default_factory=list)
+    heard: list[bytearray] = field(default_factory=list)  # the body of each answer, as far as it has come
     requests: list[web.Request] = field(default_factory=list)
 
     def cut(self) -> None:
@@ -40,8 +40,10 @@ async def relayed(configuration: client.Configuration) -> AsyncIterator[Relay]:
                 answer = web.StreamResponse(status=found.status, headers={"Content-Type": found.content_type})
                 await answer.prepare(request)
                 made.requests.append(request)
+                body = bytearray()
+                made.heard.append(body)
                 async for chunk in found.content.iter_any():
-                    made.heard.append(chunk)
+                    body += chunk
                     await answer.write(chunk)
                 return answer
 

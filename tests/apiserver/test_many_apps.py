@@ -52,15 +52,9 @@ def kubeconfig(folder: Path, configuration: client.Configuration) -> Path:
     return made
 
 
-def lists(heard: list[bytes]) -> list[list[Any]]:
+def lists(heard: list[bytearray]) -> list[list[Any]]:
     """The items of each list of apps among the answers."""
-    found, decoder, text = [], json.JSONDecoder(), b"".join(heard).decode()
-    while text := text.lstrip():
-        answer, end = decoder.raw_decode(text)
-        text = text[end:]
-        if answer.get("kind") == "DjangoAppList":
-            found.append(answer["items"])
-    return found
+    return [json.loads(body)["items"] for body in heard if b'"kind":"DjangoAppList"' in body]
 
 
 class Apps:

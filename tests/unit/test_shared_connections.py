@@ -1,20 +1,19 @@
-"""What Google's clients of one credential share: a channel for each host, and whom they trust."""
+"""What the connections to Cloud Storage share: whom they trust."""
 
 from __future__ import annotations
 
-import gc
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
-from google.auth.credentials import AnonymousCredentials
 
 from localcloud.front.ca import CertificateAuthority
-from nuages.cloud.clients import Clients
 from nuages.cloud.deadline import BoundedAdapter
 
 
@@ -57,8 +56,21 @@ def session() -> Iterator[requests.Session]:
     made.close()
 
 
-def contexts() -> int:
-    return sum(isinstance(found, ssl.SSLContext) for found in gc.get_objects())
+class Late:
+    """What was set in any context when it was too late."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def told(self, name: str, too_late: threading.Event) -> Callable[..., None]:
+        real = getattr(ssl.SSLContext, name)
+
+        def told(context: ssl.SSLContext, *args: Any, **fields: Any) -> None:
+            if too_late.is_set():
+                self.names.append(name)
+            real(context, *args, **fields)
+
+        return told
 
 
 def test_connections_share_what_they_trust(
@@ -66,30 +78,45 @@ def test_connections_share_what_they_trust(
 ) -> None:
     """Each TLS context holds all authorities of the system: 1 MB for each thread that talks to Cloud Storage."""
     session.verify = str(authority.bundle)
-    before = contexts()
-    held = [session.get(url, stream=True) for _ in range(5)]
+    with ThreadPoolExecutor(5) as threads:
+        held = list(threads.map(lambda _: session.get(url, stream=True), range(5)))
+    sockets = [answer.raw.connection.sock for answer in held]
     assert [answer.status_code for answer in held] == [200] * 5
-    assert len({answer.raw.connection.sock.getsockname() for answer in held}) == 5
-    assert contexts() == before
+    assert len({socket.getsockname() for socket in sockets}) == 5
+    assert len({id(socket.context) for socket in sockets}) == 1
     for answer in held:
         answer.close()
 
 
-def test_what_is_not_trusted_is_refused(url: str, session: requests.Session, authority: CertificateAuthority) -> None:
-    with pytest.raises(requests.exceptions.SSLError):
-        session.get(url)
+def test_nothing_is_set_in_what_threads_share(
+    url: str, session: requests.Session, authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that connects reads the protocols that another one would set anew (cpython#141012)."""
     session.verify = str(authority.bundle)
+    connected, late = threading.Event(), Late()
+    for name in ("set_alpn_protocols", "load_verify_locations"):
+        monkeypatch.setattr(ssl.SSLContext, name, late.told(name, connected))
+    first = session.get(url, stream=True)
+    connected.set()
+    second = session.get(url, stream=True)
+    assert first.raw.connection.sock.context is second.raw.connection.sock.context
+    assert not late.names
+    first.close()
+    second.close()
+
+
+def test_what_is_not_trusted_is_refused(url: str, session: requests.Session, authority: CertificateAuthority) -> None:
+    """Nor is it after a request that trusted it."""
+    session.verify = str(authority.bundle)
+    assert session.get(url).status_code == 200
     with pytest.raises(requests.exceptions.SSLError):
         session.get(url.replace("localhost", "127.0.0.1"))
+    session.verify = True
+    with pytest.raises(requests.exceptions.SSLError):
+        session.get(url)
 
 
-async def test_clients_of_a_host_share_a_channel() -> None:
-    clients = Clients(AnonymousCredentials())  # type: ignore[no-untyped-call]
-    run = {getattr(clients, name).transport.grpc_channel for name in ("services", "jobs", "revisions", "executions")}
-    sql = {getattr(clients, name).transport.grpc_channel for name in ("sql_instances", "sql_users", "sql_operations")}
-    assert len(run) == len(sql) == 1
-    assert run != sql
-    await clients.close()
-    for channel in run | sql:
-        with pytest.raises(Exception, match="closed"):
-            await channel.unary_unary("/any/Method")(b"")
+def test_a_file_of_authorities_that_is_not_there_is_named(session: requests.Session) -> None:
+    session.verify = "/nowhere/ca.pem"
+    with pytest.raises(OSError, match=r"/nowhere/ca\.pem does not exist"):
+        session.get("https://localhost:9/")

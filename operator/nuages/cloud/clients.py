@@ -49,7 +49,6 @@ class Clients:
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
-        self._channels: dict[str, grpc.aio.Channel] = {}
 
     @cached_property
     def services(self) -> ServicesAsyncClient:
@@ -122,22 +121,18 @@ class Clients:
     def _made(self, kind: Callable[..., C]) -> C:
         """Without credentials of its own: `Call` gives each call its token, and no thread is started for that."""
         client: Any = kind
-        channel = self._channel(client.DEFAULT_ENDPOINT)
+        host = f"{client.DEFAULT_ENDPOINT}:443"
+        channel = grpc.aio.secure_channel(host, grpc.ssl_channel_credentials(), options=CHANNEL)
         return kind(transport=client.get_transport_class("grpc_asyncio")(channel=channel))
-
-    def _channel(self, host: str) -> grpc.aio.Channel:
-        """All clients of a host share one, with its 0.3 MB: they never have more calls at once than it carries."""
-        if host not in self._channels:
-            credentials = grpc.ssl_channel_credentials()
-            self._channels[host] = grpc.aio.secure_channel(f"{host}:443", credentials, options=CHANNEL)
-        return self._channels[host]
 
     async def close(self) -> None:
         """Close what was opened."""
-        for channel in self._channels.values():
-            await channel.close()
-        if "storage" in vars(self):
-            await asyncio.to_thread(self.storage.close)
+        made = [value for name, value in vars(self).items() if name != "_credentials"]
+        for client in made:
+            if isinstance(client, Client):
+                await asyncio.to_thread(client.close)
+            else:
+                await client.transport.close()
 
 
 def _session(credentials: Credentials) -> AuthorizedSession:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import contextvars
 import io
 import math
+import ssl
+import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3 import HTTPSConnectionPool, Timeout
 from urllib3 import exceptions as urllib3
 from urllib3.connection import HTTPSConnection
-from urllib3.util.ssl_ import create_urllib3_context
+from urllib3.util.ssl_ import ALPN_PROTOCOLS, create_urllib3_context
 
 PIECE = 64 * 1024  # bytes that one read of a body takes at most
 
@@ -47,12 +51,21 @@ class BoundedAdapter(HTTPAdapter):
 
     def __init__(self, *args: Any, **fields: Any) -> None:
         super().__init__(*args, **fields)
-        self._trust = create_urllib3_context()
+        self._contexts: dict[bool | str, ssl.SSLContext] = {}
+        self._making = threading.Lock()
 
-    def build_connection_pool_key_attributes(self, *args: Any, **fields: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """One context for all connections: urllib3 gives each its own, and the system's authorities take 1 MB in it."""
-        host, pool = super().build_connection_pool_key_attributes(*args, **fields)
-        return host, {**pool, "ssl_context": self._trust}
+    def build_connection_pool_key_attributes(
+        self, request: Any, verify: Any, cert: Any = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """One context for all connections: urllib3 gives each its own, and the system's authorities take 1 MB in it.
+
+        Raises OSError where the file of authorities is not there.
+        """
+        host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
+        with self._making:
+            if verify not in self._contexts:
+                self._contexts[verify] = _context(verify)
+        return host, {**pool, "ssl_context": self._contexts[verify]}
 
     def get_connection_with_tls_context(self, *args: Any, **fields: Any) -> Any:
         pool = super().get_connection_with_tls_context(*args, **fields)
@@ -73,6 +86,27 @@ class BoundedAdapter(HTTPAdapter):
             except urllib3.HTTPError as error:
                 raise requests.ConnectionError(error, request=request) from error
         return response
+
+
+def _context(verify: bool | str) -> ssl.SSLContext:
+    """What threads may share: set once, before any of them connects.
+
+    urllib3 would set authorities and protocols anew for each connection, and the latter frees what a thread that
+    connects reads at that moment (cpython#141012).
+    """
+    made: Any = create_urllib3_context()
+    if verify:
+        path = Path(DEFAULT_CA_BUNDLE_PATH if verify is True else verify)
+        if not path.exists():
+            raise OSError(f"there are no authorities to trust: {path} does not exist")
+        made.load_verify_locations(**{"capath" if path.is_dir() else "cafile": path})
+    made.set_alpn_protocols(ALPN_PROTOCOLS)
+    made.load_verify_locations = made.set_alpn_protocols = _already
+    return cast(ssl.SSLContext, made)
+
+
+def _already(*_args: Any) -> None:
+    """Done when the context was made."""
 
 
 def _pieces(raw: Any) -> Iterator[bytes]:
