@@ -10,6 +10,7 @@ from google.iam.v1 import iam_policy_pb2, policy_pb2
 from google.oauth2.credentials import Credentials
 
 from localcloud.core.errors import Code
+from localcloud.core.faults import Fault, Kind
 from nuages.cloud.driver import differences
 from nuages.cloud.errors import Conflict, Invalid, PermissionDenied, Propagating, Transient
 from nuages.cloud.policy import MOST_LACKING
@@ -157,6 +158,14 @@ async def test_a_policy_is_read_once_for_all_who_ask_at_once(scene, driver):
     fault.skip = 1  # a second read would fail
     names = [ACCESSOR.name, IamMember.of(SECRET.name, "roles/viewer", MEMBER).name]
     assert await asyncio.gather(*(driver.observe(name) for name in names)) == [None, None]
+
+
+async def test_what_an_old_answer_does_not_show_is_taken_away(scene, driver):
+    """The policy as it was before the grant: its etag tells, when it is written."""
+    await driver.create(ACCESSOR)
+    scene.cloud.core.faults.add(Fault("*SecretManagerService.GetIamPolicy", Kind.STALE))
+    await driver.delete(ACCESSOR.name)
+    assert await driver.observe(ACCESSOR.name) is None
 
 
 async def test_a_missing_target_has_no_members(driver):

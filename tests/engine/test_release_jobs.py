@@ -69,14 +69,16 @@ async def executions() -> list[str]:
 
 @pytest.mark.parametrize("method", ["Jobs.CreateJob", "Jobs.UpdateJob"])
 async def test_a_start_whose_answer_is_lost_is_found_again(scene: Scene, method: str) -> None:
-    """One execution a token, for a job that is new and for one that is there."""
-    before = []
+    """One execution a token, for a job that is new and for one that is there; what was seen before is not believed."""
+    inventory, before = scene.access.inventory, []
+    assert await inventory.get(RunJob, MIGRATE.job.name, 3600, 3600) is None
     if method == "Jobs.UpdateJob":
         assert isinstance(await ended(scene, Run(JOB, "earlier", "migrate", "M", "F", "R")), Done)
         before = await executions()
     scene.lose_answer(method)
     with pytest.raises(Transient):
         await run_once(MIGRATE, scene.access)
+    assert await inventory.get(RunJob, MIGRATE.job.name, 3600, 3600) is not None
     assert isinstance(await ended(scene, MIGRATE), Done)
     assert await executions() == sorted([*before, "shop-migrate-1a2b3c4d"])
 

@@ -99,9 +99,15 @@ class IamMemberDriver:
         await self._edit(desired.target, edit)
 
     async def delete(self, name: str, etag: str = "") -> None:
+        """Written though the member is not seen: what was read may be of before it came, which the etag tells."""
         target, role, member, title = _parts(name)
+
+        def edit(policy: policy_pb2.Policy) -> bool:
+            without_member(policy, role, member, title)
+            return True
+
         try:
-            await self._edit(target, lambda policy: without_member(policy, role, member, title))
+            await self._edit(target, edit)
         except NotFound:
             return
 

@@ -192,8 +192,10 @@ async def _start(run: Run, token: str, cloud: CloudAccess) -> Waiting:
     made = await _provide(run, run.secret, cloud) if run.secret is not None else None
     if run.grant is not None and await cloud.drivers.of(IamMember).observe(run.grant.name) is None:
         await cloud.drivers.of(IamMember).create(run.grant)
-    operation = await cloud.runs.start(run.job, token)
-    cloud.inventory.forget(run.job.name)
+    try:
+        operation = await cloud.runs.start(run.job, token)
+    finally:
+        cloud.inventory.forget(run.job.name)  # it may be there though the answer was lost
     if operation is not None and operation.error is not None:
         raise operation.error
     begun = execution_name(run.job, token)

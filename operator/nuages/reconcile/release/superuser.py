@@ -37,7 +37,7 @@ async def superuser(release: Release, cloud: CloudAccess) -> Outcome:
         return DONE
     outcome = await run_once(run, cloud)
     if run.grant is not None and not isinstance(outcome, Waiting):
-        await _withdraw(run.job, run.grant, cloud)
+        await _withdraw(run.job, run.grant, cloud, is_last=isinstance(outcome, Done))
     if isinstance(outcome, Done):
         return await _settled(release, run, outcome, cloud)
     return outcome
@@ -133,13 +133,14 @@ async def _discard(secret: Secret, cloud: CloudAccess) -> None:
         raise result.error
 
 
-async def _withdraw(job: RunJob, grant: IamMember, cloud: CloudAccess) -> None:
+async def _withdraw(job: RunJob, grant: IamMember, cloud: CloudAccess, *, is_last: bool) -> None:
     """From whom the job ran as too, for the spec may have named another identity meanwhile. What a crash has left is
-    found here by the next release. Raises CloudError."""
+    found here by the next release. Who looks for the last time trusts no read that shows nothing: it may be of before
+    the grant. Raises CloudError."""
     live = await cloud.drivers.of(RunJob).observe(job.name)
     ran_as = {grant.member} if live is None else {grant.member, f"serviceAccount:{live.state.template.service_account}"}
     driver = cloud.drivers.of(IamMember)
     for member in sorted(ran_as):
         name = IamMember.of(grant.target, grant.role, member).name
-        if await driver.observe(name) is not None:
+        if (member == grant.member and is_last) or await driver.observe(name) is not None:
             await driver.delete(name)
