@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 import requests
+from http_support import bounded_session, serving
 
 from localcloud.front.ca import CertificateAuthority
-from nuages.cloud.deadline import BoundedAdapter
 
 
 class Answer(BaseHTTPRequestHandler):
@@ -39,21 +39,14 @@ def authority(tmp_path: Path) -> CertificateAuthority:
 def url(authority: CertificateAuthority) -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
     server.socket = authority.context("localhost").wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield f"https://localhost:{server.server_port}/"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(server):
+        yield f"https://localhost:{server.server_port}/"
 
 
 @pytest.fixture
 def session() -> Iterator[requests.Session]:
-    made = requests.Session()
-    made.trust_env = False
-    made.mount("https://", BoundedAdapter())
-    yield made
-    made.close()
+    with bounded_session() as made:
+        yield made
 
 
 class Late:

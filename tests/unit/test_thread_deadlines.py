@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 import requests
+from http_support import bounded_session, serving
 
 from nuages.cloud.call import Call
-from nuages.cloud.deadline import BoundedAdapter
 from nuages.cloud.errors import Transient
 
 DEADLINE_S = 2.0
@@ -59,22 +59,15 @@ class Server(ThreadingHTTPServer):
 @pytest.fixture
 def server() -> Iterator[Server]:
     made = Server()
-    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield made
-    made.stopped.set()
-    made.shutdown()
-    made.server_close()
-    thread.join()
+    with serving(made):
+        yield made
+        made.stopped.set()
 
 
 @pytest.fixture
 def session() -> Iterator[requests.Session]:
-    made = requests.Session()
-    made.trust_env = False
-    made.mount("http://", BoundedAdapter())
-    yield made
-    made.close()
+    with bounded_session() as made:
+        yield made
 
 
 async def ended(call: Call) -> None:

@@ -142,5 +142,5 @@ async def _withdraw(job: RunJob, grant: IamMember, cloud: CloudAccess, *, is_las
     driver = cloud.drivers.of(IamMember)
     for member in sorted(ran_as):
         name = IamMember.of(grant.target, grant.role, member).name
-        if (member == grant.member and is_last) or await driver.observe(name) is not None:
+        if is_last or await driver.observe(name) is not None:
             await driver.delete(name)
